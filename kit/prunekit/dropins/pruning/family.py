@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the engine asks of a model family: the one seam between it and an upstream.
+
+An adapter is a plain object with these members. There is no base class: families share functions, not code by
+inheritance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from .surgery import SwapRule
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Accuracy on the validation set, fractions in [0, 1].
+
+    `map50` and `map50_95` are the task's own mean average precision (boxes for detect and obb, masks for segment,
+    key points for pose). For classify they hold top-5 and top-1 accuracy, the loose and the strict measure.
+    """
+
+    map50: float
+    map50_95: float
+
+
+class Family(Protocol):
+    """Adapter of one upstream, bound to one run's upstream arguments (data, image size, device, ...)."""
+
+    name: str
+    rules: Sequence[SwapRule]
+
+    def check(self, weights: Path) -> None:
+        """Refuse early what cannot work: unreadable or foreign checkpoint, missing data, class mismatch.
+
+        Raises:
+            PruneError: naming the file and what to type next.
+        """
+
+    def load(self, weights: Path) -> nn.Module:
+        """The network of a checkpoint: training form, float32, CPU, every parameter requiring gradients."""
+
+    def example(self, model: nn.Module) -> Tensor:
+        """A zero input (1, channels, height, width) at the run's image size."""
+
+    def ignored(self, model: nn.Module) -> Mapping[str, str]:
+        """Layers whose output channels must stay: {module name: reason}. Asked after surgery."""
+
+    def tracing(self, model: nn.Module) -> AbstractContextManager[None]:
+        """The state in which every branch of the network is visible to the dependency graph."""
+
+    def losses(self, model: nn.Module) -> Iterable[Tensor]:
+        """Scalar training losses over a few batches, graph attached, for gradient criteria."""
+
+    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+        """Write `model` (stock classes) as a checkpoint of the family, carrying over the metadata of `source`."""
+
+    def write_yaml(self, weights: Path, target: Path) -> None:
+        """Write the architecture of a checkpoint as YAML from which the fork rebuilds it strictly."""
+
+    def finetune(self, weights: Path, folder: Path) -> Path:
+        """Train `weights` with the upstream trainer into `folder`; returns the best checkpoint."""
+
+    def evaluate(self, weights: Path) -> Metrics:
+        """Validate a checkpoint with the upstream validator."""
+
+    def export(self, weights: Path, target: Path) -> None:
+        """Write an ONNX file through the upstream exporter."""
+
+    def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
+        """The outputs that an export of `weights` must reproduce for `image` (1, channels, height, width)."""
+
+    def arguments(self) -> Mapping[str, Any]:
+        """The run's upstream arguments, for the report."""

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Upstream's train arguments on a prunekit command line, in any of upstream's spellings.
+
+`--epochs 5`, `--epochs=5`, `epochs=5` and a bare switch (`--cos-lr`) all mean what `yolo train` takes them to mean.
+Only the spelling is translated here; the values are upstream's to check (`ultralytics/cfg/__init__.py:get_cfg`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from ultralytics.cfg import smart_value
+from ultralytics.pruning.errors import PruneError
+from ultralytics.utils import DEFAULT_CFG_DICT, YAML
+
+# Spellings that users of the other YOLO repositories bring along.
+ALIASES = {"weights": "model", "img": "imgsz", "img_size": "imgsz", "batch_size": "batch"}
+
+
+def split_arguments(argv: list[str]) -> dict[str, Any]:
+    """Turn what is left of a command line into upstream train overrides.
+
+    Args:
+        argv: words that are not prunekit options, in order.
+
+    Returns:
+        {upstream key: value}; values typed as upstream's own command line types them. A `cfg` file is read and
+        stands below the words of the command line.
+
+    Raises:
+        PruneError: a word is not an upstream argument (the nearest one is named), or `cfg` cannot be read.
+    """
+    overrides: dict[str, Any] = {}
+    words = list(argv)
+    while words:
+        key, value = _take(words)
+        overrides[_upstream_key(key)] = smart_value(value) if isinstance(value, str) else value
+    return _under_config_file(overrides)
+
+
+def _take(words: list[str]) -> tuple[str, str | bool]:
+    """Take one argument off the front of `words`: (key, value), value True for a bare switch."""
+    word = words.pop(0)
+    dashed = word.startswith("--")
+    key, equals, value = word.removeprefix("--").partition("=")
+    if equals:
+        return key, value
+    if not dashed:
+        raise PruneError(f"'{word}' is not an argument: write --key value or key=value (see --help).")
+    if words and not words[0].startswith("--") and "=" not in words[0]:
+        return key, words.pop(0)
+    return key, True
+
+
+def _upstream_key(key: str) -> str:
+    """The upstream name of a key written with dashes, underscores or an alias."""
+    name = key.strip().replace("-", "_")
+    name = ALIASES.get(name, name)
+    if name in DEFAULT_CFG_DICT:
+        return name
+    near = difflib.get_close_matches(name, list(DEFAULT_CFG_DICT), 1)
+    hint = f"did you mean --{near[0]}?" if near else "see --help for the list."
+    raise PruneError(f"--{key} is neither a prunekit option nor an upstream train argument; {hint}")
+
+
+def _under_config_file(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Lay the command line's words over the `cfg` file's, if one was named."""
+    name = overrides.pop("cfg", None)
+    if not name or str(name) == "default.yaml":  # upstream's own defaults: nothing to add
+        return overrides
+    if not Path(name).is_file():
+        raise PruneError(f"--cfg {name}: no such file. It is a YAML of upstream train arguments, like default.yaml.")
+    try:
+        loaded = YAML.load(name)
+    except Exception as error:  # the YAML library's own error names line and column
+        raise PruneError(f"--cfg {name} cannot be read: {error}") from error
+    if not isinstance(loaded, dict):
+        raise PruneError(f"--cfg {name}: expected 'key: value' lines.")
+    from_file = {_upstream_key(k): v for k, v in loaded.items() if v is not None and k != "cfg"}
+    return {**from_file, **overrides}
+
+
+def help_text() -> str:
+    """The upstream group of `--help`: every train argument with its default."""
+    rows = [f"  --{key} {'' if value is None else value}".rstrip() for key, value in DEFAULT_CFG_DICT.items()]
+    return "upstream train arguments (passed through; defaults shown):\n" + "\n".join(rows)
