@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Look at a checkpoint before anything in it is executed.
+
+A YOLO checkpoint pickles whole modules, so loading one runs what it names. The names are read first, without running
+any: code of torch and of the family's own package is expected; anything else is shown to the user and refused unless
+they say otherwise.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+
+from .errors import PruneError
+
+# Top-level modules whose classes a detector's checkpoint is made of, whatever the family. What torch itself holds to be
+# safe (tensors, OrderedDict) never gets as far as this list.
+COMMON = ("torch", "numpy", "pathlib", "datetime", "types", "argparse", "collections")
+KINDS = {"models": "a YOLOv5 or YOLOv7", "ultralytics": "an ultralytics (YOLOv8 or later)"}
+
+
+def check_checkpoint(
+    path: Path, package: tuple[str, ...], *, trust: bool = False, names: Collection[str] = ()
+) -> None:
+    """Refuse a checkpoint that is missing, damaged, or that would run foreign code.
+
+    Args:
+        path: the `.pt` file.
+        package: top-level module names of the family ("ultralytics",).
+        trust: load it all the same; what will run is printed.
+        names: foreign classes that the family replaces by its own when it loads ("__main__.C2f_v2").
+
+    Raises:
+        PruneError: naming the file, what is wrong with it, and what to do.
+    """
+    if not path.is_file():
+        raise PruneError(f"{path}: no such file. Give a trained checkpoint with --weights.")
+    foreign = [name for name in _globals_of(path) if name not in names and not _expected(name, package)]
+    if not foreign:
+        return
+    for prefix, kind in KINDS.items():
+        if prefix not in package and any(name.startswith(prefix + ".") for name in foreign):
+            raise PruneError(f"{path}: this is {kind} checkpoint. Prune it in a fork of its own upstream (prunekit list).")
+    listed = ", ".join(sorted(foreign)[:8])
+    if not trust:
+        raise PruneError(
+            f"{path}: loading this file would run {listed}, which is neither torch's nor {package[0]}'s. "
+            "If you trust whoever made it, add --trust."
+        )
+    print(f"warning: loading {path} runs {listed} (--trust)")
+
+
+def _globals_of(path: Path) -> list[str]:
+    """The names a pickle would import, read without importing them."""
+    if not zipfile.is_zipfile(path):
+        raise PruneError(
+            f"{path}: not a torch checkpoint, or a damaged one (it is not a zip archive as torch has written since 1.6). "
+            "Copy it again, or save it anew with a current torch."
+        )
+    try:
+        return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception as error:
+        raise PruneError(f"{path}: damaged checkpoint ({error}). Copy it again, or use another one.") from error
+
+
+def _expected(name: str, package: tuple[str, ...]) -> bool:
+    """True for a class that checkpoints of this family are made of; functions (lower case) are never expected."""
+    module, _, attribute = name.rpartition(".")
+    return module.split(".")[0] in (*COMMON, *package) and attribute[:1].isupper()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Files written whole or not at all: a killed run leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import PruneError
+
+
+def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a scratch file beside `target`, then put it in place in one move.
+
+    The scratch file keeps the target's suffix (writers look at it) and is removed when `write` fails.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        write(scratch)
+        with open(scratch, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(scratch, target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file whole."""
+    write_whole(target, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write a JSON file whole, keys in the order given."""
+    write_text(target, json.dumps(value, indent=2) + "\n")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder against a second process; the kernel lets go when this one ends, however it ends.
+
+    Raises:
+        PruneError: another process is working in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise PruneError(f"{folder}: another process is working on this run. Wait for it, or stop it.") from error
+        yield

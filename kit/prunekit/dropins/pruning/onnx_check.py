@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""An exported network is held against torch before anyone trusts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from .errors import PruneError
+from .family import Family
+
+TOLERANCE = 1e-3  # relative to the largest output; float32 kernels of two runtimes differ by about 1e-6
+
+
+def check_onnx(path: Path, family: Family, weights: Path, image: int) -> float | None:
+    """Run an ONNX file and its torch original on one random image.
+
+    Args:
+        path: the ONNX file.
+        family: adapter that gives the torch outputs.
+        weights: the checkpoint the file was exported from.
+        image: height and width in pixels.
+
+    Returns:
+        The largest absolute difference relative to the largest absolute output, or None without onnxruntime.
+
+    Raises:
+        PruneError: the two differ by more than `TOLERANCE`, or the file gives other shapes.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        print(f"warning: onnxruntime is not installed, {path.name} was not checked (pip install onnxruntime)")
+        return None
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    channels = session.get_inputs()[0].shape[1]
+    batch = torch.rand(1, channels, image, image, generator=torch.Generator().manual_seed(0))
+    got = [torch.from_numpy(value) for value in session.run(None, {session.get_inputs()[0].name: batch.numpy()})]
+    wanted = [value.detach().float() for value in family.reference(weights, batch)]
+    if [tuple(value.shape) for value in got] != [tuple(value.shape) for value in wanted]:
+        raise PruneError(f"{path}: ONNX outputs {[tuple(v.shape) for v in got]}, torch {[tuple(v.shape) for v in wanted]}.")
+    error = max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-12)) for a, b in zip(got, wanted))
+    if not error <= TOLERANCE:
+        raise PruneError(f"{path}: ONNX and torch differ by {error:.2e} of the largest output (limit {TOLERANCE:g}).")
+    return error

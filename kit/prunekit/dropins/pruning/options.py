@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The options that every pruning script has, in one spelling, and the settings they become.
+
+`--prune-ratio 0.5`, `--prune_ratio 0.5` and `prune_ratio=0.5` are the same option: upstreams differ in their habits,
+so all three are understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import PruneError
+from .scores import CRITERIA
+
+SCOPES = ("local", "global")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one pruning run was asked to do. Fractions are of the dense network."""
+
+    steps: int = 1
+    prune_ratio: float = 0.5
+    target_macs: float | None = None  # fraction of the dense MACs if <= 1, else MACs
+    target_params: float | None = None  # fraction of the dense parameters if <= 1, else parameters
+    importance: str = "lamp"
+    scope: str = "local"
+    round_to: int = 1
+    min_channels: int = 8
+    ignore: tuple[str, ...] = ()
+    head: str = "outputs"  # what of the head is kept: its outputs, or all of it
+    seed: int = 0
+    max_map_drop: float | None = None
+    sparsity: float = 0.0
+    export: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the report."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """The settings of a report; keys of another version are dropped."""
+        known = {field.name for field in fields(cls)}
+        kept = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return cls(**{key: value for key, value in kept.items() if key in known})
+
+    def checked(self) -> Settings:
+        """These settings, or PruneError naming the one that cannot be."""
+        _between("--prune-ratio", self.prune_ratio)
+        for flag, value in (("--target-macs", self.target_macs), ("--target-params", self.target_params)):
+            if value is not None and value <= 0:
+                raise PruneError(f"{flag} {value}: give a fraction of the dense network (0.5) or an absolute number.")
+        if self.target_macs is not None and self.target_params is not None:
+            raise PruneError("--target-macs and --target-params exclude each other: give one.")
+        for flag, count in (("--steps", self.steps), ("--round-to", self.round_to), ("--min-channels", self.min_channels)):
+            if count < 1:
+                raise PruneError(f"{flag} {count}: must be 1 or more.")
+        return self
+
+
+def _between(flag: str, value: float) -> None:
+    """PruneError unless 0 < value < 1."""
+    if not 0 < value < 1:
+        raise PruneError(f"{flag} {value}: must lie between 0 and 1 (the fraction of channels to remove).")
+
+
+def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    """Add the pruning options to `parser`, with the defaults of one script."""
+    add = parser.add_argument_group("pruning options").add_argument
+    add("--prune-ratio", type=float, default=defaults.prune_ratio, help="fraction of channels to remove")
+    add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
+    add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
+    add("--steps", type=int, default=defaults.steps, help="prune and fine-tune in this many steps")
+    add("--importance", choices=CRITERIA, default=defaults.importance, help="criterion that scores channels")
+    add("--scope", choices=SCOPES, default=defaults.scope, help="same ratio in each layer, or one ranking of all")
+    add("--round-to", type=int, default=defaults.round_to, metavar="N", help="keep multiples of N channels")
+    add("--min-channels", type=int, default=defaults.min_channels, metavar="N", help="floor: never fewer in a layer")
+    add("--ignore", action="append", default=[], metavar="NAME", help="keep this layer or block whole (repeatable)")
+    add("--head", choices=("outputs", "whole"), default=defaults.head, help="part of the head that is kept whole")
+    add("--seed", type=int, default=defaults.seed, help="seed of pruning and of the upstream trainer")
+    add("--max-map-drop", type=float, default=defaults.max_map_drop, metavar="D",
+        help="stop at the last step whose mAP50-95 is within D of dense")
+    add("--sparsity", type=float, default=0.0, metavar="S",
+        help="first train once with this BN-L1 strength (try 0.01); off in fine-tuning")
+    add("--plan-only", action="store_true", help="write the plan, prune nothing")
+    add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step")
+    add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
+    add("--no-export", dest="export", action="store_false", help="write no ONNX file at the end")
+    add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The checked settings of a parsed command line."""
+    names = {field.name for field in fields(Settings)}
+    values = {key: value for key, value in vars(options).items() if key in names}
+    return Settings(**{**values, "ignore": tuple(options.ignore)}).checked()
+
+
+def normalise(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Rewrite this parser's own options to their `--dashed` spelling; leave every other word alone.
+
+    Args:
+        argv: the command line; `--prune_ratio 0.5` and `prune_ratio=0.5` become `--prune-ratio ...`.
+        parser: the parser that owns the options.
+    """
+    own = {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
+    return [_dashed(word, own) for word in argv]
+
+
+def _dashed(word: str, own: set[str]) -> str:
+    key, equals, value = word.partition("=")
+    flag = "--" + key.removeprefix("--").replace("_", "-")
+    if flag in own and (key.startswith("--") or equals):
+        return flag + equals + value
+    return word

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One pruning of one network: open it, score it, plan it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .counts import Cost
+from .errors import PruneError
+from .family import Family
+from .graph import PruningGraph
+from .options import Settings
+from .plan import Plan, make_plan
+from .scores import GRADIENT_CRITERIA, score_groups
+from .surgery import split_blocks
+
+
+def open_model(family: Family, weights: Path, settings: Settings) -> tuple[nn.Module, PruningGraph]:
+    """Load a checkpoint and see its groups."""
+    model = family.load(weights)
+    split_blocks(model, family.rules)
+    ignored = {**family.ignored(model), **_named_by_user(model, settings.ignore)}
+    with family.tracing(model):
+        graph = PruningGraph.build(model, family.example(model), ignored=ignored, rules=family.rules)
+    return model, graph
+
+
+def _named_by_user(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:
+    """`--ignore` names, each of which must exist; a block's name stands for all in it."""
+    known = [name for name, _ in model.named_modules() if name]
+    ignored = {}
+    for name in names:
+        inside = [other for other in known if other == name or other.startswith(name + ".")]
+        if not inside:
+            raise PruneError(f"--ignore {name}: no such layer. Names look like {known[1]}; --plan-only lists them.")
+        ignored.update(dict.fromkeys(inside, "--ignore"))
+    return ignored
+
+
+def plan_step(
+    family: Family, model: nn.Module, graph: PruningGraph, settings: Settings, dense: Cost, number: int, steps: int
+) -> tuple[Plan, Mapping[str, torch.Tensor]]:
+    """Score the groups and decide this step's widths.
+
+    A ratio R over n steps removes 1 - (1 - R)^(1 / n) of what each step finds; a target T of the dense cost is
+    approached geometrically, T^(k / n) after step k.
+    """
+    scores = scores_of(family, model, graph, settings.importance, settings.seed)
+    common: dict[str, Any] = {
+        "scope": settings.scope, "round_to": settings.round_to, "floor": settings.min_channels, "criterion": settings.importance,
+    }
+    if settings.target_macs is not None:
+        common["target_macs"] = step_target(settings.target_macs, dense.macs, number, steps)
+    elif settings.target_params is not None:
+        common["target_params"] = step_target(settings.target_params, dense.params, number, steps)
+    else:
+        common["ratio"] = 1 - (1 - settings.prune_ratio) ** (1 / steps)
+    return make_plan(graph, scores, **common), scores
+
+
+def step_target(target: float, dense: float, number: int, steps: int) -> float:
+    """The absolute cost to reach at step `number` of `steps`.
+
+    Args:
+        target: fraction of dense if at most 1, else an absolute cost.
+        dense: the dense network's cost, in the same unit.
+    """
+    fraction = target if target <= 1 else target / dense
+    if fraction >= 1:
+        raise PruneError(f"the target {target:,.0f} is not below the dense network's {dense:,.0f}: nothing to prune.")
+    return dense * math.pow(fraction, number / steps)
+
+
+def scores_of(
+    family: Family, model: nn.Module, graph: PruningGraph, criterion: str, seed: int
+) -> Mapping[str, torch.Tensor]:
+    losses = (lambda: family.losses(model)) if criterion in GRADIENT_CRITERIA else None
+    return score_groups(graph, criterion, seed=seed, losses=losses)
+
+
+def widths_of(model: nn.Module) -> dict[str, int]:
+    """{layer name: output channels} of every convolution and linear layer."""
+    sizes = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            sizes[name] = module.out_channels
+        elif isinstance(module, nn.Linear):
+            sizes[name] = module.out_features
+    return sizes

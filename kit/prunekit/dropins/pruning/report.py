@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a person reads after a run: results.csv, report.md and its pictures, all made from the record alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .files import write_text, write_whole
+from .state import State
+
+COLUMNS = ("step", "params", "macs", "pruned_map50", "pruned_map50_95", "map50", "map50_95", "seconds", "kept", "checkpoint")
+
+
+def write_report(state: State, chart: str) -> None:
+    """Write results.csv, report.md, the step chart (at `chart`) and the width chart.
+
+    A `chart` with a folder in it is relative to the run; a bare file name lies in the current folder, where the
+    published v11 script puts it.
+    """
+    write_text(state.folder / "results.csv", _table_csv(state))
+    steps = state.folder / chart if "/" in chart else Path(chart)
+    widths = state.folder / "plots" / "widths.png"
+    pictures = _draw(state, steps, widths)
+    write_text(state.folder / "report.md", _markdown(state, pictures))
+
+
+def _rows(state: State) -> Iterable[dict[str, Any]]:
+    """One row for the dense network (step 0), one per step."""
+    return [{"step": 0, "kept": True, **state.dense}, *state.steps]
+
+
+def _table_csv(state: State) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rows(state))
+    return buffer.getvalue()
+
+
+def _markdown(state: State, pictures: list[Path]) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in state.settings.as_dict().items())
+    lines = [
+        f"# Pruning report: {Path(state.weights).name}",
+        "",
+        f"Status: {state.status}. Family: {state.family}. Image size: {state.image} px. Accuracy on the validation set.",
+        "",
+        "| step | params | MACs | MACs ratio | mAP50 pruned | mAP50 | mAP50-95 | kept |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_row(row, state.dense["macs"]) for row in _rows(state)),
+        "",
+        "MACs ratio is dense / pruned: arithmetic, not time. Step 0 is the dense network.",
+        "",
+        *_final_lines(state),
+        f"Settings: {settings}",
+        "",
+        *(f"![{picture.stem}]({_link(picture, state.folder)})" for picture in pictures),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(row: dict[str, Any], dense_macs: float) -> str:
+    pruned = f"{row['pruned_map50']:.4f}" if "pruned_map50" in row else ""
+    return (
+        f"| {row['step']} | {row['params']:,} | {row['macs']:,.0f} | {dense_macs / row['macs']:.2f} | {pruned} "
+        f"| {row['map50']:.4f} | {row['map50_95']:.4f} | {'yes' if row['kept'] else 'no'} |"
+    )
+
+
+def _final_lines(state: State) -> list[str]:
+    if not state.final:
+        return ["No pruned network: no step stayed within the accuracy limit.", ""]
+    error = state.final.get("onnx_max_error")
+    checked = "not checked" if error is None else f"differs from torch by {error:.1e} of the largest output"
+    onnx = f", `{state.final['onnx']}` ({checked})" if "onnx" in state.final else ""
+    return [f"Files: `{state.final['checkpoint']}`, `{state.final['yaml']}`{onnx}.", ""]
+
+
+def _link(picture: Path, folder: Path) -> str:
+    resolved = picture.resolve()
+    inside = resolved.is_relative_to(folder.resolve())
+    return str(resolved.relative_to(folder.resolve())) if inside else str(resolved)
+
+
+def _draw(state: State, steps: Path, widths: Path) -> list[Path]:
+    """Draw both pictures; without matplotlib say so and go on."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("warning: matplotlib is not installed, so the report has no pictures (pip install matplotlib)")
+        return []
+    figure = Figure(figsize=(8, 5), layout="constrained")  # no pyplot: it would touch the trainer's backend
+    _draw_steps(figure.subplots(), state)
+    write_whole(steps, lambda scratch: figure.savefig(scratch, dpi=120))
+    last = state.last_kept()
+    if last is None:
+        return [steps]
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    _draw_widths(figure.subplots(), state.dense["widths"], last["widths"])
+    write_whole(widths, lambda scratch: figure.savefig(scratch, dpi=120))
+    return [steps, widths]
+
+
+def _draw_steps(axis: Any, state: State) -> None:
+    """Pruned mAP, recovered mAP and MACs per step."""
+    rows = list(_rows(state))
+    number = [row["step"] for row in rows]
+    axis.plot(number, [row["map50_95"] for row in rows], "o-", color="tab:blue", label="recovered mAP50-95")
+    pruned = [row.get("pruned_map50_95", row["map50_95"]) for row in rows]
+    axis.plot(number, pruned, "s--", color="tab:purple", label="pruned mAP50-95")
+    axis.set(xlabel="pruning step (0 = dense)", ylabel="mAP50-95", xticks=number)
+    right = axis.twinx()
+    right.bar(number, [row["macs"] / 1e9 for row in rows], width=0.4, color="tab:orange", alpha=0.3, label="MACs")
+    right.set_ylabel("MACs (G)")
+    axis.set_zorder(right.get_zorder() + 1)
+    axis.patch.set_visible(False)
+    axis.legend(loc="lower left")
+    axis.set_title(f"{Path(state.weights).name}: accuracy and MACs per step")
+
+
+def _draw_widths(axis: Any, dense: dict[str, int], pruned: dict[str, int]) -> None:
+    """Output channels of each layer, dense behind pruned."""
+    names = [name for name in dense if name in pruned]
+    place = range(len(names))
+    axis.bar(place, [dense[name] for name in names], color="lightgray", width=1.0, label="dense")
+    axis.bar(place, [pruned[name] for name in names], color="tab:blue", width=1.0, label="pruned")
+    axis.set(xlabel="convolutions in network order", ylabel="output channels")
+    axis.legend()
+    axis.set_title("Width per layer before and after")

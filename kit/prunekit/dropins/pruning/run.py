@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A pruning run: dense figures, then prune, fine-tune, validate per step, then the deliverables.
+
+Every step begins from files and ends in a saved record, so an interrupted run goes on from its last whole step and,
+with upstream's seeded trainer, ends where an uninterrupted one ends.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .apply import apply_plan
+from .counts import Cost, count
+from .errors import PruneError
+from .family import Family
+from .files import write_whole
+from .onnx_check import check_onnx
+from .options import Settings
+from .plan import Plan, plan_table
+from .prune_step import open_model, plan_step, scores_of, widths_of
+from .report import write_report
+from .state import State
+from .surgery import merge_blocks
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a script names and announces things; the published v11 script has its own words."""
+
+    iteration: str = "After pruning step {step}: {figures}"
+    chart: str = "plots/steps.png"
+
+
+def new_run(folder: Path, family: Family, weights: Path, settings: Settings) -> State:
+    """Begin the record of a run in a fresh folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return State(folder, settings, family.name, str(weights.resolve()), dict(family.arguments()))
+
+
+def run(state: State, family: Family, *, plan: Plan | None = None, say: Say = print, style: Style | None = None) -> State:
+    """Carry a run to its end, from wherever its record says it stands.
+
+    Args:
+        state: a new record, or one that `State.load` read back.
+        family: the upstream's adapter.
+        plan: an edited plan to replay instead of making one; one step only.
+        say: receives each line for the console.
+        style: the script's wording.
+
+    Returns:
+        The finished record; `status` is "stopped" if the accuracy limit ended it early.
+
+    Raises:
+        PruneError: the first step already exceeded the limit, or a step could not be done.
+    """
+    style = style or Style()
+    if not state.dense:
+        _measure_dense(state, family)
+    say(f"Before Pruning: {_figures(state.dense)}")
+    if state.settings.sparsity and state.sparse is None:
+        _train_sparse(state, family, say)
+    while state.status == "running" and len(state.steps) < state.settings.steps:
+        _step(state, family, plan, say, style)
+    if not state.final:
+        _finish(state, family, say, style)
+    return state
+
+
+def plan_only(family: Family, weights: Path, settings: Settings, target: Path, say: Say = print) -> Plan:
+    """Make the plan of a one-step run, write it to `target`, and prune nothing."""
+    model, graph = open_model(family, weights, settings)
+    dense = count(model, family.example(model), None)
+    plan, _ = plan_step(family, model, graph, settings, dense, 1, 1)
+    write_whole(target, plan.save)
+    say(plan_table(plan))
+    say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
+    return plan
+
+
+def _measure_dense(state: State, family: Family) -> None:
+    started, weights = time.perf_counter(), Path(state.weights)
+    model = family.load(weights)
+    example = family.example(model)
+    state.image = example.shape[-1]
+    state.dense = {
+        **_cost(count(model, example)),
+        **_accuracy(family, weights),
+        "seconds": round(time.perf_counter() - started, 2),
+        "checkpoint": str(weights),
+        "widths": widths_of(model),
+    }
+    state.save()
+
+
+def _train_sparse(state: State, family: Family, say: Say) -> None:
+    """Sparsity training of the dense network, once, before the first step (Network Slimming, arXiv 1708.06519)."""
+    say(f"Sparsity training with BN-L1 strength {state.settings.sparsity}")
+    folder = _fresh(state.folder / "step0_sparse")
+    best = family.finetune(Path(state.weights), folder, sparsity=state.settings.sparsity)
+    state.sparse = state.relative(best)
+    state.save()
+
+
+def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Style) -> None:
+    """One whole step; nothing of it counts until the record is saved at its end."""
+    number, started = len(state.steps) + 1, time.perf_counter()
+    pruned = state.folder / f"step{number}_pruned.pt"
+    made, cost, widths = _prune(state, family, plan, number, pruned, say)
+    before = _accuracy(family, pruned)
+    best = family.finetune(pruned, _fresh(state.folder / f"step{number}_finetune"))
+    _same_shape(family, best, widths)
+    after = _accuracy(family, best)
+    drop = state.dense["map50_95"] - after["map50_95"]
+    limit = state.settings.max_map_drop
+    record = {
+        "step": number, **_cost(cost), **after,
+        **{f"pruned_{key}": value for key, value in before.items()},
+        "seconds": round(time.perf_counter() - started, 2),
+        "checkpoint": state.relative(best), "plan": state.relative(made),
+        "kept": limit is None or drop <= limit, "widths": widths,
+    }
+    state.steps.append(record)
+    if not record["kept"]:
+        state.status = "stopped"
+        say(f"mAP50-95 fell by {drop:.4f}, more than --max-map-drop {limit}: step {number} is not kept")
+    state.save()
+    speed_up = state.dense["macs"] / record["macs"]
+    say(style.iteration.format(step=number, figures=f"{_figures(record)}, speed up={speed_up}"))
+
+
+def _prune(
+    state: State, family: Family, plan: Plan | None, number: int, target: Path, say: Say
+) -> tuple[Path, Cost, dict[str, int]]:
+    """Prune the step's starting network and save it; returns the plan's file, the new cost and the new widths."""
+    source = _source(state)
+    model, graph = open_model(family, source, state.settings)
+    dense = Cost(state.dense["macs"], state.dense["params"])
+    if plan is None:
+        plan, scores = plan_step(family, model, graph, state.settings, dense, number, state.settings.steps)
+    else:
+        scores = scores_of(family, model, graph, plan.criterion, state.settings.seed)
+    made = state.folder / f"step{number}_plan.yaml"
+    write_whole(made, plan.save)
+    say(plan_table(plan))
+    removed = apply_plan(graph, plan, scores)
+    merge_blocks(model, family.rules)
+    say(f"Step {number}: removed {removed} channels")
+    write_whole(target, lambda scratch: family.save(model, source, scratch))
+    return made, count(model, family.example(model)), widths_of(model)
+
+
+def _same_shape(family: Family, best: Path, widths: dict[str, int]) -> None:
+    """Fail if fine-tuning gave another network back: the field's most frequent silent error."""
+    found = widths_of(family.load(best))
+    wrong = [name for name in widths if found.get(name) != widths[name]]
+    if wrong:
+        name = wrong[0]
+        raise PruneError(
+            f"{best}: fine-tuning did not keep the pruned structure ({len(wrong)} layers differ, {name}: "
+            f"{widths[name]} channels pruned, {found.get(name)} after). Is this upstream patched? Try: prunekit verify"
+        )
+
+
+def _finish(state: State, family: Family, say: Say, style: Style) -> None:
+    """Write the deliverables from the last step that was kept."""
+    last = state.last_kept()
+    if last is None:
+        write_report(state, style.chart)
+        raise PruneError(
+            f"no step stayed within --max-map-drop {state.settings.max_map_drop}: there is no pruned network. Raise the "
+            f"limit, lower the ratio, or give more --epochs. Figures: {state.folder / 'report.md'}"
+        )
+    best, target = state.path(last["checkpoint"]), state.folder / "pruned.pt"
+    write_whole(target, lambda scratch: shutil.copyfile(best, scratch))
+    write_whole(target.with_suffix(".yaml"), lambda scratch: family.write_yaml(target, scratch))
+    final = {"checkpoint": target.name, "yaml": "pruned.yaml"}
+    if state.settings.export:
+        final.update(_export(state, family, target))
+    state.final = final
+    state.status = "done" if state.status == "running" else state.status
+    write_report(state, style.chart)
+    state.save()
+    say(f"Pruned network: {target}\nReport: {state.folder / 'report.md'}")
+
+
+def _export(state: State, family: Family, weights: Path) -> dict[str, Any]:
+    """ONNX of the final network, checked against torch."""
+    target = weights.with_suffix(".onnx")
+    write_whole(target, lambda scratch: family.export(weights, scratch))
+    error = check_onnx(target, family, weights, state.image)
+    return {"onnx": target.name, "onnx_max_error": error}
+
+
+def _source(state: State) -> Path:
+    """The checkpoint that the next step prunes."""
+    if state.steps:
+        return state.path(state.steps[-1]["checkpoint"])
+    return state.path(state.sparse) if state.sparse else Path(state.weights)
+
+
+def _fresh(folder: Path) -> Path:
+    """Clear what an interrupted attempt at this step left behind."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _accuracy(family: Family, weights: Path) -> dict[str, float]:
+    metrics = family.evaluate(weights)
+    return {"map50": metrics.map50, "map50_95": metrics.map50_95}
+
+
+def _cost(cost: Cost) -> dict[str, float]:
+    return {"params": int(cost.params), "macs": float(cost.macs)}
+
+
+def _figures(record: Mapping[str, Any]) -> str:
+    """The published console form: G of MACs, M of parameters, mAP50-95."""
+    return f"MACs={record['macs'] / 1e9} G, #Params={record['params'] / 1e6} M, mAP={record['map50_95']}"

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The record of a run: one `report.json`, written whole after each step, read back by `--resume`.
+
+Schema 1 (the same in every fork; docs/report.md):
+  schema, status ("running" | "done" | "stopped"), family, weights, settings, arguments, image (height = width, pixels),
+  dense {params, macs, map50, map50_95, seconds, checkpoint, widths},
+  steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept, widths} ],
+  final {checkpoint, yaml, onnx, onnx_max_error}.
+Paths are relative to the run folder where they lie in it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import PruneError
+from .files import write_json
+from .options import Settings
+
+SCHEMA = 1
+REPORT = "report.json"
+
+
+@dataclass
+class State:
+    """What a run has done so far."""
+
+    folder: Path
+    settings: Settings
+    family: str
+    weights: str
+    arguments: dict[str, Any]
+    image: int = 0
+    status: str = "running"
+    dense: dict[str, Any] = field(default_factory=dict)
+    sparse: str | None = None
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    final: dict[str, Any] = field(default_factory=dict)
+
+    def save(self) -> None:
+        """Write the record whole; a kill leaves the one before."""
+        values = {key: value for key, value in vars(self).items() if key not in ("folder", "settings")}
+        write_json(self.folder / REPORT, {"schema": SCHEMA, **values, "settings": self.settings.as_dict()})
+
+    @classmethod
+    def load(cls, folder: Path) -> State:
+        """Read the record of an earlier run.
+
+        Raises:
+            PruneError: the folder holds no run, or one of another version.
+        """
+        path = folder / REPORT
+        if not path.is_file():
+            raise PruneError(f"--resume {folder}: no {REPORT} in it, so no pruning run to go on with. Start it anew.")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings"))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise PruneError(f"{path}: not a pruning report ({error}). Start the run anew.") from error
+        if schema != SCHEMA:
+            raise PruneError(f"{path}: schema {schema}, this fork reads {SCHEMA}. Resume with the fork that began it.")
+        return cls(folder=folder, settings=settings, **values)
+
+    def path(self, name: str) -> Path:
+        """A recorded path, made absolute."""
+        return self.folder / name
+
+    def relative(self, path: Path) -> str:
+        """A path as it is recorded: relative to the run folder if it lies in it."""
+        resolved = path.resolve()
+        folder = self.folder.resolve()
+        return str(resolved.relative_to(folder)) if resolved.is_relative_to(folder) else str(resolved)
+
+    def last_kept(self) -> dict[str, Any] | None:
+        """The last step whose accuracy stayed within the limit."""
+        return next((step for step in reversed(self.steps) if step["kept"]), None)

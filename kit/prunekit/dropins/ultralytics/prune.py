@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Prune a trained network step by step, fine-tuning and validating after each.
+
+    python prune.py --weights best.pt --data VOC.yaml --epochs 10 --prune-ratio 0.5 --steps 5
+
+--epochs is per step. Every upstream train argument may follow, in upstream's spelling.
+"""
+
+import sys
+
+from ultralytics.prunekit.main import guarded, prune
+from ultralytics.pruning.options import Settings
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: prune(__doc__, Settings(steps=5), sys.argv[1:])))

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Prune a trained network once, then fine-tune and validate it.
+
+    python prune_one_shot.py --weights best.pt --data VOC.yaml --epochs 50 --target-macs 0.5
+
+Every upstream train argument may follow, in upstream's spelling.
+"""
+
+import sys
+
+from ultralytics.prunekit.main import guarded, prune
+from ultralytics.pruning.options import Settings
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: prune(__doc__, Settings(steps=1), sys.argv[1:])))

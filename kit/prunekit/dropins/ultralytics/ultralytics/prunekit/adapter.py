@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The ultralytics family: what the engine needs of YOLOv8, 11, 12 and 26, in upstream's own calls."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from ultralytics import YOLO
+from ultralytics.cfg import TASK2DATA, get_cfg
+from ultralytics.data.utils import check_cls_dataset, check_det_dataset
+from ultralytics.models.yolo import classify, detect, obb, pose, segment
+from ultralytics.nn.tasks import load_checkpoint
+from ultralytics.pruning.checkpoint import check_checkpoint
+from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.family import Metrics
+from ultralytics.pruning.surgery import SwapRule
+from ultralytics.utils.checks import check_imgsz
+from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+
+from .blocks import FOREIGN_NAMES, RULES, ignored_layers, tracing
+from .structure import close_structure
+
+# Keys that the pruning run sets itself, step by step.
+OWN_KEYS = ("model", "project", "name", "exist_ok", "resume", "mode", "save_dir", "sparsity", "sparsity_beta")
+TRAINERS = {
+    "detect": detect.DetectionTrainer,
+    "segment": segment.SegmentationTrainer,
+    "pose": pose.PoseTrainer,
+    "obb": obb.OBBTrainer,
+    "classify": classify.ClassificationTrainer,
+}
+CALIBRATION_BATCHES = 8
+
+
+class Ultralytics:
+    """Adapter bound to one run's upstream train arguments; implements `pruning.family.Family`."""
+
+    name = "ultralytics"
+    rules: Sequence[SwapRule] = RULES
+
+    def __init__(self, overrides: Mapping[str, Any], *, head: str = "outputs", trust: bool = False) -> None:
+        """Bind the run's arguments.
+
+        Args:
+            overrides: upstream train arguments as given, without defaults.
+            head: "outputs" keeps only the head's output layers, "whole" keeps head and attention blocks whole.
+            trust: load checkpoints that run code of their own.
+        """
+        self._given = {key: value for key, value in overrides.items() if key not in OWN_KEYS}
+        self._head = head
+        self._trust = trust
+        self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
+        self.task = "detect"
+
+    def check(self, weights: Path) -> None:
+        """See `Family.check`; also learns the task and the arguments that the checkpoint remembers."""
+        check_checkpoint(weights, ("ultralytics",), trust=self._trust, names=FOREIGN_NAMES)
+        model = self.load(weights)
+        self.task = model.task
+        if self.task not in TRAINERS:
+            raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
+        remembered = {key: model.args[key] for key in ("imgsz", "data") if model.args.get(key)}
+        if not Path(str(remembered.get("data", ""))).exists():
+            remembered["data"] = TASK2DATA[self.task]
+        self._given = {**remembered, **self._given}
+        self._given["imgsz"] = check_imgsz(self._given["imgsz"], stride=int(model.stride.max()), floor=32, max_dim=1)
+
+    def check_data(self, weights: Path) -> None:
+        """Find the data set as upstream does, and hold its classes against the network's.
+
+        Raises:
+            PruneError: the data set is missing or unreadable, or has another number of classes.
+        """
+        data = self._given["data"]
+        try:
+            found = check_cls_dataset(data) if self.task == "classify" else check_det_dataset(data)
+        except (Exception, SystemExit) as error:
+            raise PruneError(f"--data {data}: {str(error).strip()} Give an existing data set with --data.") from error
+        classes = 1 if self._given.get("single_cls") else found["nc"]
+        own = load_checkpoint(weights)[0].yaml["nc"]
+        if own != classes:
+            raise PruneError(
+                f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
+                f"Train it on this data first: yolo train model={weights} data={data}"
+            )
+
+    def load(self, weights: Path) -> nn.Module:
+        """See `Family.load`."""
+        try:
+            model, _ = load_checkpoint(weights)
+        except Exception as error:
+            raise PruneError(f"{weights}: upstream cannot load it ({str(error).splitlines()[0][:200]}).") from error
+        if any("quantized" in type(module).__module__ for module in model.modules()):
+            raise PruneError(f"{weights}: a quantized network cannot be pruned. Prune first, quantize the result.")
+        if hasattr(model, "is_fused") and model.is_fused():
+            raise PruneError(
+                f"{weights}: a fused network (batch normalisation folded away) cannot be trained again, so pruning it "
+                "makes no sense. Give the checkpoint that training wrote (weights/best.pt)."
+            )
+        model.criterion = None
+        return model.float().requires_grad_(True)
+
+    def example(self, model: nn.Module) -> Tensor:
+        """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
+        size = self._given["imgsz"]
+        return torch.zeros(1, model.yaml.get("channels", 3), size, size)
+
+    def ignored(self, model: nn.Module) -> Mapping[str, str]:
+        """See `Family.ignored`."""
+        return ignored_layers(model, mode="head" if self._head == "whole" else "outputs")
+
+    def tracing(self, model: nn.Module) -> AbstractContextManager[None]:
+        """See `Family.tracing`."""
+        return tracing(model)
+
+    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+        """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""
+        trainer = TRAINERS[self.task](overrides=self._overrides(Path(self._scratch.name) / "calibration"))
+        model.args = get_cfg(overrides=self._overrides(Path(self._scratch.name) / "calibration"))
+        trainer.model, trainer.args.workers = model, 0
+        loader = trainer.get_dataloader(trainer.data["train"], batch_size=trainer.batch_size, rank=-1, mode="train")
+        for number, batch in enumerate(loader):
+            if number == CALIBRATION_BATCHES:
+                break
+            yield model.loss(trainer.preprocess_batch(batch))[0].sum()
+        model.criterion = None
+
+    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+        """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
+        _, checkpoint = load_checkpoint(source)
+        model = deepcopy(model)
+        model.yaml, model.criterion = close_structure(model), None
+        model.args = {**checkpoint.get("train_args", {}), "task": self.task}
+        stale = dict.fromkeys(("ema", "updates", "optimizer", "scaler", "best_fitness"))
+        torch.save({**checkpoint, **stale, "epoch": -1, "model": model.requires_grad_(False)}, target)
+
+    def write_yaml(self, weights: Path, target: Path) -> None:
+        """See `Family.write_yaml`."""
+        structure = close_structure(load_checkpoint(weights)[0])
+        head = "# Architecture of a pruned network; a prunekit fork builds it: YOLO('pruned.yaml').load('pruned.pt')\n"
+        body = yaml.safe_dump(_plain(structure), sort_keys=False, default_flow_style=None, width=120)
+        target.write_text(head + body, encoding="utf-8")
+
+    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
+        """See `Family.finetune`: one fresh upstream trainer, so optimizer and EMA belong to the pruned network."""
+        if self._given.get("epochs") == 0:
+            return weights
+        overrides = self._overrides(folder)
+        if sparsity:
+            overrides.setdefault("optimizer", "SGD")  # `auto` may choose AdamW, which rescales the penalty away
+        YOLO(weights, task=self.task).train(**{**overrides, "sparsity": sparsity, "sparsity_beta": sparsity})
+        best = folder / "weights" / "best.pt"
+        return best if best.exists() else folder / "weights" / "last.pt"
+
+    def evaluate(self, weights: Path) -> Metrics:
+        """See `Family.evaluate`."""
+        keys = ("data", "imgsz", "batch", "device", "workers", "split", "iou", "max_det", "single_cls")
+        given = {key: self._given[key] for key in keys if key in self._given}
+        folder = Path(self._scratch.name)
+        model = YOLO(weights, task=self.task)  # a fresh one: val fuses what it is given
+        return _metrics(
+            self.task, model.val(**given, plots=False, verbose=False, project=str(folder), name="val", exist_ok=True)
+        )
+
+    def export(self, weights: Path, target: Path) -> None:
+        """See `Family.export`; slimmed only where onnxslim is installed, for upstream would pip-install it."""
+        with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+            copy = Path(folder) / "export.pt"
+            shutil.copyfile(weights, copy)
+            slim = importlib.util.find_spec("onnxslim") is not None
+            made = YOLO(copy, task=self.task).export(
+                format="onnx", imgsz=self._given["imgsz"], device="cpu", simplify=slim, verbose=False
+            )
+            if not made or not Path(made).is_file():
+                raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
+            shutil.copyfile(made, target)
+
+    def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
+        """See `Family.reference`: outputs in export form."""
+        model = load_checkpoint(weights, fuse=True)[0].float()
+        for module in model.modules():
+            if hasattr(module, "export"):
+                module.export, module.format = True, "onnx"
+        with torch.inference_mode():
+            outputs = model(image)
+        return outputs if isinstance(outputs, (tuple, list)) else [outputs]
+
+    def arguments(self) -> Mapping[str, Any]:
+        """See `Family.arguments`."""
+        return dict(self._given)
+
+    def _overrides(self, folder: Path) -> dict[str, Any]:
+        """Upstream overrides of a training into exactly `folder`."""
+        place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
+        return {**self._given, **place, "task": self.task, "mode": "train"}
+
+
+def find_weights(name: str) -> Path:
+    """The file behind `--weights`: a path, or the name of a published checkpoint that upstream downloads.
+
+    Raises:
+        PruneError: neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml"):
+        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: yolo train model={name} data=...")
+    if path.name == name and name in GITHUB_ASSETS_NAMES:
+        try:
+            return Path(attempt_download_asset(name))
+        except Exception as error:
+            raise PruneError(f"--weights {name}: not here, and downloading it failed ({error}).") from error
+    raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint, such as runs/detect/train/weights/best.pt")
+
+
+def _metrics(task: str, result: Any) -> Metrics:
+    """Upstream's result as the engine's two figures."""
+    if task == "classify":
+        return Metrics(map50=float(result.top5), map50_95=float(result.top1))
+    own = {"segment": "seg", "pose": "pose"}.get(task, "box")
+    return Metrics(map50=float(getattr(result, own).map50), map50_95=float(getattr(result, own).map))
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
