@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +17,8 @@ for _module in ("numpy", "PIL", "sklearn"):
 
 import numpy as np
 import yaml
-from PIL import Image
-
-from prunekit.demo import digits, scenes
+from PIL import Image, ImageDraw
+from prunekit.demo import digits, labels, scenes
 
 SMALL = {"train": 20, "val": 8}
 
@@ -127,8 +128,6 @@ def test_data_yaml_is_absolute_and_names_ten_classes(tmp_path: Path) -> None:
 
 def test_segment_polygon_covers_its_digit_and_no_other(tmp_path: Path) -> None:
     digits.build(tmp_path / "d", **SMALL, task="segment")
-    from PIL import ImageDraw
-
     for pixels, rows in _pairs(tmp_path / "d", "train"):
         mask = Image.new("1", (64, 64))
         for row in rows:
@@ -208,8 +207,6 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prunekit.demo import labels
-
     monkeypatch.setitem(labels.ROWS, "detect", lambda digit, side: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         digits.build(tmp_path / "d", **SMALL)
@@ -227,7 +224,6 @@ def test_bad_arguments_are_named(tmp_path: Path, arguments: dict, message: str) 
 
 
 def test_importing_the_builder_does_not_import_numpy() -> None:
-    import subprocess
-
     code = "import sys, prunekit.demo.digits; sys.exit('numpy' in sys.modules or 'sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
