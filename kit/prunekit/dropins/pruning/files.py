@@ -13,6 +13,8 @@ from typing import Any
 
 from .errors import PruneError
 
+SCRATCH = ".prunekit-"  # how the name of a file in the making begins
+
 
 def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a scratch file beside `target`, then put it in place in one move.
@@ -20,7 +22,7 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
     The scratch file keeps the target's suffix (writers look at it) and is removed when `write` fails.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    scratch = target.with_name(f"{SCRATCH}{os.getpid()}-{target.name}")
     try:
         write(scratch)
         with open(scratch, "rb") as handle:
@@ -44,6 +46,8 @@ def write_json(target: Path, value: Any) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder against a second process; the kernel lets go when this one ends, however it ends.
 
+    What a killed process was writing is swept away first.
+
     Raises:
         PruneError: another process is working in it.
     """
@@ -53,4 +57,6 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise PruneError(f"{folder}: another process is working on this run. Wait for it, or stop it.") from error
+        for scratch in folder.rglob(SCRATCH + "*"):
+            scratch.unlink(missing_ok=True)
         yield

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Bad input to the scripts: one line that says what to type next, exit code 2, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from workshop import Workshop
+
+pytestmark = [pytest.mark.upstream]
+
+EVIL = """
+import sys, torch, os
+class Evil:
+    def __reduce__(self): return (os.system, ("touch owned",))
+torch.save({"model": Evil()}, sys.argv[1])
+"""
+FUSED = "import sys; from ultralytics import YOLO; y = YOLO('best.pt'); y.fuse(); y.save(sys.argv[1])"
+YOLOV5 = """
+import sys, types, torch
+module = types.ModuleType("models.yolo"); sys.modules["models"] = types.ModuleType("models"); sys.modules["models.yolo"] = module
+class DetectionModel(torch.nn.Module): pass
+DetectionModel.__module__ = "models.yolo"; module.DetectionModel = DetectionModel
+torch.save({"model": DetectionModel()}, sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, fork: Path, offline_env: dict[str, str], tiny_set: Path) -> Workshop:
+    """One fork for the whole table: nothing here may change it."""
+    import os
+    import shutil
+
+    root = tmp_path_factory.mktemp("bench") / "fork"
+    shutil.copytree(fork, root)
+    workshop = Workshop(root, {**os.environ, **offline_env, "OMP_NUM_THREADS": "1"})
+    workshop.network("yolov8n.yaml", "best.pt")
+    workshop.network("yolov8n.yaml", "eighty.pt", classes=80)
+    for name, code in (("evil.pt", EVIL), ("fused.pt", FUSED), ("five.pt", YOLOV5)):
+        workshop.python("-c", code, name)
+    (root / "cut.pt").write_bytes((root / "best.pt").read_bytes()[:100_000])
+    (root / "text.pt").write_text("not a checkpoint")
+    shutil.copy(tiny_set, root / "tiny.yaml")
+    return workshop
+
+
+TABLE = [
+    ("no weights", "--data tiny.yaml", "--weights"),
+    ("missing weights", "--weights nowhere.pt --data tiny.yaml", "nowhere.pt: no such file"),
+    ("yaml instead of weights", "--weights yolov8n.yaml --data tiny.yaml", "Train first"),
+    ("corrupt", "--weights cut.pt --data tiny.yaml", "cut.pt"),
+    ("not a checkpoint", "--weights text.pt --data tiny.yaml", "not a torch checkpoint"),
+    ("fused", "--weights fused.pt --data tiny.yaml", "fused network"),
+    ("wrong family", "--weights five.pt --data tiny.yaml", "YOLOv5 or YOLOv7"),
+    ("runs code", "--weights evil.pt --data tiny.yaml", "--trust"),
+    ("ratio 0", "--weights best.pt --data tiny.yaml --prune-ratio 0", "between 0 and 1"),
+    ("ratio 1", "--weights best.pt --data tiny.yaml --prune-ratio 1", "between 0 and 1"),
+    ("ratio 1.5", "--weights best.pt --data tiny.yaml prune_ratio=1.5", "between 0 and 1"),
+    ("classes", "--weights eighty.pt --data tiny.yaml", "has 80 classes"),
+    ("missing data", "--weights best.pt --data nowhere.yaml", "nowhere.yaml"),
+    ("unknown flag", "--weights best.pt --data tiny.yaml --epocs 3", "did you mean --epochs"),
+    ("stray word", "--weights best.pt tiny.yaml", "not an argument"),
+    ("unknown layer", "--weights best.pt --data tiny.yaml --ignore model.99", "no such layer"),
+    ("two targets", "--weights best.pt --data tiny.yaml --target-macs 0.5 --target-params 0.5", "exclude each other"),
+    ("target too low", "--weights best.pt --data tiny.yaml --target-macs 0.0001 --imgsz 64", "nearest"),
+    ("target above dense", "--weights best.pt --data tiny.yaml --target-macs 9e15 --imgsz 64", "not below the dense"),
+    ("nothing prunable", "--weights best.pt --data tiny.yaml --ignore model --imgsz 64", "nothing"),
+    ("missing plan", "--weights best.pt --data tiny.yaml --plan nowhere.yaml", "nowhere.yaml"),
+    ("resume nothing", "--resume nowhere", "no report.json"),
+    ("missing cfg", "--weights best.pt --cfg nowhere.yaml", "nowhere.yaml: no such file"),
+]
+
+
+@pytest.mark.parametrize("words, said", [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_bad_input_is_one_line(bench: Workshop, words: str, said: str) -> None:
+    output = bench.python("prune_one_shot.py", *words.split(), "--device", "cpu", "--epochs", "1", code=2)
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and said in errors[0], output
+    assert "Traceback" not in output
+    assert not (bench.root / "owned").exists(), "code of the checkpoint was run"
+    assert not list(bench.root.glob("runs/**/*.pt")), "something was left behind"
+
+
+def test_trust_says_what_it_runs(bench: Workshop) -> None:
+    output = bench.python("prune_one_shot.py", "--weights", "evil.pt", "--trust", "--data", "tiny.yaml", code=2)
+    assert "runs posix.system" in output or "runs os.system" in output
+
+
+def test_equal_gammas_cannot_be_ranked(bench: Workshop) -> None:
+    make = "from ultralytics import YOLO; y = YOLO('yolov8n.yaml'); y.save('flat.pt')"
+    bench.python("-c", make)
+    words = ("prune_one_shot.py", "--weights", "flat.pt", "--importance", "bn_scale", "--plan-only", "--imgsz", "64")
+    output = bench.python(*words, code=2)
+    assert "error: " in output and "bn_scale" in output
+
+
+def test_help_has_two_groups(bench: Workshop) -> None:
+    output = bench.python("prune.py", "--help")
+    assert "pruning options:" in output and "upstream train arguments" in output
+    assert "--prune-ratio" in output and "--close_mosaic 10" in output

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The scripts as a user types them: whole runs on tiny data, and what they leave behind."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from workshop import Workshop
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+QUICK = ("--imgsz", "64", "--batch", "8", "--epochs", "1", "--device", "cpu", "--workers", "0", "--plots", "False")
+
+# Rebuilds a network from its YAML in the fork, loads the checkpoint strictly and compares outputs.
+REBUILD = """
+import sys, torch
+from ultralytics import YOLO
+yaml_file, weights = sys.argv[1:3]
+built = YOLO(yaml_file).model.eval()
+saved = YOLO(weights).model.float().eval()
+built.load_state_dict(saved.state_dict(), strict=True)
+x = torch.rand(1, 3, 64, 64)
+first = lambda y: y[0] if isinstance(y, (tuple, list)) else y
+print("difference", float((first(built(x)) - first(saved(x))).abs().max()))
+"""
+
+# Counts the nodes of an ONNX file's graph.
+NODES = "import onnx, sys; print(*[len(onnx.load(f).graph.node) for f in sys.argv[1:]])"
+
+
+def as_voc(workshop: Workshop, data: Path) -> None:
+    """Put the tiny set into the fork under the name that the published lines use."""
+    shutil.copy(data, workshop.root / "VOC.yaml")
+
+
+@pytest.fixture
+def ready(workshop: Workshop, tiny_set: Path) -> Workshop:
+    """A fork with `best.pt` (an untrained yolov8n) and VOC.yaml."""
+    as_voc(workshop, tiny_set)
+    workshop.network("yolov8n.yaml", "best.pt")
+    return workshop
+
+
+def test_iterative_run_keeps_its_promises(ready: Workshop) -> None:
+    words = ("prune.py", "--weights", "best.pt", "--data", "VOC.yaml", "--prune_ratio", "0.5", "--steps", "2")
+    output = ready.python(*words, *QUICK, "--project", "VOC", "--name", "prune_yolo")
+    assert "Before Pruning: MACs=" in output and "After pruning step 2: MACs=" in output
+    report = ready.report("VOC/prune_yolo")
+    assert report["status"] == "done" and report["schema"] == 1 and len(report["steps"]) == 2
+    for row in (report["dense"], *report["steps"]):
+        assert {"params", "macs", "map50", "map50_95", "seconds", "checkpoint"} <= row.keys()
+    dense, first, second = (row["params"] for row in (report["dense"], *report["steps"]))
+    assert dense > first > second
+    run = ready.root / "VOC" / "prune_yolo"
+    for name in ("pruned.pt", "pruned.yaml", "pruned.onnx", "report.md", "results.csv", "plots/steps.png", "plots/widths.png"):
+        assert (run / name).stat().st_size > 100, name
+    assert report["final"]["onnx_max_error"] < 1e-3
+    assert "difference 0.0" in ready.python("-c", REBUILD, "VOC/prune_yolo/pruned.yaml", "VOC/prune_yolo/pruned.pt")
+    assert len((run / "results.csv").read_text().splitlines()) == 4
+    assert not list(run.rglob(".prunekit-*")), "a scratch file was left"
+
+
+def test_pruned_onnx_has_no_more_nodes_than_dense(ready: Workshop) -> None:
+    ready.python("prune_one_shot.py", "--weights", "best.pt", "--data", "VOC.yaml", *QUICK, "--name", "once")
+    export = "from ultralytics import YOLO; YOLO('best.pt').export(format='onnx', imgsz=64, simplify=False)"
+    ready.python("-c", export)
+    dense, pruned = map(int, ready.python("-c", NODES, "best.onnx", "runs/detect/once/pruned.onnx").split())
+    assert pruned <= dense
+
+
+def test_published_v11_line(workshop: Workshop, tiny_set: Path) -> None:
+    as_voc(workshop, tiny_set)
+    workshop.network("yolo11s.yaml", "yolo11s.pt")
+    config = {"data": "VOC.yaml", "epochs": 1, "imgsz": 64, "batch": 16, "device": "cpu", "workers": 0, "plots": False}
+    (workshop.root / "custom_config.yaml").write_text(yaml.safe_dump(config))
+    line = "yolo11_pruning.py --model yolo11s.pt --cfg custom_config.yaml --iterative-steps 5 --target-prune-rate 0.3 --max-map-drop 0.15"
+    output = workshop.python(*line.split())
+    assert "Before Pruning: MACs=" in output and "mAP=" in output
+    for step in range(1, 6):
+        assert f"After pruning iter {step}: MACs=" in output and "speed up=" in output
+        for name in ("best", "last"):
+            assert (workshop.root / f"runs/detect/step{step}_finetune/weights/{name}.pt").is_file()
+    assert (workshop.root / "yolo11_pruning_perf_change.png").stat().st_size > 1000
+    assert (workshop.root / "runs/detect/pruned.onnx").is_file()
+
+
+def test_v11_defaults_are_the_published_ones(workshop: Workshop) -> None:
+    """First step on yolo11n, 80 classes, 640 px: the published figures to the last digit."""
+    workshop.network("yolo11n.yaml", "yolo11n.pt", classes=80)
+    probe = """
+import ultralytics.prunekit.main as main
+seen = {}
+main._carry = lambda folder, family, weights, settings, **more: seen.update(settings=settings, family=family, weights=weights)
+main.Ultralytics.check_data = lambda self, weights: None
+main.yolo11(["--imgsz", "640"])
+from pathlib import Path
+from ultralytics.pruning.run import new_run
+from ultralytics.pruning import prune_step
+from ultralytics.pruning.apply import apply_plan
+from ultralytics.pruning.counts import count
+family, settings = seen["family"], seen["settings"]
+model, graph = prune_step.open_model(family, Path("yolo11n.pt"), settings)
+dense = count(model, family.example(model))
+plan, scores = prune_step.plan_step(family, model, graph, settings, dense, 1, settings.steps)
+apply_plan(graph, plan, scores)
+cost = count(model, family.example(model))
+print("figures", cost.params, int(cost.macs), dense.macs / cost.macs, settings.steps, settings.prune_ratio, settings.max_map_drop)
+"""
+    assert "figures 2374149 2944523600 1.1125151790259042 10 0.5 0.2" in workshop.python("-c", probe)
+
+
+@pytest.mark.parametrize("task, suffix", [("segment", "-seg"), ("pose", "-pose"), ("obb", "-obb"), ("classify", "-cls")])
+def test_other_tasks(workshop: Workshop, tmp_path: Path, task: str, suffix: str) -> None:
+    from prunekit.demo.digits import build
+
+    data = build(tmp_path / "data", train=8, val=4, imgsz=64, seed=0, task=task)
+    workshop.python("-c", MAKE_TASK, f"yolo11n{suffix}.yaml", "task.pt", str(data), task)
+    workshop.python("prune_one_shot.py", "--model", "task.pt", f"data={data}", "--name", "t", *QUICK)
+    report = workshop.report(f"runs/{task}/t")
+    assert report["steps"][0]["params"] < 0.8 * report["dense"]["params"]
+    rebuilt = workshop.python("-c", REBUILD, f"runs/{task}/t/pruned.yaml", f"runs/{task}/t/pruned.pt")
+    assert "difference 0.0" in rebuilt
+
+
+# A network of a task, trained for one epoch so that its head fits the data (classes, key points).
+MAKE_TASK = """
+import sys
+from ultralytics import YOLO
+name, target, data, task = sys.argv[1:5]
+import shutil
+yolo = YOLO(name, task=task)
+yolo.train(data=data, epochs=1, imgsz=64, batch=8, device="cpu", workers=0, plots=False, val=False, project="made", name="it")
+shutil.copy("made/it/weights/last.pt" if False else yolo.trainer.last, target)
+"""
+
+
+@pytest.mark.parametrize("yaml_name", ["yolo12n.yaml", "yolo26n.yaml"])
+def test_other_generations(workshop: Workshop, tiny_set: Path, yaml_name: str) -> None:
+    as_voc(workshop, tiny_set)
+    workshop.network(yaml_name, "best.pt")
+    workshop.python("prune_one_shot.py", "--weights", "best.pt", "--data", "VOC.yaml", "--name", "g", *QUICK)
+    report = workshop.report("runs/detect/g")
+    assert report["steps"][0]["params"] < 0.8 * report["dense"]["params"]
+    assert "difference 0.0" in workshop.python("-c", REBUILD, "runs/detect/g/pruned.yaml", "runs/detect/g/pruned.pt")
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "hessian"])
+def test_gradient_criteria_see_the_data(ready: Workshop, criterion: str) -> None:
+    words = ("prune_one_shot.py", "--weights", "best.pt", "--data", "VOC.yaml", "--importance", criterion)
+    ready.python(*words, *QUICK, "--name", "grad", "--no-export")
+    assert ready.report("runs/detect/grad")["status"] == "done"
+
+
+@pytest.mark.parametrize("target, key", [("--target-macs", "macs"), ("--target-params", "params")])
+def test_targets_are_hit_within_one_percent(ready: Workshop, target: str, key: str) -> None:
+    words = ("prune.py", "--weights", "best.pt", "--data", "VOC.yaml", target, "0.5", "--steps", "2", "--scope", "global")
+    ready.python(*words, *QUICK, "--name", "hit", "--no-export")
+    report = ready.report("runs/detect/hit")
+    assert report["steps"][1][key] / report["dense"][key] == pytest.approx(0.5, rel=0.01)
+    assert report["steps"][0][key] / report["dense"][key] == pytest.approx(0.5**0.5, rel=0.01)
+
+
+def test_plan_can_be_edited_and_replayed(ready: Workshop) -> None:
+    ready.python("prune_one_shot.py", "--weights", "best.pt", "--plan-only", "--name", "planned", "--imgsz", "64")
+    file = ready.root / "runs/detect/planned/plan.yaml"
+    plan = yaml.safe_load(file.read_text())
+    entry = max(plan["groups"], key=lambda group: group["channels"])
+    text = file.read_text().replace(f"name: {entry['name']}", f"name: {entry['name']}", 1)
+    assert text == file.read_text() and not (ready.root / "runs/detect/planned/pruned.pt").exists()
+    entry["keep"] = 24
+    for other in plan["groups"]:
+        if entry.get("tie") and other.get("tie") == entry["tie"]:
+            other["keep"] = 24
+    file.write_text(yaml.safe_dump(plan))
+    words = ("prune_one_shot.py", "--weights", "best.pt", "--data", "VOC.yaml", "--plan", str(file))
+    ready.python(*words, *QUICK, "--name", "replayed", "--no-export")
+    widths = ready.report("runs/detect/replayed")["steps"][0]["widths"]
+    assert widths[entry["name"]] == 24
+
+
+def test_accuracy_limit_stops_and_keeps_nothing_when_the_first_step_breaks_it(ready: Workshop) -> None:
+    """An untrained network has mAP 0, so only a negative limit can be broken: that is what is asked for here."""
+    words = ("prune.py", "--weights", "best.pt", "--data", "VOC.yaml", "--max-map-drop", "-0.5", "--steps", "3")
+    output = ready.python(*words, *QUICK, "--name", "limit", code=2)
+    assert "no step stayed within --max-map-drop" in output
+    report = ready.report("runs/detect/limit")
+    assert report["status"] == "stopped" and len(report["steps"]) == 1 and not report["steps"][0]["kept"]
