@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Checkpoints that other pruning scripts wrote become ordinary ones: stock blocks, and a width block where one is due.
+
+Such files pickle split blocks by the name of a class in the script that made them (`__main__.C2f_v2`,
+`train_utils.C3k2_v2`). A module's weights and children lie in the file, only its `forward` does not; a class that is
+not to hand is stood in for while the file is read, and the blocks are then recognised by their children.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.surgery import merge_blocks
+from ultralytics.pruning.widths import read_widths
+from ultralytics.utils import LOGGER, RANK, colorstr
+
+from . import structure
+from .blocks import RULES, merge_split_blocks
+
+# Roots that upstream has an answer of its own for (YOLOv5 checkpoints, old names of its own modules), or that no
+# split block can come from.
+_NOT_OURS = ("models", "utils", "numpy", "torch", "torchvision", "pathlib", "ultralytics.yolo", "ultralytics.utils")
+_GLOBAL = re.compile(rb"c([\w.]+)\n(\w+)\n")  # the opcode that names a class in torch.save's pickle protocol 2
+
+
+class StandIn(nn.Module):
+    """In the place of a class that cannot be imported; holds what was pickled, computes nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+
+def reading(load: Callable[[], Any], file: str) -> Callable[[], Any]:
+    """`load`, such that foreign split blocks in `file` come out as stock blocks.
+
+    The returned function raises PruneError for any other class that is not to hand.
+    """
+
+    def read() -> Any:
+        with _stand_ins(unknown_classes(file)):
+            ckpt = load()
+        for model in _models(ckpt):
+            merged = merge_blocks(model, RULES) + merge_split_blocks(model)
+            if merged and RANK in {-1, 0}:
+                LOGGER.info(f"{colorstr('prunekit: ')}{file}: {merged} split blocks read as stock blocks")
+            _refuse_stand_ins(model, file)
+        return ckpt
+
+    return read
+
+
+def adopt_structure(built: nn.Module, weights: nn.Module) -> None:
+    """Before `weights` are loaded into `built`: if it was built from the very YAML of `weights` and that YAML does not
+    tell its widths, give `built` these widths, in place, and a YAML that does.
+
+    Any other pair (transfer to another architecture) is left to upstream.
+    """
+    if not isinstance(getattr(weights, "yaml", None), dict) or weights.yaml is not built.yaml:
+        return
+    changed = _differing(built, weights)
+    if not changed or structure.BLOCK in built.yaml:
+        return
+    was, nc = sum(p.numel() for p in built.parameters()), built.yaml["nc"]
+    built.yaml = {**structure.close_structure(weights), "nc": nc}
+    structure.fit_layers(built.model, built.yaml)
+    structure.fit_norms(built, built.yaml[structure.BLOCK])
+    now = sum(p.numel() for p in built.parameters())
+    if RANK in {-1, 0}:
+        LOGGER.warning(
+            f"{colorstr('prunekit: ')}this checkpoint was pruned but its YAML is the dense network's: {changed} layers "
+            f"fitted to the checkpoint ({was:,} -> {now:,} parameters) and recorded from here on"
+        )
+
+
+def unknown_classes(file: str) -> list[tuple[str, str]]:
+    """(module, class) names in a checkpoint's pickle that cannot be imported, without importing anything new."""
+    if not zipfile.is_zipfile(file):
+        return []
+    with zipfile.ZipFile(file) as archive:
+        pickles = [archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")]
+    found = {(m.decode(), n.decode()) for data in pickles for m, n in _GLOBAL.findall(data)}
+    return sorted(pair for pair in found if not _ours_to_skip(pair[0]) and not _importable(*pair))
+
+
+def _ours_to_skip(module: str) -> bool:
+    return any(module == root or module.startswith(root + ".") for root in _NOT_OURS)
+
+
+def _importable(module: str, name: str) -> bool:
+    if module in sys.modules:
+        return hasattr(sys.modules[module], name)
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent package is missing, or is not a package
+        return False
+
+
+@contextmanager
+def _stand_ins(names: list[tuple[str, str]]) -> Iterator[None]:
+    """Make (module, class) names importable for a while."""
+    made_modules, made = [], []
+    try:
+        for module, name in names:
+            if module not in sys.modules:
+                sys.modules[module] = ModuleType(module)
+                made_modules.append(module)
+            kind = type(name, (StandIn,), {"__module__": module})
+            setattr(sys.modules[module], name, kind)
+            made.append((sys.modules[module], name, kind))
+        yield
+    finally:
+        for module, name, kind in made:
+            if getattr(module, name, None) is kind:
+                delattr(module, name)
+        for module in made_modules:
+            sys.modules.pop(module, None)
+
+
+def _models(ckpt: Any) -> list[nn.Module]:
+    """The networks in a checkpoint, in any of the forms that `torch_safe_load` accepts."""
+    held = [ckpt.get("model"), ckpt.get("ema")] if isinstance(ckpt, dict) else [getattr(ckpt, "model", None)]
+    return [model for model in held if isinstance(model, nn.Module)]
+
+
+def _refuse_stand_ins(model: nn.Module, file: str) -> None:
+    left = {f"{type(m).__module__}.{type(m).__name__}" for m in model.modules() if isinstance(m, StandIn)}
+    if left:
+        raise PruneError(
+            f"{file} needs {', '.join(sorted(left))}, which is neither here nor a split block that can be read as a "
+            "stock one. Load it with the script that wrote it and save a network of stock blocks"
+        )
+
+
+def _differing(built: nn.Module, weights: nn.Module) -> int:
+    """Layers of `built` whose width is not that of `weights`, outputs that the task sets aside."""
+    try:
+        outputs = structure.output_layers(weights)
+    except PruneError:  # a family that is not pruned here (RT-DETR): nothing to adopt
+        return 0
+    stem = next(name for name, module in weights.named_modules() if isinstance(module, nn.Conv2d))
+    have, want = (read_widths(model, outputs, stem) for model in (built, weights))
+    return sum(have.get(name) != width for name, width in want.items())
