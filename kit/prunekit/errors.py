@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The tool's errors and exit codes.
+
+0 done, 1 internal error, 2 something the user can mend, 3 drift found by `verify`, 4 a patch does not apply.
+A message says what failed, where, and what to type next; it is printed without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable
+from pathlib import Path
+
+DONE, INTERNAL, USER, DRIFT, CONFLICT = range(5)
+
+OUT_OF_SPACE = "no space left on the disk of {path}: a fork needs about 40 MB; free some, or name a DIR on another disk"
+
+
+class PrunekitError(Exception):
+    """Base of every error that the tool raises on purpose; `exit_code` is what the process ends with."""
+
+    exit_code = INTERNAL
+
+
+class UserError(PrunekitError):
+    """Something the user can mend: a name, a file, a folder, the network."""
+
+    exit_code = USER
+
+
+class Unreachable(UserError):
+    """A host did not answer or let nobody in: with `--source auto` the next source is tried."""
+
+
+class DriftError(PrunekitError):
+    """A fork is not what its pin, its series and its drop-ins make."""
+
+    exit_code = DRIFT
+
+
+class PatchConflict(PrunekitError):
+    """A patch of the series does not apply."""
+
+    exit_code = CONFLICT
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ": did you mean 'x'?" or, where nothing is near, " (known: a, b)"."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f": did you mean '{near[0]}'?"
+    return f" (known: {', '.join(names) or 'none'})"
+
+
+def from_os_error(error: OSError, path: Path) -> UserError | None:
+    """Turn an operating system error that the user can mend into a message, or return None for any other."""
+    where = error.filename or path
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return UserError(OUT_OF_SPACE.format(path=where))
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(f"cannot write {where}: {error.strerror}; name a DIR in a folder that is yours")
+    if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return UserError(f"cannot use {where}: {error.strerror}; name another DIR")
+    return None

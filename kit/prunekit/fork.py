@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The fork as a git repository: a root commit that is the upstream at its pin, and what setup remembers about it.
+
+Identity, dates and order are fixed, so the same kit makes the same commit ids on every machine and from either source.
+What setup remembers lies in `.git`, where it is in nobody's way and in no tree id.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from prunekit.errors import UserError
+from prunekit.gitrepo import Repo
+from prunekit.gitsource import NO_CONVERSION
+from prunekit.manifest import Entry, Manifest
+from prunekit.pins import Upstream
+
+RECORD = ".git/prunekit.json"
+# What training and installing leave behind; not in the tree, so that upstream's files stay upstream's.
+_EXCLUDED = "runs/\ndatasets/\nweights/\n*.pt\n*.onnx\n*.engine\n__pycache__/\n*.egg-info/\nbuild/\ndist/\n.venv/\n"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What setup made: names, the pin, and the ids of the fork's root commit, last commit and tree."""
+
+    target: str
+    upstream: str
+    release: str
+    commit: str
+    source: str
+    root: str
+    head: str
+    tree: str
+
+
+def start(folder: Path, files: Path, manifest: Manifest, upstream: Upstream) -> tuple[Repo, str]:
+    """Make a repository in `folder` whose one commit holds the manifest's files; returns (repository, commit)."""
+    folder.mkdir(parents=True)
+    Repo(folder).run("init", "--quiet", "--template=", "--initial-branch=main", ".")
+    info = folder / ".git" / "info"
+    info.mkdir(exist_ok=True)
+    info.joinpath("attributes").write_text(NO_CONVERSION)
+    info.joinpath("exclude").write_text(_EXCLUDED)
+    repo = dated(Repo(folder), upstream)
+    repo.run("config", "core.autocrlf", "false")
+    add_blobs(repo, [files / path for path in manifest])
+    stage(repo, manifest)
+    return repo, commit(repo, f"upstream {upstream.name} {upstream.release} ({upstream.commit})")
+
+
+def dated(repo: Repo, upstream: Upstream) -> Repo:
+    """Return the repository with the pin's date for every commit."""
+    return repo.with_env(GIT_AUTHOR_DATE=upstream.date, GIT_COMMITTER_DATE=upstream.date)
+
+
+def add_blobs(repo: Repo, files: list[Path]) -> list[str]:
+    """Write files into the object store, byte for byte; returns their blob ids in order."""
+    names = "".join(f"{path}\n" for path in files).encode()
+    return repo.text("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names).split()
+
+
+def stage(repo: Repo, entries: Manifest) -> None:
+    """Put entries into the index, over what is there."""
+    rows = "".join(f"{entry.mode} {entry.blob}\t{path}\0" for path, entry in entries.items()).encode()
+    repo.run("update-index", "-z", "--index-info", stdin=rows)
+
+
+def commit(repo: Repo, message: str, parent: str | None = None) -> str:
+    """Commit the index as it is; returns the commit id. Touches no branch."""
+    parents = ("-p", parent) if parent else ()
+    return repo.text("commit-tree", *parents, "-F", "-", repo.text("write-tree"), stdin=f"{message.strip()}\n".encode())
+
+
+def finish(repo: Repo, record: Record) -> None:
+    """Point the branch at the last commit, write the files out, remember what was made."""
+    repo.run("update-ref", "refs/heads/main", record.head)
+    repo.run("reset", "--quiet", "--hard", record.head)
+    (repo.folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n")
+
+
+def read_record(folder: Path) -> Record | None:
+    """Return what setup remembers about a fork, or None where `folder` is no fork.
+
+    Raises UserError where the record cannot be read.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        return Record(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read; move {folder} away and set it up again") from error
+
+
+def files_of(repo: Repo, tree: str) -> dict[str, Entry]:
+    """Return the plain files of a tree or commit by path."""
+    rows = [row for row in repo.text("ls-tree", "-r", "-z", tree).split("\0") if row]
+    found = {}
+    for row in rows:
+        head, path = row.split("\t", 1)
+        mode, _, blob = head.split(" ")
+        found[path] = Entry(mode, blob)
+    return found

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`prunekit setup`: pin, source, fork, series, drop-ins, verify; then one rename makes the fork appear."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from prunekit import fork
+from prunekit.console import Console
+from prunekit.errors import DriftError, UserError, from_os_error
+from prunekit.gitrepo import Repo, need_git
+from prunekit.kitdir import Kit
+from prunekit.localwork import keep_as_branch, local_work
+from prunekit.manifest import Entry, read_manifest
+from prunekit.overlay import commit_dropins
+from prunekit.pins import Target, read_pins
+from prunekit.series import read_series, replay
+from prunekit.source import Fetched, fetch
+from prunekit.staging import claimed, free_name
+from prunekit.verify import drift, expected
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for."""
+
+    target: str
+    directory: Path
+    source: str = "auto"
+    mirror: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What setup did: "created" or "already set up"; `backup` is where --force put the old fork."""
+
+    status: str
+    directory: Path
+    target: Target
+    record: fork.Record
+    fetched_bytes: int = 0
+    backup: Path | None = None
+
+
+def set_up(kit: Kit, wish: Wish, console: Console) -> Outcome:
+    """Make the fork, or find that it is there already.
+
+    Raises UserError, PatchConflict or DriftError; whatever happens, DIR is whole, as it was, or absent.
+    """
+    try:
+        with console.step("pin") as step:
+            need_git()
+            target = read_pins(kit.pins).target(wish.target)
+            manifest = read_manifest(kit.manifests / f"{target.upstream.name}.txt", target.upstream.tree)
+            upstream = target.upstream
+            step.result = f"{upstream.name} {upstream.release}, {upstream.commit[:12]}, {len(manifest)} files"
+        with claimed(wish.directory) as staging:
+            present = _present(kit, target, wish, console)
+            if present is not None and not wish.force:
+                return present
+            return _create(kit, target, manifest, wish, staging, console)
+    except OSError as error:
+        raise from_os_error(error, wish.directory) or error from error
+
+
+def _create(
+    kit: Kit, target: Target, manifest: dict[str, Entry], wish: Wish, staging: Path, console: Console
+) -> Outcome:
+    """Build the fork in the staging folder and put it in its place."""
+    upstream = target.upstream
+    with console.step("source") as step:
+        options = {"source": wish.source, "mirror": wish.mirror}
+        fetched = fetch(upstream, manifest, **options, scratch=staging, report=step.report)  # type: ignore[arg-type]
+        step.result = f"{fetched.how}, {fetched.size / 1e6:.1f} MB fetched, {len(manifest)} blob ids checked"
+    for note in fetched.notes:
+        console.warn(note)
+    with console.step("fork") as step:
+        repo, root = fork.start(staging / "fork", fetched.folder, manifest, upstream)
+        step.result = f"root commit {root[:12]}"
+    with console.step("series") as step:
+        patches = read_series(kit, upstream)
+        head = replay(repo, patches, root, step.report)
+        step.result = f"{len(patches)} patches"
+    with console.step("drop-ins") as step:
+        head, count = commit_dropins(repo, kit, upstream, head)
+        step.result = f"{count} files"
+    record = _record(repo, target, fetched, root, head)
+    with console.step("verify") as step:
+        fork.finish(repo, record)
+        wrong = drift(staging / "fork", kit, upstream)
+        if wrong:
+            raise DriftError(f"the new fork differs from its pin in {wrong[0].path}: nothing was set up; report this")
+        step.result = f"tree {record.tree[:12]}"
+    backup = _put(wish, repo, console)
+    return Outcome("created", wish.directory, target, record, fetched.size, backup)
+
+
+def _record(repo: Repo, target: Target, fetched: Fetched, root: str, head: str) -> fork.Record:
+    """Return what is to be remembered about the new fork."""
+    upstream, tree = target.upstream, repo.text("rev-parse", f"{head}^{{tree}}")
+    names = (target.name, upstream.name, upstream.release, upstream.commit, fetched.how)
+    return fork.Record(*names, root, head, tree)
+
+
+def _present(kit: Kit, target: Target, wish: Wish, console: Console) -> Outcome | None:
+    """Look at what DIR holds: None for nothing, an outcome for this very fork.
+
+    Raises UserError for anything else, unless it is a fork and --force was given.
+    """
+    directory, upstream = wish.directory, target.upstream
+    if not directory.exists():
+        return None
+    if not directory.is_dir():
+        raise UserError(f"{directory} is a file: name another DIR")
+    record = fork.read_record(directory)
+    if record is None:
+        if any(directory.iterdir()):
+            raise UserError(f"{directory} is not empty and no fork of prunekit: name another DIR, or move it away")
+        return None
+    work = local_work(directory, record)
+    if wish.force:
+        return _announce(directory, work.describe(), (*work.commits, *work.changed), console)
+    made = expected(directory, kit, upstream) if record.upstream == upstream.name else None
+    if made is None or made[0].head != record.head:
+        raise UserError(
+            f"{directory} was made from another pin or version of the kit ({record.upstream} {record.release}; "
+            f"{work.describe()}): --force moves it to {free_name(directory)} and sets up anew"
+        )
+    if work:
+        console.warn(f"{directory} has {work.describe()}: kept as they are; `prunekit diff {directory}` shows them")
+    return Outcome("already set up", directory, target, record)
+
+
+def _announce(directory: Path, amount: str, names: tuple[str, ...], console: Console) -> None:
+    """Say what --force is going to move aside."""
+    console.warn(f"--force: {directory} ({amount}) moves as a whole to {free_name(directory)}; nothing is deleted")
+    for name in names[:10]:
+        console.say(f"  {name}")
+    if len(names) > 10:
+        console.say(f"  and {len(names) - 10} more")
+
+
+def _put(wish: Wish, repo: Repo, console: Console) -> Path | None:
+    """Move the finished fork into its place, an old one aside first; returns where the old one is."""
+    directory, backup = wish.directory, None
+    if fork.read_record(directory) is not None:
+        backup = free_name(directory)
+        branch = keep_as_branch(directory, repo, backup.name.rpartition(".")[2])
+        directory.rename(backup)
+        console.say(f"the old fork is whole in {backup}" + (f", its code also on the branch {branch}" if branch else ""))
+    os.replace(repo.folder, directory)
+    return backup
