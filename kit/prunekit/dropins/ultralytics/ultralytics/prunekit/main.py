@@ -11,7 +11,7 @@ from typing import Any
 
 from ultralytics.pruning import run as engine
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.files import locked
+from ultralytics.pruning.files import locked, write_whole
 from ultralytics.pruning.options import Settings, add_options, normalise, settings_of
 from ultralytics.pruning.plan import Plan
 from ultralytics.pruning.state import REPORT, State
@@ -95,7 +95,7 @@ def _carry(
     state = engine.new_run(folder, family, weights, settings)
     with locked(folder):
         if plan is not None:
-            plan.save(folder / "replayed_plan.yaml")
+            write_whole(folder / "replayed_plan.yaml", plan.save)
         state.save()
         print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
         engine.run(state, family, plan=plan, style=style)
