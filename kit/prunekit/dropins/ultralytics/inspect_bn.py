@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Are the BatchNorm scales small enough to prune by them?
+
+    python inspect_bn.py --weights runs/detect/train/weights/best.pt --keep 0.5
+
+Prints one row per layer (mean |gamma| and |beta|, the threshold that keeps this fraction of the layer's own channels,
+and how many of its channels a global threshold would keep), draws a histogram, and ends with a verdict: prune, or train
+longer.
+"""
+
+import sys
+
+from ultralytics.prunekit.foreign import require_own
+from ultralytics.prunekit.main import guarded
+from ultralytics.prunekit.sparse import inspect
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: (require_own(__file__), inspect(__doc__, sys.argv[1:]))))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whose `ultralytics` is this? The fork's own code must run, here and in every process that training starts.
+
+Python finds a fork from its own folder only (or installed with `pip install -e .`). DDP ranks and the tuner's trials are
+started from elsewhere: with another ultralytics in site-packages they would train with that one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import ultralytics
+from ultralytics.pruning.errors import PruneError
+
+# Looks only, imports nothing: a package's place, as a script in an empty folder would find it.
+_FIND = "import importlib.util as u; s = u.find_spec('ultralytics'); print(s.origin if s and s.origin else '')"
+
+
+def require_own(script: str | Path) -> None:
+    """Make sure that this process, and those it will start, run the fork that `script` lies in.
+
+    Raises:
+        PruneError: another ultralytics was imported; names both places and the way out.
+    """
+    own, imported = Path(script).resolve().parent / "ultralytics", package_of(ultralytics.__file__)
+    if imported != own:
+        raise PruneError(
+            f"{Path(script).name} belongs to the fork's {own}, but Python imported {imported}. Install the fork into this "
+            f"environment: cd {own.parent} && pip install -e ."
+        )
+    paths = [str(own.parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+
+
+def elsewhere(root: str | Path) -> Path | None:
+    """The ultralytics that the `yolo` command of this environment would run, if it is not that of the fork at `root`."""
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    with tempfile.TemporaryDirectory(prefix="prunekit-") as empty:
+        found = subprocess.run([sys.executable, "-c", _FIND], cwd=empty, env=env, capture_output=True, text=True)
+    place = found.stdout.strip()
+    if not place or package_of(place) == Path(root).resolve() / "ultralytics":
+        return None
+    return package_of(place)
+
+
+def package_of(init: str | Path) -> Path:
+    """The folder of a package, from the path of its `__init__.py`."""
+    return Path(init).resolve().parent
