@@ -23,9 +23,17 @@ def label_text(scene: Scene, task: str) -> str:
 
 def box(digit: Digit, side: int) -> list[float]:
     """Centre x, centre y, width, height of the tightest box around the ink."""
-    rows, columns = np.flatnonzero(digit.opacity.any(1)), np.flatnonzero(digit.opacity.any(0))
+    rows, columns = (
+        np.flatnonzero(digit.opacity.any(1)),
+        np.flatnonzero(digit.opacity.any(0)),
+    )
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    return [(left + right) / 2 / side, (top + bottom) / 2 / side, (right - left) / side, (bottom - top) / side]
+    return [
+        (left + right) / 2 / side,
+        (top + bottom) / 2 / side,
+        (right - left) / side,
+        (bottom - top) / side,
+    ]
 
 
 def outline(digit: Digit, side: int) -> list[float]:

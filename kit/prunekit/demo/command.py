@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`prunekit demo TARGET`: parse, set up the fork, run the demo, show what came out."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunekit.console import Console
+from prunekit.demo import page, report, runner
+from prunekit.demo.flow import Demo, clear, next_commands, run_demo
+from prunekit.demo.recipe import NETWORKS, recipe
+from prunekit.errors import UserError, nearest
+from prunekit.kitdir import Kit
+from prunekit.setup_fork import Wish, set_up
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--dir", "folder", type=_PATH, help="Where everything goes (default: demo/TARGET)."
+)
+@click.option(
+    "--fork",
+    type=_PATH,
+    help="The fork to use, set up if it is not there (default: forks/TARGET).",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Of the data and the training.",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Only show that every step works: about a minute, learns next to nothing.",
+)
+@click.option(
+    "--force", is_flag=True, help="Remove the demo that is in --dir and begin anew."
+)
+@click.option(
+    "--open/--no-open",
+    "show",
+    default=None,
+    help="Open the report in a browser (default: where a person looks).",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document on standard output.",
+)
+@click.pass_obj
+def demo(
+    kit: Kit, target: str, show: bool | None, as_json: bool, force: bool, **options: Any
+) -> None:
+    """Train, prune and fine-tune a small network on handwritten digits, and compare.
+
+    Needs no GPU, no download but the fork's, and under 8 minutes on 2 CPU cores. Interrupted, it goes on where it was.
+    """
+    console = Console(as_json=as_json)
+    made = plan_demo(target, console=console, **options)
+    runner.check_installed(target)
+    if force:
+        clear(made.folder)
+    set_up(kit, Wish(target=target, directory=made.fork), console)
+    comparison = run_demo(made)
+    _show(made, comparison, console)
+    if _interactive(console) if show is None else show:
+        webbrowser.open((made.folder / page.NAME).as_uri())
+
+
+def plan_demo(
+    target: str,
+    *,
+    folder: Path | None,
+    fork: Path | None,
+    seed: int,
+    quick: bool,
+    console: Console,
+) -> Demo:
+    """The demo that a command line means.
+
+    Raises:
+        UserError: there is no demo for this target.
+    """
+    if target not in NETWORKS:
+        raise UserError(f"there is no demo for '{target}'{nearest(target, NETWORKS)}")
+    again = shlex.join(["prunekit", "demo", target, *_given(folder, fork, seed, quick)])
+    place, code = (folder or Path("demo", target), fork or Path("forks", target))
+    sizes = recipe(seed=seed, quick=quick)
+    return Demo(
+        target,
+        sizes,
+        place.expanduser().resolve(),
+        code.expanduser().resolve(),
+        again,
+        console,
+    )
+
+
+def _given(folder: Path | None, fork: Path | None, seed: int, quick: bool) -> list[str]:
+    """The options of a command line that are not defaults."""
+    named = {"--dir": folder, "--fork": fork, "--seed": seed or None}
+    words = [
+        word
+        for key, value in named.items()
+        if value is not None
+        for word in (key, str(value))
+    ]
+    return [*words, *(["--quick"] if quick else [])]
+
+
+def _show(made: Demo, comparison: dict[str, Any], console: Console) -> None:
+    """The table, what it says, the report's path and the commands to type next; or all of it as JSON."""
+    path, commands = made.folder / page.NAME, next_commands(made)
+    console.say()
+    console.table(report.COLUMNS, report.rows(comparison))
+    console.say(f"\n{report.verdict(comparison)}\n\nreport: {path}\nnext:")
+    for command in commands:
+        console.say(f"  {command}")
+    told = {
+        key: value
+        for key, value in comparison.items()
+        if key not in ("pictures", "curves", "widths")
+    }
+    document = {
+        **told,
+        "verdict": report.verdict(comparison),
+        "report": str(path),
+        "next": commands,
+    }
+    console.document(
+        {**document, "fork": str(made.fork), "directory": str(made.folder)}
+    )
+
+
+def _interactive(console: Console) -> bool:
+    """Whether a person sits before a desktop: a terminal on both ends, and a screen of this machine's own.
+
+    Without a screen, Python would start a text browser and take over the terminal.
+    """
+    person = (
+        sys.stdin.isatty()
+        and sys.stdout.isatty()
+        and not console.as_json
+        and "CI" not in os.environ
+    )
+    screen = sys.platform == "darwin" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    return person and screen and "SSH_CONNECTION" not in os.environ
