@@ -9,9 +9,7 @@ from html import escape
 from pathlib import Path
 
 Point = tuple[float, float]
-Box = Sequence[
-    float
-]  # class, confidence, x0, y0, x1, y1; the corners as shares of the side
+Box = Sequence[float]  # class, confidence, x0, y0, x1, y1; the corners as shares of the side
 
 WIDE, HIGH, LEFT, BASE = 640, 260, 40, 225
 
@@ -28,8 +26,7 @@ def lines(series: dict[str, list[Point]], x_most: float, x_title: str) -> str:
         for value in (0, 0.2, 0.4, 0.6, 0.8, 1.0)
     )
     curves = "".join(
-        f'<polyline class="{escape(name)}" points="{" ".join(map(place, points))}"/>'
-        for name, points in series.items()
+        f'<polyline class="{escape(name)}" points="{" ".join(map(place, points))}"/>' for name, points in series.items()
     )
     title = f'<text x="{WIDE - 10}" y="{HIGH - 8}" text-anchor="end">{escape(x_title)}</text>'
     return f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img">{grid}{curves}{title}</svg>'

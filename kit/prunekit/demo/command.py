@@ -25,9 +25,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("target")
-@click.option(
-    "--dir", "folder", type=_PATH, help="Where everything goes (default: demo/TARGET)."
-)
+@click.option("--dir", "folder", type=_PATH, help="Where everything goes (default: demo/TARGET).")
 @click.option(
     "--fork",
     type=_PATH,
@@ -45,9 +43,7 @@ _PATH = click.Path(path_type=Path)
     is_flag=True,
     help="Only show that every step works: about a minute, learns next to nothing.",
 )
-@click.option(
-    "--force", is_flag=True, help="Remove the demo that is in --dir and begin anew."
-)
+@click.option("--force", is_flag=True, help="Remove the demo that is in --dir and begin anew.")
 @click.option(
     "--open/--no-open",
     "show",
@@ -61,9 +57,7 @@ _PATH = click.Path(path_type=Path)
     help="Print one JSON document on standard output.",
 )
 @click.pass_obj
-def demo(
-    kit: Kit, target: str, show: bool | None, as_json: bool, force: bool, **options: Any
-) -> None:
+def demo(kit: Kit, target: str, show: bool | None, as_json: bool, force: bool, **options: Any) -> None:
     """Train, prune and fine-tune a small network on handwritten digits, and compare.
 
     Needs no GPU, no download but the fork's, and under 8 minutes on 2 CPU cores. Interrupted, it goes on where it was.
@@ -112,12 +106,7 @@ def plan_demo(
 def _given(folder: Path | None, fork: Path | None, seed: int, quick: bool) -> list[str]:
     """The options of a command line that are not defaults."""
     named = {"--dir": folder, "--fork": fork, "--seed": seed or None}
-    words = [
-        word
-        for key, value in named.items()
-        if value is not None
-        for word in (key, str(value))
-    ]
+    words = [word for key, value in named.items() if value is not None for word in (key, str(value))]
     return [*words, *(["--quick"] if quick else [])]
 
 
@@ -129,20 +118,14 @@ def _show(made: Demo, comparison: dict[str, Any], console: Console) -> None:
     console.say(f"\n{report.verdict(comparison)}\n\nreport: {path}\nnext:")
     for command in commands:
         console.say(f"  {command}")
-    told = {
-        key: value
-        for key, value in comparison.items()
-        if key not in ("pictures", "curves", "widths")
-    }
+    told = {key: value for key, value in comparison.items() if key not in ("pictures", "curves", "widths")}
     document = {
         **told,
         "verdict": report.verdict(comparison),
         "report": str(path),
         "next": commands,
     }
-    console.document(
-        {**document, "fork": str(made.fork), "directory": str(made.folder)}
-    )
+    console.document({**document, "fork": str(made.fork), "directory": str(made.folder)})
 
 
 def _interactive(console: Console) -> bool:
@@ -150,13 +133,6 @@ def _interactive(console: Console) -> bool:
 
     Without a screen, Python would start a text browser and take over the terminal.
     """
-    person = (
-        sys.stdin.isatty()
-        and sys.stdout.isatty()
-        and not console.as_json
-        and "CI" not in os.environ
-    )
-    screen = sys.platform == "darwin" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
+    person = sys.stdin.isatty() and sys.stdout.isatty() and not console.as_json and "CI" not in os.environ
+    screen = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     return person and screen and "SSH_CONNECTION" not in os.environ

@@ -90,9 +90,7 @@ def _stamp_of(target: Path) -> dict[str, Any] | None:
     try:
         return json.loads((target / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise FileExistsError(
-            f"{target} exists and is not a digits data set: name another folder"
-        ) from None
+        raise FileExistsError(f"{target} exists and is not a digits data set: name another folder") from None
 
 
 def _build_whole(target: Path, stamp: dict[str, Any]) -> None:
@@ -119,13 +117,9 @@ def _write(folder: Path, stamp: dict[str, Any]) -> None:
         cells=1 if task == "classify" else 2,
         turn=40.0 if task == "obb" else 0.0,
     )
-    for number, (split, pool) in enumerate(
-        zip(("train", "val"), split_scans(seed), strict=True)
-    ):
+    for number, (split, pool) in enumerate(zip(("train", "val"), split_scans(seed), strict=True)):
         scenes = compose(pool, stamp[split], look, seed=(seed, number))
-        (_write_classes if task == "classify" else _write_split)(
-            folder, split, scenes, task
-        )
+        (_write_classes if task == "classify" else _write_split)(folder, split, scenes, task)
     (folder / STAMP).write_text(json.dumps(stamp) + "\n", encoding="utf-8")
 
 
@@ -140,23 +134,17 @@ def _write_split(folder: Path, split: str, scenes: Iterable[Scene], task: str) -
     labels.mkdir(parents=True)
     for number, scene in enumerate(scenes):
         Image.fromarray(scene.pixels).save(images / f"{number:05}.png")
-        (labels / f"{number:05}.txt").write_text(
-            label_text(scene, task), encoding="utf-8"
-        )
+        (labels / f"{number:05}.txt").write_text(label_text(scene, task), encoding="utf-8")
 
 
-def _write_classes(
-    folder: Path, split: str, scenes: Iterable[Scene], _task: str
-) -> None:
+def _write_classes(folder: Path, split: str, scenes: Iterable[Scene], _task: str) -> None:
     """SPLIT/CLASS/00000.png, with a folder for each of the ten classes."""
     from PIL import Image
 
     for name in range(len(NAMES)):
         (folder / split / str(name)).mkdir(parents=True)
     for number, scene in enumerate(scenes):
-        Image.fromarray(scene.pixels).save(
-            folder / split / str(scene.digits[0].label) / f"{number:05}.png"
-        )
+        Image.fromarray(scene.pixels).save(folder / split / str(scene.digits[0].label) / f"{number:05}.png")
 
 
 def _describe(target: Path, task: str) -> Path:
@@ -167,10 +155,7 @@ def _describe(target: Path, task: str) -> Path:
     lines = [
         "# Digits of scikit-learn's bundled scans, composed by prunekit.",
         f"path: {json.dumps(str(target))}",
-        *(
-            f"{split}: {json.dumps(str(target / 'images' / split))}"
-            for split in ("train", "val")
-        ),
+        *(f"{split}: {json.dumps(str(target / 'images' / split))}" for split in ("train", "val")),
         f"nc: {len(NAMES)}",
         f"names: [{', '.join(NAMES)}]",
     ]

@@ -41,9 +41,7 @@ class Demo:
     @property
     def workshop(self) -> runner.Workshop:
         """Where its programs run."""
-        return runner.Workshop(
-            self.fork, self.folder / "logs", self.folder / "settings"
-        )
+        return runner.Workshop(self.fork, self.folder / "logs", self.folder / "settings")
 
     @property
     def data(self) -> Path:
@@ -52,11 +50,7 @@ class Demo:
 
     def weights(self, name: str) -> Path:
         """The checkpoint of step dense, pruned or extra."""
-        return (
-            self.folder
-            / name
-            / ("pruned.pt" if name == "pruned" else "weights/best.pt")
-        )
+        return self.folder / name / ("pruned.pt" if name == "pruned" else "weights/best.pt")
 
 
 def run_demo(demo: Demo) -> dict[str, Any]:
@@ -146,12 +140,8 @@ def claim(demo: Demo) -> None:
     path = demo.folder / RECORD
     if path.is_file():
         return _same(json.loads(path.read_text(encoding="utf-8")), record, demo)
-    if demo.folder.exists() and (
-        not demo.folder.is_dir() or any(demo.folder.iterdir())
-    ):
-        raise UserError(
-            f"{demo.folder} exists and holds no demo: name another folder with --dir"
-        )
+    if demo.folder.exists() and (not demo.folder.is_dir() or any(demo.folder.iterdir())):
+        raise UserError(f"{demo.folder} exists and holds no demo: name another folder with --dir")
     demo.folder.mkdir(parents=True, exist_ok=True)
     return write_json(path, record)
 
@@ -160,11 +150,7 @@ def _same(found: dict[str, Any], wanted: dict[str, Any], demo: Demo) -> None:
     """UserError unless the demo in the folder was begun with these settings."""
     old = {**found, **found.get("recipe", {})}
     new = {**wanted, **wanted["recipe"]}
-    other = [
-        f"{key} {old.get(key)!r}, not {new[key]!r}"
-        for key in new
-        if key != "recipe" and old.get(key) != new[key]
-    ]
+    other = [f"{key} {old.get(key)!r}, not {new[key]!r}" for key in new if key != "recipe" and old.get(key) != new[key]]
     if other:
         raise UserError(
             f"{demo.folder} holds a demo with {'; '.join(other)}: name another folder with --dir, or --force to replace it"
@@ -180,9 +166,7 @@ def clear(folder: Path) -> None:
     if not folder.exists():
         return
     if not (folder / RECORD).is_file():
-        raise UserError(
-            f"{folder} holds no demo, so --force removes nothing: name another folder with --dir"
-        )
+        raise UserError(f"{folder} holds no demo, so --force removes nothing: name another folder with --dir")
     shutil.rmtree(folder)
 
 
@@ -204,12 +188,8 @@ def _build_data(demo: Demo, step: Step) -> Path:
     """The data set, made or found."""
     size = demo.recipe
     step.report(f"{size.train} + {size.val} images")
-    path = digits.build(
-        demo.data, train=size.train, val=size.val, imgsz=size.imgsz, seed=size.seed
-    )
-    step.result = (
-        f"{size.train} training and {size.val} validation images, {size.imgsz} px"
-    )
+    path = digits.build(demo.data, train=size.train, val=size.val, imgsz=size.imgsz, seed=size.seed)
+    step.result = f"{size.train} training and {size.val} validation images, {size.imgsz} px"
     return path
 
 
@@ -231,16 +211,12 @@ def _make(demo: Demo, name: str, what: str, epochs: int, words: list[str]) -> No
             demo.again,
         )
         seconds = round(time.monotonic() - start, 1)
-        write_json(
-            running / name / "step.json", {"seconds": seconds, "command": _shown(words)}
-        )
+        write_json(running / name / "step.json", {"seconds": seconds, "command": _shown(words)})
         (running / name).rename(target)
         step.result = f"{what}, {epochs} epochs"
 
 
-def _progress(
-    step: Step, what: str, running: Path, epochs: int, start: float
-) -> Callable[[], None]:
+def _progress(step: Step, what: str, running: Path, epochs: int, start: float) -> Callable[[], None]:
     """Show what runs, its epoch by the rows that upstream has written, and the time so far."""
 
     def tick() -> None:
@@ -249,18 +225,14 @@ def _progress(
             (len(table.read_text(encoding="utf-8").splitlines()) for table in tables),
             default=1,
         )
-        step.report(
-            f"{what}: {max(rows - 1, 0)} of {epochs} epochs, {time.monotonic() - start:.0f} s"
-        )
+        step.report(f"{what}: {max(rows - 1, 0)} of {epochs} epochs, {time.monotonic() - start:.0f} s")
 
     return tick
 
 
 def _shown(words: list[str]) -> str:
     """A command as a person types it in the fork."""
-    typed = (
-        ["yolo", *words[2:]] if tuple(words[:2]) == runner.YOLO else ["python", *words]
-    )
+    typed = ["yolo", *words[2:]] if tuple(words[:2]) == runner.YOLO else ["python", *words]
     return shlex.join(typed)
 
 

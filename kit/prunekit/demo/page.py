@@ -43,11 +43,7 @@ def write(folder: Path, comparison: dict[str, Any], commands: Sequence[str]) -> 
         "<h2>Scenes that no network was trained on</h2>",
         _scenes(folder, comparison["pictures"]),
         "<h2>What was typed, in the fork</h2>",
-        *(
-            f"<pre>{escape(step['command'])}</pre>"
-            for step in comparison["steps"].values()
-            if step["command"]
-        ),
+        *(f"<pre>{escape(step['command'])}</pre>" for step in comparison["steps"].values() if step["command"]),
         "<h2>What to type next</h2>",
         f"<pre>{escape(chr(10).join(commands))}</pre>",
     ]
@@ -69,8 +65,7 @@ def _table(comparison: dict[str, Any]) -> str:
     """The figures."""
     head = "".join(f"<th>{escape(column)}</th>" for column in report.COLUMNS)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in report.rows(comparison)
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in report.rows(comparison)
     )
     return f"<table><tr>{head}</tr>{body}</table>"
 
@@ -88,20 +83,13 @@ def _circumstances(comparison: dict[str, Any]) -> str:
 
 def _curves(comparison: dict[str, Any]) -> str:
     """mAP50 over epochs: the first training, then both ways to go on."""
-    dense, extra, pruned = (
-        comparison["curves"][name] for name in ("dense", "extra", "pruned")
-    )
+    dense, extra, pruned = (comparison["curves"][name] for name in ("dense", "extra", "pruned"))
     start = len(dense)
-    series = {
+    series: dict[str, list[charts.Point]] = {
         "dense": [(epoch + 1.0, value) for epoch, value in enumerate(dense)],
-        "extra": [
-            (start + epoch, value) for epoch, value in enumerate([dense[-1], *extra])
-        ],
+        "extra": [(start + epoch, value) for epoch, value in enumerate([dense[-1], *extra])],
         "pruned": [
-            (start + epoch, value)
-            for epoch, value in enumerate(
-                [comparison["before_finetuning"]["map50"], *pruned]
-            )
+            (start + epoch, value) for epoch, value in enumerate([comparison["before_finetuning"]["map50"], *pruned])
         ],
     }
     named = {
@@ -109,13 +97,8 @@ def _curves(comparison: dict[str, Any]) -> str:
         "extra": "dense, trained on",
         "pruned": "pruned, fine-tuned",
     }
-    key = "".join(
-        f'<b style="background: var(--{name})"></b>{text}'
-        for name, text in named.items()
-    )
-    return f'<p class="key">mAP50:{key}</p>' + charts.lines(
-        series, start + max(len(extra), len(pruned)), "epochs"
-    )
+    key = "".join(f'<b style="background: var(--{name})"></b>{text}' for name, text in named.items())
+    return f'<p class="key">mAP50:{key}</p>' + charts.lines(series, start + max(len(extra), len(pruned)), "epochs")
 
 
 def _scenes(folder: Path, pictures: list[dict[str, Any]]) -> str:
@@ -131,7 +114,7 @@ def _scenes(folder: Path, pictures: list[dict[str, Any]]) -> str:
 def _truth(image: Path) -> list[charts.Box]:
     """The labelled boxes of an image of the data set."""
     label = image.parents[2] / "labels" / image.parent.name / f"{image.stem}.txt"
-    found = []
+    found: list[charts.Box] = []
     for line in label.read_text(encoding="utf-8").splitlines():
         name, x, y, w, h = map(float, line.split())
         found.append((name, 1.0, x - w / 2, y - h / 2, x + w / 2, y + h / 2))

@@ -60,10 +60,7 @@ class Recipe:
             "batch": self.batch,
             "nbs": self.batch,
         }
-        return [
-            f"{key}={value}"
-            for key, value in {**values, **TRAINING, "seed": self.seed}.items()
-        ]
+        return [f"{key}={value}" for key, value in {**values, **TRAINING, "seed": self.seed}.items()]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the record."""

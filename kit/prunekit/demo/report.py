@@ -16,9 +16,7 @@ LEARNED, CLOSE = 0.8, 0.05
 COLUMNS = ("network", "epochs", "parameters", "MACs", "mAP50", "mAP50-95", "ms/image")
 
 
-def compare(
-    folder: Path, measured: dict[str, Any], target: str, recipe: Recipe
-) -> dict[str, Any]:
+def compare(folder: Path, measured: dict[str, Any], target: str, recipe: Recipe) -> dict[str, Any]:
     """Gather a demo's figures from what its steps left in `folder` (schema: docs/demo.md).
 
     Args:
@@ -40,26 +38,14 @@ def compare(
         "target": target,
         "recipe": recipe.as_dict(),
         "machine": measured["machine"],
-        "networks": {
-            name: {"epochs": epochs[name], **figures}
-            for name, figures in measured["models"].items()
-        },
+        "networks": {name: {"epochs": epochs[name], **figures} for name, figures in measured["models"].items()},
         "before_finetuning": {
             "map50": last["pruned_map50"],
             "map50_95": last["pruned_map50_95"],
         },
-        "curves": {
-            name: curve(folder / place / "results.csv")
-            for name, place in tables.items()
-        },
-        "widths": {
-            name: [wide, last["widths"][name]]
-            for name, wide in run["dense"]["widths"].items()
-        },
-        "steps": {
-            name: json.loads((folder / name / "step.json").read_text(encoding="utf-8"))
-            for name in tables
-        },
+        "curves": {name: curve(folder / place / "results.csv") for name, place in tables.items()},
+        "widths": {name: [wide, last["widths"][name]] for name, wide in run["dense"]["widths"].items()},
+        "steps": {name: json.loads((folder / name / "step.json").read_text(encoding="utf-8")) for name in tables},
         "pictures": measured["pictures"],
     }
 
@@ -67,10 +53,7 @@ def compare(
 def curve(table: Path) -> list[float]:
     """mAP50 after each epoch, from upstream's results.csv."""
     with table.open(encoding="utf-8", newline="") as file:
-        return [
-            float(row["metrics/mAP50(B)"])
-            for row in csv.DictReader(file, skipinitialspace=True)
-        ]
+        return [float(row["metrics/mAP50(B)"]) for row in csv.DictReader(file, skipinitialspace=True)]
 
 
 def rows(comparison: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -92,9 +75,7 @@ def _cells(figures: dict[str, Any]) -> tuple[str, ...]:
 
 def verdict(comparison: dict[str, Any]) -> str:
     """What the figures say, in two sentences; says so as well where they say nothing."""
-    dense, extra, pruned = (
-        comparison["networks"][name] for name in ("dense", "extra", "pruned")
-    )
+    dense, extra, pruned = (comparison["networks"][name] for name in ("dense", "extra", "pruned"))
     change = pruned["map50"] - extra["map50"]
     told = (
         f"With {pruned['macs'] / dense['macs']:.1%} of the MACs and {pruned['params'] / dense['params']:.1%} of the parameters, "
@@ -103,18 +84,14 @@ def verdict(comparison: dict[str, Any]) -> str:
     )
     if comparison["recipe"]["quick"]:
         return (
-            told
-            + "This was --quick, which trains too little to learn: these figures only show that every step works."
+            told + "This was --quick, which trains too little to learn: these figures only show that every step works."
         )
     if dense["map50"] < LEARNED or change < -CLOSE:
         return (
             told
             + f"That is worse than this demo should be (dense above {LEARNED}, pruned within {CLOSE}): please report it."
         )
-    return (
-        told
-        + "One small set and one seed: it shows the way, not what to expect of your data."
-    )
+    return told + "One small set and one seed: it shows the way, not what to expect of your data."
 
 
 def seconds(comparison: dict[str, Any]) -> float:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from prunekit.errors import PrunekitError, UserError
 
@@ -43,12 +44,8 @@ class Workshop:
 
     def environment(self) -> dict[str, str]:
         """This process's environment with the fork first on the path, and upstream kept off the network and off pip."""
-        kept = {
-            key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"
-        }
-        path = os.pathsep.join(
-            [str(self.fork), *filter(None, [kept.get("PYTHONPATH")])]
-        )
+        kept = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+        path = os.pathsep.join([str(self.fork), *filter(None, [kept.get("PYTHONPATH")])])
         own = {
             "YOLO_CONFIG_DIR": str(self.settings),
             "YOLO_OFFLINE": "true",
@@ -59,11 +56,7 @@ class Workshop:
 
 def check_installed(target: str) -> None:
     """Raise UserError unless everything that the demo runs can be imported; imports nothing itself."""
-    missing = [
-        name
-        for module, name in NEEDED.items()
-        if importlib.util.find_spec(module) is None
-    ]
+    missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise UserError(
             f"the demo needs {', '.join(missing)}, not installed for {sys.executable}; in the checkout of prunekit type: "
@@ -94,9 +87,7 @@ def run(
     workshop.settings.mkdir(parents=True, exist_ok=True)
     log = workshop.logs / f"{name}.log"
     with log.open("w", encoding="utf-8") as sink:
-        code = _wait(
-            [sys.executable, *words], workshop.fork, workshop.environment(), sink, tick
-        )
+        code = _wait([sys.executable, *words], workshop.fork, workshop.environment(), sink, tick)
     if code:
         raise PrunekitError(
             f"step {name} failed: its program ended with code {code}. The end of {log}:\n{last_lines(log)}\n"
@@ -108,7 +99,7 @@ def _wait(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
-    sink: object,
+    sink: IO[str],
     tick: Callable[[], None],
 ) -> int:
     """Run a program to its end; an exception here (Ctrl-C) ends the program as well."""
@@ -139,6 +130,4 @@ def last_lines(log: Path, count: int = LAST_LINES) -> str:
     """The end of a log, indented; of a progress bar's many states only the last."""
     text = log.read_text(encoding="utf-8", errors="replace")
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
-    return "\n".join(
-        f"    {line}" for line in [line for line in lines if line][-count:]
-    )
+    return "\n".join(f"    {line}" for line in [line for line in lines if line][-count:])

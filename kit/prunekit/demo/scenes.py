@@ -68,31 +68,23 @@ def split_scans(seed: int, val_share: float = 0.2) -> tuple[list[int], list[int]
     return order[held_out:], order[:held_out]
 
 
-def compose(
-    pool: Sequence[int], count: int, look: Look, seed: Sequence[int]
-) -> Iterator[Scene]:
+def compose(pool: Sequence[int], count: int, look: Look, seed: Sequence[int]) -> Iterator[Scene]:
     """Yield `count` scenes that use the scans of `pool` in turn; a larger `count` only adds scenes at the end."""
     rng = np.random.RandomState(list(seed))
     turn = itertools.cycle(pool)
     cells = [divmod(i, look.cells) for i in range(look.cells**2)]
     for _ in range(count):
-        taken = rng.permutation(len(cells))[
-            : rng.randint((len(cells) + 1) // 2, len(cells) + 1)
-        ]
+        taken = rng.permutation(len(cells))[: rng.randint((len(cells) + 1) // 2, len(cells) + 1)]
         digits = tuple(_place(next(turn), cells[i], look, rng) for i in taken)
         yield Scene(_paint(digits, look.imgsz, rng), digits)
 
 
-def _place(
-    scan: int, cell: tuple[int, int], look: Look, rng: np.random.RandomState
-) -> Digit:
+def _place(scan: int, cell: tuple[int, int], look: Look, rng: np.random.RandomState) -> Digit:
     """Draw one scan inside the cell (row, column), at a random size, place and turn."""
     room = look.imgsz // look.cells
     # A turned square needs up to sqrt(2) times its side.
     longest = round(room * rng.uniform(0.7, 1.0) * (0.65 if look.turn else 1.0))
-    drawn, corners = _turned(
-        _enlarged(scan, longest), rng.uniform(-look.turn, look.turn)
-    )
+    drawn, corners = _turned(_enlarged(scan, longest), rng.uniform(-look.turn, look.turn))
     height, width = drawn.shape
     top = cell[0] * room + rng.randint(0, room - height + 1)
     left = cell[1] * room + rng.randint(0, room - width + 1)
@@ -123,9 +115,7 @@ def _turned(glyph: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     if not degrees:
         return glyph, corners
     image = Image.fromarray(np.uint8(np.rint(glyph * 255)))
-    turned = (
-        np.asarray(image.rotate(degrees, Image.Resampling.BILINEAR, expand=True)) / 255
-    )
+    turned = np.asarray(image.rotate(degrees, Image.Resampling.BILINEAR, expand=True)) / 255
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     middle, new_middle = (
         (width / 2, height / 2),
@@ -136,9 +126,7 @@ def _turned(glyph: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     return np.where(turned < FAINTEST, 0.0, turned), corners
 
 
-def _paint(
-    digits: Sequence[Digit], imgsz: int, rng: np.random.RandomState
-) -> np.ndarray:
+def _paint(digits: Sequence[Digit], imgsz: int, rng: np.random.RandomState) -> np.ndarray:
     """Bright digits, each in its own tint, on a dark plain ground: (imgsz, imgsz, 3) uint8."""
     pixels = np.broadcast_to(rng.randint(0, 71, 3).astype(float), (imgsz, imgsz, 3))
     for digit in digits:

@@ -29,10 +29,7 @@ BATCH, ROUNDS = 16, 15
 
 def main(data: Path, imgsz: int, out: Path, weights: dict[str, Path]) -> None:
     """Measure every checkpoint and write {models, pictures, machine}, whole."""
-    models = {
-        name: {**_size(path, imgsz), **_accuracy(path, data, imgsz)}
-        for name, path in weights.items()
-    }
+    models = {name: {**_size(path, imgsz), **_accuracy(path, data, imgsz)} for name, path in weights.items()}
     for name, milliseconds in _times(weights, imgsz).items():
         models[name]["ms_per_image"] = milliseconds
     found = {
@@ -82,10 +79,7 @@ def _times(weights: dict[str, Path], imgsz: int) -> dict[str, float]:
     Interleaved, so that whatever else the machine does falls on all of them alike.
     """
     torch.set_num_threads(1)
-    models = {
-        name: YOLO(path).model.cpu().float().fuse(verbose=False).eval()
-        for name, path in weights.items()
-    }
+    models = {name: YOLO(path).model.cpu().float().fuse(verbose=False).eval() for name, path in weights.items()}
     images = torch.zeros(BATCH, 3, imgsz, imgsz)
     rounds: dict[str, list[float]] = {name: [] for name in models}
     with torch.inference_mode():
@@ -101,9 +95,7 @@ def _pictures(weights: dict[str, Path], data: Path, imgsz: int) -> list[dict[str
     """The first validation images with each model's boxes: [class, confidence, x0, y0, x1, y1], shares of the side."""
     folder = Path(yaml.safe_load(data.read_text(encoding="utf-8"))["val"])
     files = sorted(folder.glob("*.png"))[:PICTURES]
-    pictures: list[dict[str, Any]] = [
-        {"image": str(file), "boxes": {}} for file in files
-    ]
+    pictures: list[dict[str, Any]] = [{"image": str(file), "boxes": {}} for file in files]
     for name, path in weights.items():
         # One by one: upstream stacks a list into one batch, whose images must then have one shape.
         model = YOLO(path)
@@ -121,9 +113,7 @@ def _pictures(weights: dict[str, Path], data: Path, imgsz: int) -> list[dict[str
                 result.xyxyn.tolist(),
                 strict=True,
             )
-            picture["boxes"][name] = [
-                [int(label), round(sure, 3), *corners] for label, sure, corners in rows
-            ]
+            picture["boxes"][name] = [[int(label), round(sure, 3), *corners] for label, sure, corners in rows]
     return pictures
 
 
