@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Carry out a plan: mechanical, all choices stand in the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .errors import PruneError
+from .graph import PruningGraph
+from .plan import Plan, PlanEntry
+
+
+def apply_plan(graph: PruningGraph, plan: Plan, scores: Mapping[str, Tensor]) -> int:
+    """Remove the least important channels, in place, until each group has its planned width.
+
+    Afterwards `graph` is spent: build a new one for the next step. requires_grad of each weight stays.
+
+    Args:
+        scores: {group name: (channels,)}, of the network as it is now.
+
+    Returns:
+        How many channels were removed, over all groups.
+
+    Raises:
+        PruneError: the plan does not fit the graph or removes nothing, or a score is missing. The model is untouched.
+    """
+    graph.check_usable()
+    plan = plan.fitted(graph)
+    if not plan.removed:
+        channels = sum(entry.channels for entry in plan.entries)
+        raise PruneError(f"The plan keeps all {channels} channels of its {len(plan.entries)} groups: nothing to prune.")
+    chosen = {entry.name: _weakest(entry, scores) for entry in plan.entries if entry.keep < entry.channels}
+    flags = {name: parameter.requires_grad for name, parameter in graph.model.named_parameters()}
+    graph.applied = True
+    for name, indices in chosen.items():
+        _remove(graph, name, indices)
+    for name, parameter in graph.model.named_parameters():
+        parameter.requires_grad_(flags[name])
+    _confirm(graph, plan)
+    return plan.removed
+
+
+def _weakest(entry: PlanEntry, scores: Mapping[str, Tensor]) -> list[int]:
+    """The channels of a group to remove: lowest scores first, lower index first among equals."""
+    score = scores.get(entry.name)
+    if score is None or score.shape != (entry.channels,):
+        got = "none" if score is None else f"shape {tuple(score.shape)}"
+        raise PruneError(f"Group {entry.name} needs {entry.channels} scores to choose channels by, got {got}.")
+    order = torch.argsort(score.detach().cpu().double(), stable=True)
+    return sorted(order[: entry.channels - entry.keep].tolist())
+
+
+def _remove(graph: PruningGraph, name: str, indices: list[int]) -> None:
+    # Asked again now: earlier groups may have moved this one's places in a concatenation.
+    layer = graph.model.get_submodule(name)
+    pruner = graph.dependencies.get_pruner_of_module(layer)
+    group = graph.dependencies.get_pruning_group(layer, pruner.prune_out_channels, indices)
+    group.prune(record_history=False)
+
+
+def _confirm(graph: PruningGraph, plan: Plan) -> None:
+    """Every layer of every group has its planned width, and nothing else of the graph's layers changed."""
+    for entry in plan.entries:
+        for name in entry.layers:
+            layer = graph.model.get_submodule(name)
+            width = getattr(layer, "out_channels", getattr(layer, "out_features", None))
+            if width != entry.keep:
+                raise PruneError(f"{name} has {width} channels, planned were {entry.keep}: this model is lost.")

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How important each channel of each group is, by one of nine criteria.
+
+torch-pruning's importance classes look at every layer of a group; what they leave to the caller (gradients, a seed,
+a check that the numbers rank anything at all) is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_pruning.pruner import importance as tp
+
+from .errors import PruneError
+from .graph import PruningGraph, nearest
+
+Losses = Callable[[], Iterable[Tensor]]
+
+# normalizer=None: scores are checked before they are normalised, since LAMP ranks even equal ones
+_MAKERS: Mapping[str, Callable[[], Any]] = {
+    "lamp": lambda: tp.GroupMagnitudeImportance(p=2, normalizer=None),  # Lee et al., ICLR 2021, arXiv:2010.07611, eq. 1
+    "l1": lambda: tp.GroupMagnitudeImportance(p=1, group_reduction="first", normalizer=None),  # arXiv:1608.08710
+    "l2": lambda: tp.GroupMagnitudeImportance(p=2, group_reduction="first", normalizer=None),
+    "group_norm": lambda: tp.GroupMagnitudeImportance(p=2, normalizer=None),  # DepGraph, arXiv:2301.12900, eq. 4
+    "bn_scale": lambda: tp.BNScaleImportance(normalizer=None),  # network slimming, arXiv:1708.06519
+    "taylor": lambda: tp.GroupTaylorImportance(normalizer=None),  # arXiv:1906.10771, eq. 8, without the square
+    "hessian": lambda: tp.GroupHessianImportance(normalizer=None),  # optimal brain damage, with the Fisher diagonal
+    "fpgm": lambda: tp.FPGMImportance(normalizer=None),  # arXiv:1811.00250, eq. 4
+}
+CRITERIA: tuple[str, ...] = (*_MAKERS, "random")
+_NEED_LOSSES = ("taylor", "hessian")
+
+
+def score_groups(
+    graph: PruningGraph, criterion: str, *, seed: int = 0, losses: Losses | None = None
+) -> dict[str, Tensor]:
+    """Scores of a graph's groups: {group name: (channels,) float32 on the CPU}, higher is more important.
+
+    A group that the criterion says nothing about (bn_scale without a BatchNorm) is left out; a plan keeps it dense.
+
+    Args:
+        criterion: one of CRITERIA.
+        seed: of `random`; the same seed gives the same scores.
+        losses: yields scalar training losses of `graph.model`, graph attached, for taylor and hessian.
+
+    Raises:
+        PruneError: unknown criterion, no losses, weights that are not finite, or nothing to rank by.
+    """
+    if criterion not in CRITERIA:
+        raise PruneError(f"Unknown criterion {criterion!r}.{nearest(criterion, CRITERIA)} Use {', '.join(CRITERIA)}.")
+    graph.check_usable()
+    if criterion == "random":
+        return _random(graph, seed)
+    with _gradients(graph.model, criterion, losses):
+        raw = {group.name: _score(_MAKERS[criterion](), graph.items[group.name]) for group in graph.groups}
+    scores = {name: score for name, score in raw.items() if score is not None}
+    _check(scores, criterion)
+    normalizer = "lamp" if criterion == "lamp" else "mean"
+    normalise = tp.GroupMagnitudeImportance()._normalize
+    return {name: normalise(score, normalizer) if not flat(score) else score for name, score in scores.items()}
+
+
+def flat(score: Tensor) -> bool:
+    """All channels score the same, up to float32 rounding."""
+    return bool(score.max() - score.min() <= 1e-6 * score.abs().max())
+
+
+def _random(graph: PruningGraph, seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {group.name: torch.rand(group.channels, generator=generator) for group in graph.groups}
+
+
+def _score(importance: Any, group: Any) -> Tensor | None:
+    # Some importances sort the indices in place and forget the roots they belong to: hand them over in order.
+    for item in group.items:
+        order = sorted(range(len(item.idxs)), key=item.idxs.__getitem__)
+        item.root_idxs = [item.root_idxs[i] for i in order]
+        item.idxs[:] = [item.idxs[i] for i in order]
+    score = importance(group)
+    return None if score is None else score.detach().float().cpu()
+
+
+def _check(scores: Mapping[str, Tensor], criterion: str) -> None:
+    if not scores:
+        raise PruneError(f"Criterion {criterion!r} has nothing to go by: no group holds a layer that it looks at.")
+    broken = [name for name, score in scores.items() if not bool(score.isfinite().all())]
+    if broken:
+        raise PruneError(f"Weights or gradients of {broken[0]} (and {len(broken) - 1} more groups) are not finite.")
+    if all(flat(score) for score in scores.values()):
+        values = torch.cat(list(scores.values()))
+        hint = "Train with sparsity first (train_sparse.py), or use" if criterion == "bn_scale" else "Use"
+        raise PruneError(
+            f"Criterion {criterion!r} cannot rank: within each of {len(scores)} groups all channels score the same "
+            f"({len(values)} channels, scores {values.min():.4g} to {values.max():.4g}). {hint} another criterion, "
+            "such as --importance lamp."
+        )
+
+
+@contextmanager
+def _gradients(model: nn.Module, criterion: str, losses: Losses | None) -> Iterator[None]:
+    """Gradients of the calibration losses in `.grad` while inside: their sum (taylor) or mean square (hessian)."""
+    if criterion not in _NEED_LOSSES:
+        yield
+        return
+    if losses is None:
+        raise PruneError(f"Criterion {criterion!r} needs calibration losses: give losses, or use another criterion.")
+    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    try:
+        for parameter in flags:
+            parameter.requires_grad_(parameter.is_floating_point())
+        _accumulate(list(flags), criterion, losses())
+        yield
+    finally:
+        for parameter, flag in flags.items():
+            parameter.grad = None
+            parameter.requires_grad_(flag)
+
+
+def _accumulate(parameters: list[nn.Parameter], criterion: str, losses: Iterable[Tensor]) -> None:
+    # torch-pruning's own accumulation for the Hessian overwrites instead of adding: done here.
+    power, number = (2 if criterion == "hessian" else 1), 0
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    for loss in losses:
+        if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
+            raise PruneError("Calibration losses must be scalar tensors with a graph (training mode, grad on).")
+        number += 1
+        # create_graph is not needed: the Fisher diagonal stands for the Hessian
+        for total, gradient in zip(sums, torch.autograd.grad(loss, parameters, allow_unused=True)):
+            if gradient is not None:
+                total += gradient.detach() ** power
+    if not number:
+        raise PruneError(f"Criterion {criterion!r} got no calibration loss: is the data set empty?")
+    for parameter, total in zip(parameters, sums):
+        parameter.grad = total / number if criterion == "hessian" else total

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Model surgery: swap blocks that hide a channel split for twins with one convolution per half, and back.
+
+torch-pruning cannot follow `chunk` through a block. In the twin each half comes from a convolution of its own, so the
+graph sees plain concatenations. Both directions are pure rearrangements of weights: no output changes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .errors import PruneError
+
+
+@dataclass(frozen=True)
+class SwapRule:
+    """One block type and its twin for pruning.
+
+    Attributes:
+        stock: the upstream class, matched exactly (a subclass may compute something else).
+        split: stock block -> twin.
+        split_type: class of the twin.
+        merge: twin -> stock block.
+        halves: the twin's two convolutions whose widths must stay equal, so that `merge` is exact without padding.
+    """
+
+    stock: type
+    split: Callable[[nn.Module], nn.Module]
+    split_type: type
+    merge: Callable[[nn.Module], nn.Module]
+    halves: tuple[str, str]
+
+
+def split_blocks(model: nn.Module, rules: Iterable[SwapRule]) -> int:
+    """Replace every stock block below `model` by its twin, in place. Returns how many; 0 when done before."""
+    return swap_modules(model, {rule.stock: rule.split for rule in rules})
+
+
+def merge_blocks(model: nn.Module, rules: Iterable[SwapRule]) -> int:
+    """Replace every twin below `model` by its stock block, in place. Returns how many; 0 when there is none.
+
+    Raises:
+        PruneError: two halves that no stock block can hold.
+    """
+    return swap_modules(model, {rule.split_type: rule.merge for rule in rules})
+
+
+def swap_modules(model: nn.Module, swaps: Mapping[type, Callable[[nn.Module], nn.Module]]) -> int:
+    """Replace each submodule whose exact type is a key by what the value makes of it, innermost first."""
+    done: dict[nn.Module, nn.Module] = {}
+    for parent in reversed(list(model.modules())):
+        for name, child in list(parent._modules.items()):
+            if child is not None and type(child) in swaps:
+                if child not in done:
+                    done[child] = swaps[type(child)](child)
+                parent._modules[name] = done[child]
+    return len(done)
+
+
+def recast(block: nn.Module, kind: type, modules: Mapping[str, nn.Module]) -> nn.Module:
+    """A `kind` with the submodules `modules` and everything else of `block`: plain attributes, hooks, training flag."""
+    twin = kind.__new__(kind)
+    twin.__dict__.update({key: value for key, value in block.__dict__.items() if key != "_modules"})
+    twin.__dict__["_modules"] = type(block._modules)(modules)
+    return twin
+
+
+def halve(block: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Two blocks that give the first and the second half of the output channels of a conv (+ bn + act) `block`."""
+    width = block.conv.out_channels
+    if width % 2:
+        raise PruneError(f"A block with {width} output channels has no equal halves: this is not a stock checkpoint.")
+    return _slice(block, slice(0, width // 2)), _slice(block, slice(width // 2, width))
+
+
+def join(first: nn.Module, second: nn.Module) -> nn.Module:
+    """One conv (+ bn + act) block with the output channels of `first`, then those of `second`.
+
+    Raises:
+        PruneError: they differ in more than their weights.
+    """
+    if _form(first) != _form(second):
+        raise PruneError(f"Two halves cannot be merged, they differ: {_form(first)} and {_form(second)}.")
+    whole = _clone(first)
+    _set_outputs(whole, lambda name: torch.cat([_leaf(first, name), _leaf(second, name)]))
+    return whole
+
+
+def pad_outputs(block: nn.Module, extra: int) -> None:
+    """Append `extra` output channels that are exactly zero to a conv (+ bn + act) block, in place.
+
+    Raises:
+        PruneError: the activation does not map zero to zero, so the channels would not stay silent.
+    """
+    probe = torch.zeros(1, dtype=block.conv.weight.dtype, device=block.conv.weight.device)
+    if bool(block.act(probe).ne(0)):
+        raise PruneError(f"Cannot pad with silent channels: {type(block.act).__name__}(0) is not 0.")
+    ones = {"bn.running_var"}  # an unused variance of 1 keeps the normalisation finite
+    _set_outputs(block, lambda name: _grow(_leaf(block, name), 0, extra, 1.0 if name in ones else 0.0))
+
+
+def pad_inputs(conv: nn.Module, at: Sequence[int], extra: int) -> None:
+    """Insert `extra` ignored input channels into a plain convolution before each of the original positions `at`."""
+    if conv.groups != 1:
+        raise PruneError("Cannot pad the input of a grouped convolution: merge such a block by hand.")
+    pieces, start = [], 0
+    for stop in [*at, conv.in_channels]:
+        pieces.append(conv.weight.data[:, start:stop])  # (out, channels, k, k)
+        start = stop
+    zeros = torch.zeros_like(conv.weight.data[:, :1]).repeat(1, extra, 1, 1)
+    joined = [part for piece in pieces for part in (piece, zeros)][:-1]
+    conv.weight = nn.Parameter(torch.cat(joined, 1), requires_grad=conv.weight.requires_grad)
+    conv.in_channels = conv.weight.shape[1]
+
+
+_PER_OUTPUT = ("conv.weight", "conv.bias", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+
+
+def _form(block: nn.Module) -> tuple[object, ...]:
+    conv, norm = block.conv, getattr(block, "bn", None)
+    shape = (conv.in_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return (*shape, conv.bias is None, norm is None, getattr(norm, "eps", None), repr(block.act))
+
+
+def _leaf(block: nn.Module, name: str) -> Tensor | None:
+    owner, _, key = name.partition(".")
+    return getattr(getattr(block, owner, None), key, None)
+
+
+def _clone(block: nn.Module) -> nn.Module:
+    # Upstream shares one activation object between its blocks: share it on.
+    return copy.deepcopy(block, {id(block.act): block.act})
+
+
+def _slice(block: nn.Module, part: slice) -> nn.Module:
+    half = _clone(block)
+    _set_outputs(half, lambda name: _leaf(block, name)[part].clone())
+    return half
+
+
+def _grow(tensor: Tensor, dim: int, extra: int, value: float) -> Tensor:
+    shape = list(tensor.shape)
+    shape[dim] = extra
+    return torch.cat([tensor, tensor.new_full(shape, value)], dim)
+
+
+def _set_outputs(block: nn.Module, make: Callable[[str], Tensor]) -> None:
+    """Replace each per-output-channel tensor of `block` by `make(name)` and update the recorded widths."""
+    with torch.no_grad():
+        fresh = {name: make(name).detach() for name in _PER_OUTPUT if _leaf(block, name) is not None}
+    for name, tensor in fresh.items():
+        owner, _, key = name.partition(".")
+        module, old = getattr(block, owner), _leaf(block, name)
+        setattr(module, key, nn.Parameter(tensor, old.requires_grad) if isinstance(old, nn.Parameter) else tensor)
+    block.conv.out_channels = block.conv.weight.shape[0]
+    if getattr(block, "bn", None) is not None:
+        block.bn.num_features = block.conv.out_channels
