@@ -43,7 +43,7 @@ _PATH = click.Path(path_type=Path)
     is_flag=True,
     help="Only show that every step works: about a minute, learns next to nothing.",
 )
-@click.option("--force", is_flag=True, help="Remove the demo that is in --dir and begin anew.")
+@click.option("--fresh", is_flag=True, help="Remove the demo that is in --dir and begin anew.")
 @click.option(
     "--open/--no-open",
     "show",
@@ -57,7 +57,7 @@ _PATH = click.Path(path_type=Path)
     help="Print one JSON document on standard output.",
 )
 @click.pass_obj
-def demo(kit: Kit, target: str, show: bool | None, as_json: bool, force: bool, **options: Any) -> None:
+def demo(kit: Kit, target: str, show: bool | None, as_json: bool, fresh: bool, **options: Any) -> None:
     """Train, prune and fine-tune a small network on handwritten digits, and compare.
 
     Needs no GPU, no download but the fork's, and under 8 minutes on 2 CPU cores. Interrupted, it goes on where it was.
@@ -65,13 +65,22 @@ def demo(kit: Kit, target: str, show: bool | None, as_json: bool, force: bool, *
     console = Console(as_json=as_json)
     made = plan_demo(target, console=console, **options)
     runner.check_installed(target)
-    if force:
+    if fresh:
         clear(made.folder)
-    set_up(kit, Wish(target=target, directory=made.fork), console)
+    _set_up(kit, made)
     comparison = run_demo(made)
     _show(made, comparison, console)
     if _interactive(console) if show is None else show:
         webbrowser.open((made.folder / page.NAME).as_uri())
+
+
+def _set_up(kit: Kit, made: Demo) -> None:
+    """Set up the fork, or find it there; an error's `--force` is setup's, so say whose."""
+    try:
+        set_up(kit, Wish(target=made.target, directory=made.fork), made.console)
+    except UserError as error:
+        command = shlex.join(["prunekit", "setup", made.target, str(made.fork)])
+        raise UserError(f"{error} (to set it up by hand: {command}; to use another fork: --fork DIR)") from error
 
 
 def plan_demo(

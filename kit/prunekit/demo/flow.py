@@ -153,7 +153,7 @@ def _same(found: dict[str, Any], wanted: dict[str, Any], demo: Demo) -> None:
     other = [f"{key} {old.get(key)!r}, not {new[key]!r}" for key in new if key != "recipe" and old.get(key) != new[key]]
     if other:
         raise UserError(
-            f"{demo.folder} holds a demo with {'; '.join(other)}: name another folder with --dir, or --force to replace it"
+            f"{demo.folder} holds a demo with {'; '.join(other)}: name another folder with --dir, or --fresh to replace it"
         )
 
 
@@ -166,7 +166,7 @@ def clear(folder: Path) -> None:
     if not folder.exists():
         return
     if not (folder / RECORD).is_file():
-        raise UserError(f"{folder} holds no demo, so --force removes nothing: name another folder with --dir")
+        raise UserError(f"{folder} holds no demo, so --fresh removes nothing: name another folder with --dir")
     shutil.rmtree(folder)
 
 
