@@ -51,7 +51,7 @@ def stock(shared_tmp: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def offline_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return the variables under which upstream code asks nobody for anything and writes its settings into a temporary folder."""
+    """Return the variables under which upstream code downloads nothing and keeps its settings in a temporary folder."""
     config = tmp_path_factory.mktemp("config")
     fonts = importlib.util.find_spec("matplotlib")
     if fonts and fonts.origin:
@@ -72,7 +72,9 @@ def upstream(fork: Path, offline_env: dict[str, str]) -> Iterator[ModuleType]:
             patch.setenv(name, value)
         patch.syspath_prepend(str(fork))
         module = importlib.import_module("ultralytics")
-        assert str(module.__file__).startswith(str(fork)), f"ultralytics comes from {module.__file__}, not from the fork"
+        assert str(module.__file__).startswith(str(fork)), (
+            f"ultralytics comes from {module.__file__}, not from the fork"
+        )
         yield module
 
 
@@ -94,6 +96,7 @@ def _once(folder: Path, make: Callable[[], None]) -> None:
 
 def _run(args: list[str], what: str) -> None:
     """Run this Python; raises RuntimeError with the end of what it said."""
-    done = subprocess.run([sys.executable, *args], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    command = [sys.executable, *args]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise RuntimeError(f"{what} failed with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")

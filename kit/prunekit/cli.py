@@ -13,7 +13,9 @@ import click
 
 from prunekit import __version__, views
 from prunekit.console import Console
-from prunekit.errors import INTERNAL, USER, PrunekitError, from_os_error, nearest
+from prunekit.doctor import examine
+from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, from_os_error, nearest
+from prunekit.forks import find_forks, status_of, verdict_on
 from prunekit.kitdir import Kit, find_kit
 from prunekit.pins import read_pins
 from prunekit.setup_fork import Wish, set_up
@@ -26,7 +28,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 class _Group(click.Group):
     """A group that knows the nearest command."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; raises UsageError with the nearest name."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"there is no command '{args[0]}'{nearest(args[0], self.list_commands(ctx))}", ctx)
@@ -48,7 +52,9 @@ def cli(context: click.Context, kit: Path | None) -> None:
 @cli.command()
 @click.argument("target")
 @click.argument("directory", metavar="[DIR]", required=False, type=_PATH)
-@click.option("--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where the files come from.")
+@click.option(
+    "--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where the files come from."
+)
 @click.option("--mirror", metavar="URL", help="Fetch from this git repository instead of the upstream's.")
 @click.option("--force", is_flag=True, help="Set up anew; an existing fork is moved to DIR.backup-N as a whole.")
 @_JSON
@@ -67,6 +73,59 @@ def setup(kit: Kit, directory: Path | None, as_json: bool, **wish: Any) -> None:
 def list_targets(kit: Kit, as_json: bool) -> None:
     """List the targets, their upstreams and pins."""
     views.show_targets(read_pins(kit.pins), Console(as_json=as_json))
+
+
+@cli.command()
+@click.argument("directory", metavar="[DIR]", required=False, type=_PATH)
+@_JSON
+@click.pass_obj
+def status(kit: Kit, directory: Path | None, as_json: bool) -> None:
+    """Show the state of the fork in DIR (default: the one you are in, or all in forks/)."""
+    views.show_status([status_of(kit, it) for it in find_forks(kit, directory)], Console(as_json=as_json))
+
+
+@cli.command()
+@click.argument("directory", metavar="[DIR]", required=False, type=_PATH)
+@_JSON
+@click.pass_obj
+def verify(kit: Kit, directory: Path | None, as_json: bool) -> int:
+    """Compare a fork byte for byte with its pin, series and drop-ins; 3 where it differs."""
+    verdicts = [verdict_on(kit, it) for it in find_forks(kit, directory)]
+    views.show_verdicts(verdicts, Console(as_json=as_json))
+    return DONE if all(verdict.good for verdict in verdicts) else DRIFT
+
+
+@cli.command()
+@click.argument("directory", metavar="[DIR]", required=False, type=_PATH)
+@click.option("--from", "base", type=click.Choice(("setup", "upstream")), default="setup", show_default=True)
+@click.option("--stat", is_flag=True, help="Only the number of lines by file.")
+@_JSON
+@click.pass_obj
+def diff(kit: Kit, directory: Path | None, base: str, stat: bool, as_json: bool) -> None:
+    """Show what differs in a fork: from what setup made, or from the upstream at its pin."""
+    views.show_diffs(find_forks(kit, directory), base, stat, Console(as_json=as_json))
+
+
+@cli.command()
+@click.option("--offline", is_flag=True, help="Ask no host.")
+@_JSON
+@click.pass_obj
+def doctor(kit: Kit, offline: bool, as_json: bool) -> int:
+    """Look for what would keep setup or pruning from working; 2 where there is a problem."""
+    checks = examine(kit, network=not offline)
+    views.show_checks(checks, Console(as_json=as_json))
+    return USER if any(check.state == "problem" for check in checks) else DONE
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", metavar="TARGET [OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def demo(context: click.Context, words: tuple[str, ...]) -> Any:
+    """Prune a small detector on bundled data, with a report: the whole way in minutes."""
+    from prunekit.demo.command import demo as command  # loaded late: every other command does without it
+
+    with command.make_context("prunekit demo", list(words), parent=context) as own:
+        return command.invoke(own)
 
 
 def main() -> None:
@@ -90,7 +149,7 @@ def run(args: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the last line of defence: a message and code 1
         mendable = from_os_error(error, Path.cwd()) if isinstance(error, OSError) else None
         if mendable:
             return _fail(console, str(mendable), USER)

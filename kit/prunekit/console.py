@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What the tool says: named steps with progress, notes, warnings, and JSON on request.
 
-With `--json` the standard output holds one JSON document and nothing else; everything for people goes to standard error.
+With `--json` standard output holds one JSON document and nothing else; everything for people goes to standard error.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,7 +74,7 @@ class Console:
         """Print an error to standard error."""
         self.errors.print(f"[bold red]error:[/] {escape(text)}")
 
-    def table(self, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    def table(self, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         """Print rows under their headings, never cut or wrapped, whatever the width of the terminal."""
         widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
         for number, row in enumerate([columns, *rows]):

@@ -22,14 +22,14 @@ from prunekit.errors import OUT_OF_SPACE, PrunekitError, UserError
 # GitPython looks for git when it is imported, and raises; our own message comes at the first command instead.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-from git.cmd import Git  # noqa: E402
-from git.exc import GitCommandError, GitCommandNotFound  # noqa: E402
-from git.util import RemoteProgress  # noqa: E402
+from git.cmd import Git
+from git.exc import GitCommandError, GitCommandNotFound
+from git.util import RemoteProgress
 
 MIN_GIT = (2, 32)  # the first that can be told to read no global configuration
 IDENTITY = {"NAME": "prunekit", "EMAIL": "prunekit@localhost"}
 
-# How the user's git reaches a host; everything else called GIT_* is dropped (GIT_DIR set by a hook, GIT_INDEX_FILE, ...).
+# How the user's git reaches a host; everything else called GIT_* is dropped (a hook sets GIT_DIR and GIT_INDEX_FILE).
 _KEPT_FOR_FETCH = re.compile(
     r"GIT_(SSH|SSH_COMMAND|SSH_VARIANT|ASKPASS|ALLOW_PROTOCOL|EXEC_PATH|PROXY_COMMAND|PROXY_SSL_\w+|HTTP_\w+|SSL_\w+"
     r"|CONFIG_GLOBAL|CONFIG_SYSTEM|CONFIG_NOSYSTEM|CONFIG_COUNT|CONFIG_KEY_\d+|CONFIG_VALUE_\d+)"
@@ -78,7 +78,7 @@ class Done:
 
 @contextmanager
 def _environment(kept: re.Pattern[str]) -> Iterator[None]:
-    """Take the GIT_* variables that `kept` does not match out of this process: GitPython can only add to what is there."""
+    """Take the GIT_* variables that `kept` does not match out of this process: GitPython can only add variables."""
     taken = {key: value for key, value in os.environ.items() if key.startswith("GIT_") and not kept.fullmatch(key)}
     for key in taken:
         del os.environ[key]
@@ -89,7 +89,7 @@ def _environment(kept: re.Pattern[str]) -> Iterator[None]:
 
 
 class Repo:
-    """Git in one folder; `env` holds extra variables (index file, dates), `fetching` keeps the user's network settings."""
+    """Git in one folder; `env` holds more variables (index file, dates), `fetching` keeps the user's network settings."""
 
     def __init__(self, folder: Path, *, env: Mapping[str, str] | None = None, fetching: bool = False) -> None:
         self.folder = folder
@@ -100,8 +100,11 @@ class Repo:
         """Return the same repository with more variables."""
         return Repo(self.folder, env={**self.env, **env}, fetching=self.fetching)
 
-    def run(self, *args: str, stdin: bytes = b"", check: bool = True) -> Done:
-        """Run `git ARGS` and return what it left; raises GitError on failure unless `check` is off."""
+    def run(self, *args: str, stdin: bytes = b"", check: bool = True, seconds: float | None = None) -> Done:
+        """Run `git ARGS` and return what it left; raises GitError on failure unless `check` is off.
+
+        `seconds` ends a command that takes longer (status 128 or below 0).
+        """
         with tempfile.TemporaryFile() as stream, self._cleaned():
             stream.write(stdin)
             stream.seek(0)
@@ -113,6 +116,7 @@ class Repo:
                     with_exceptions=False,
                     stdout_as_string=False,
                     strip_newline_in_stdout=False,
+                    kill_after_timeout=seconds,
                     env=self.env,
                 )
             except GitCommandNotFound as error:

@@ -57,13 +57,17 @@ def fetch_git(upstream: Upstream, url: str, scratch: Path, report: Report) -> tu
             continue
         return repo.folder, _packed(repo.folder), (attempt.note,) if attempt.note else ()
     other = " --source sdist, or" if upstream.sdist else ""
-    raise Unreachable(f"{url} no longer has commit {upstream.commit} of {upstream.name}: try{other} --mirror URL of a copy")
+    raise Unreachable(
+        f"{url} no longer has commit {upstream.commit} of {upstream.name}: try{other} --mirror URL of a copy"
+    )
 
 
 def _attempts(upstream: Upstream) -> list[_Attempt]:
     """Return the ways of asking for the pin, the smallest first."""
     whole = _Attempt("+refs/*:refs/all/*", (), "the server gives out no single commits: fetched its whole history")
-    tag = _Attempt(f"refs/tags/{upstream.tag}", ("--depth=1",), "the server does not give out the pin itself: fetched its tag")
+    tag = _Attempt(
+        f"refs/tags/{upstream.tag}", ("--depth=1",), "the server does not give out the pin itself: fetched its tag"
+    )
     commit = _Attempt(upstream.commit, ("--depth=1", "--filter=blob:none"), "")
     return [commit, tag, whole] if upstream.tag else [commit, whole]
 

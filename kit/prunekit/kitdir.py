@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Where the kit's own data lies: pins, manifests, patches and drop-ins.
 
-In a checkout (and `pip install -e .`) they stand at the top of the repository; `pip install .` ships them as the package
+In a checkout (and `pip install -e .`) they stand at the top of the repository; `pip install .` ships them as
 `prunekit.data`. `--kit DIR` (or PRUNEKIT_KIT) names another folder of the same layout, to try a changed series.
 """
 
@@ -50,6 +50,8 @@ def find_kit(override: Path | None = None) -> Kit:
         return Kit(root, _PACKAGE / "dropins")
     root = override.resolve()
     if not (root / PINS).is_file():
-        raise UserError(f"{root} is no kit: it has no {PINS}; name a folder with {PINS}, manifests/, patches/, dropins/")
+        raise UserError(
+            f"{root} is no kit: it has no {PINS}; name a folder with {PINS}, manifests/, patches/, dropins/"
+        )
     own = [path for path in (root / "dropins", root / "kit" / "prunekit" / "dropins") if path.is_dir()]
     return Kit(root, own[0] if own else _PACKAGE / "dropins")

@@ -40,7 +40,7 @@ def local_work(directory: Path, record: fork.Record) -> LocalWork:
 
 
 def keep_as_branch(old: Path, new: Repo, name: str) -> str | None:
-    """Bring the old fork's commits and changes to tracked files into the new one as a branch; writes nothing into the old.
+    """Bring the old fork's commits and changes to tracked files into the new one as a branch; only reads the old one.
 
     Returns the branch, or None where the old repository is too damaged to read (its folder is kept all the same).
     """
@@ -52,7 +52,11 @@ def keep_as_branch(old: Path, new: Repo, name: str) -> str | None:
         index.run("read-tree", branch)
         index.run("add", "--update", "--", str(old))
         if index.text("write-tree") != new.text("rev-parse", f"{branch}^{{tree}}"):
-            new.run("update-ref", branch, fork.commit(index, f"local changes kept by prunekit setup --force ({name})", branch))
+            new.run(
+                "update-ref",
+                branch,
+                fork.commit(index, f"local changes kept by prunekit setup --force ({name})", branch),
+            )
         (new.folder / ".git" / "backup-index").unlink()
     except GitError:
         return None

@@ -44,7 +44,9 @@ def tree_id(manifest: Manifest) -> str:
             below[rest] = entry
         else:
             top[name] = entry
-    return _object_id("tree", b"".join(_tree_row(name, top[name]) for name in sorted(top, key=lambda n: _order(n, top))))
+    return _object_id(
+        "tree", b"".join(_tree_row(name, top[name]) for name in sorted(top, key=lambda n: _order(n, top)))
+    )
 
 
 def read_manifest(path: Path, tree: str) -> dict[str, Entry]:

@@ -29,7 +29,9 @@ def dropins(kit: Kit, upstream: Upstream) -> dict[str, Path]:
     own = _files(kit.dropins / upstream.name)
     twice = sorted(engine.keys() & own.keys())
     if twice:
-        raise UserError(f"the drop-ins hold {twice[0]} twice: in {kit.dropins / _ENGINE} and {kit.dropins / upstream.name}")
+        raise UserError(
+            f"the drop-ins hold {twice[0]} twice: in {kit.dropins / _ENGINE} and {kit.dropins / upstream.name}"
+        )
     return dict(sorted({**engine, **own}.items()))
 
 

@@ -113,7 +113,9 @@ def _target(name: str, node: Node, upstreams: Mapping[str, Upstream]) -> Target:
     if upstream not in upstreams:
         raise keys["upstream"].error(f"unknown upstream '{upstream}'{nearest(upstream, upstreams)}")
     about = keys["about"].text(".+", "a line of text") if "about" in keys else upstream
-    return Target(name, about, upstreams[upstream], tuple(item.text(".+", "a command") for item in keys["next"].items()))
+    return Target(
+        name, about, upstreams[upstream], tuple(item.text(".+", "a command") for item in keys["next"].items())
+    )
 
 
 def _inside(node: Node) -> str:

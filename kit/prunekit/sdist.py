@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The pin's files from the source release on the package index.
 
-pip fetches it, so that the user's index, mirrors, proxies, certificates and `--find-links` count, with the hash required.
+pip fetches it, so that the user's index, mirrors, proxies, certificates and `--find-links` count; the hash is required.
 pip asks an sdist's build backend for metadata even when it only downloads; a stand-in for setuptools answers from
 PKG-INFO, so that no upstream code runs and no build tools are fetched.
 """
@@ -21,7 +21,7 @@ from prunekit.errors import OUT_OF_SPACE, Unreachable, UserError
 from prunekit.manifest import Manifest, is_plain
 from prunekit.pins import Sdist
 
-_STAND_IN = '''
+_STAND_IN = """
 import os, shutil
 def get_requires_for_build_wheel(config_settings=None):
     return []
@@ -29,7 +29,7 @@ def prepare_metadata_for_build_wheel(folder, config_settings=None):
     os.mkdir(os.path.join(folder, "sdist.dist-info"))
     shutil.copy("PKG-INFO", os.path.join(folder, "sdist.dist-info", "METADATA"))
     return "sdist.dist-info"
-'''
+"""
 
 
 def fetch_sdist(sdist: Sdist, manifest: Manifest, scratch: Path, report: Callable[[str], None]) -> tuple[Path, int]:
@@ -65,7 +65,9 @@ def unpack(archive: Path, folder: Path, manifest: Manifest) -> None:
 def _check_member(archive: Path, member: tarfile.TarInfo) -> None:
     """Raise UserError for a member that would land outside the folder, or is neither file nor folder."""
     if not is_plain(member.name.removesuffix("/")) or not (member.isfile() or member.isdir()):
-        raise UserError(f"{archive.name} holds '{member.name}', which is not a plain file below it: refused, nothing written")
+        raise UserError(
+            f"{archive.name} holds '{member.name}', which is not a plain file below it: refused, nothing written"
+        )
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -82,9 +84,16 @@ def _download(sdist: Sdist, scratch: Path) -> Path:
     _write(stand_in / "setuptools" / "build_meta.py", _STAND_IN.encode())
     wanted = scratch / "requirements.txt"
     wanted.write_text(f"{sdist.project}=={sdist.version} --hash=sha256:{sdist.sha256}\n")
-    options = ["--no-deps", "--no-build-isolation", "--no-cache-dir", f"--no-binary={sdist.project}", "--require-hashes"]
+    options = [
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-cache-dir",
+        f"--no-binary={sdist.project}",
+        "--require-hashes",
+    ]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "-r", str(wanted)]
-    done = subprocess.run(command, env=_environment(stand_in, scratch), capture_output=True, text=True)
+    env = _environment(stand_in, scratch)
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
     archives = sorted(folder.glob("*.tar.gz"))
     if done.returncode or not archives:
         raise _pip_failure(sdist, done.stdout + done.stderr)

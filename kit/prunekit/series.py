@@ -34,7 +34,9 @@ def read_series(kit: Kit, upstream: Upstream) -> list[Path]:
         if not name:
             continue
         if "/" in name or not is_plain(name) or not (series.parent / name).is_file():
-            raise UserError(f"{series}:{number}: there is no patch '{name}' in {series.parent}; mend the name, or restore it")
+            raise UserError(
+                f"{series}:{number}: there is no patch '{name}' in {series.parent}; mend the name, or restore it"
+            )
         patches.append(series.parent / name)
     return patches
 

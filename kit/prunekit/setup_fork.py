@@ -90,7 +90,7 @@ def _create(
     record = _record(repo, target, fetched, root, head)
     with console.step("verify") as step:
         fork.finish(repo, record)
-        wrong = drift(staging / "fork", kit, upstream)
+        wrong = drift(staging / "fork", kit, upstream, record)
         if wrong:
             raise DriftError(f"the new fork differs from its pin in {wrong[0].path}: nothing was set up; report this")
         step.result = f"tree {record.tree[:12]}"
@@ -122,7 +122,8 @@ def _present(kit: Kit, target: Target, wish: Wish, console: Console) -> Outcome 
         return None
     work = local_work(directory, record)
     if wish.force:
-        return _announce(directory, work.describe(), (*work.commits, *work.changed), console)
+        _announce(directory, work.describe(), (*work.commits, *work.changed), console)
+        return None
     made = expected(directory, kit, upstream) if record.upstream == upstream.name else None
     if made is None or made[0].head != record.head:
         raise UserError(
@@ -150,6 +151,8 @@ def _put(wish: Wish, repo: Repo, console: Console) -> Path | None:
         backup = free_name(directory)
         branch = keep_as_branch(directory, repo, backup.name.rpartition(".")[2])
         directory.rename(backup)
-        console.say(f"the old fork is whole in {backup}" + (f", its code also on the branch {branch}" if branch else ""))
+        console.say(
+            f"the old fork is whole in {backup}" + (f", its code also on the branch {branch}" if branch else "")
+        )
     os.replace(repo.folder, directory)
     return backup

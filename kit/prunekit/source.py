@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From a pin to verified bytes: git or the sdist yields the files, the manifest's blob ids decide whether they are right."""
+"""From a pin to verified bytes: git or the sdist yields the files, the manifest's blob ids decide whether they pass."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def _fetch(
     """Choose the source: git first, and the sdist where no git host gives the pin out."""
     if source == "sdist":
         if mirror:
-            raise UserError("--mirror names a git repository: leave it out with --source sdist (pip has its own settings)")
+            raise UserError(
+                "--mirror names a git repository: leave it out with --source sdist (pip has its own settings)"
+            )
         return _from_sdist(upstream, manifest, scratch, report, ())
     try:
         folder, size, notes = fetch_git(upstream, mirror or upstream.url, scratch, report)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A folder that appears whole or not at all: a lock beside it, a staging folder beside it, one rename.
 
-Both names begin with `.prunekit-<name of DIR>`. A killed run leaves an unlocked lock file and a staging folder; the next
-run in the same place takes both over and removes them, so nothing needs cleaning by hand.
+Both names begin with `.prunekit-<name of DIR>`. A killed run leaves an unlocked lock file and a staging folder; the
+next run in the same place takes both over and removes them, so nothing needs cleaning by hand.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from prunekit.errors import UserError
 def claimed(directory: Path) -> Iterator[Path]:
     """Hold the right to make `directory`, and yield an empty staging folder on the same file system.
 
-    Raises UserError where another setup is at work there. What stays in the staging folder is removed at the end, and so are
-    the folders above `directory` that were made for it, if nothing has come to lie in them.
+    Raises UserError where another setup is at work there. What stays in the staging folder is removed at the end, and
+    so are the folders above `directory` that were made for it, if nothing has come to lie in them.
     """
     made = _make_parents(directory.parent)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Is a fork what its pin, its series and its drop-ins make? Made anew in a scratch object store and compared byte for byte."""
+"""Is a fork what its pin, its series and its drop-ins make? Made anew in a scratch store and compared byte for byte."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit import fork
-from prunekit.errors import UserError
+from prunekit.errors import DriftError
 from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import Kit
 from prunekit.manifest import Entry, blob_id
 from prunekit.overlay import commit_dropins
 from prunekit.pins import Upstream
 from prunekit.series import read_series, replay
+
+_ANEW = "`prunekit setup TARGET DIR --force` sets it up anew and keeps the old one beside it"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,10 @@ class Composed:
 
 @dataclass(frozen=True)
 class Drift:
-    """A file that differs; `what` is "modified", "missing", "added" or "mode"."""
+    """A file that differs; `what` is "modified", "missing", "added" (by a commit), "mode", or "outdated".
+
+    Outdated: as setup made it, and the kit makes something else by now.
+    """
 
     path: str
     what: str
@@ -62,21 +67,30 @@ def expected(directory: Path, kit: Kit, upstream: Upstream) -> tuple[Composed, d
         return composed, fork.files_of(repo, composed.head)
 
 
-def drift(directory: Path, kit: Kit, upstream: Upstream) -> list[Drift]:
+def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) -> list[Drift]:
     """Return every file of the fork that is not what the kit makes; untracked files are the user's own and never count.
 
-    Raises UserError where the fork does not hold the pin's files at all.
+    Raises DriftError where the fork does not hold the pin's files at all.
     """
-    made = expected(directory, kit, upstream)
+    try:
+        made = expected(directory, kit, upstream)
+        at_setup = fork.files_of(Repo(directory), record.head)
+        own = fork.files_of(Repo(directory), "HEAD")
+    except GitError as error:
+        raise DriftError(f"git cannot read {directory} ({error}); {_ANEW}") from error
     if made is None:
-        raise UserError(
-            f"{directory} does not hold {upstream.name} at {upstream.commit[:12]}: it was made from another pin, or its "
-            "objects are damaged; set it up anew with --force (the old one is kept)"
-        )
-    files = made[1]
-    found = [Drift(path, what) for path, entry in files.items() if (what := _compare(directory / path, entry))]
-    own = fork.files_of(Repo(directory), "HEAD")
-    return sorted([*found, *(Drift(path, "added") for path in own.keys() - files.keys())], key=lambda item: item.path)
+        raise DriftError(f"{directory} does not hold {upstream.name} at {upstream.commit[:12]}, the kit's pin; {_ANEW}")
+    found = [_look(directory, path, made[1].get(path), at_setup.get(path)) for path in own.keys() | made[1].keys()]
+    return sorted((item for item in found if item.what), key=lambda item: item.path)
+
+
+def _look(directory: Path, path: str, entry: Entry | None, at_setup: Entry | None) -> Drift:
+    """Compare one file with what the kit makes now and with what it made at setup."""
+    wrong = "added" if entry is None else _compare(directory / path, entry)
+    if wrong and entry != at_setup and not (at_setup and _compare(directory / path, at_setup)):
+        there = at_setup is not None or not (directory / path).exists()
+        wrong = "outdated" if there else wrong
+    return Drift(path, wrong)
 
 
 def _compare(path: Path, entry: Entry) -> str:

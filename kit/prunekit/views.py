@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import click
+
 from prunekit.console import Console
+from prunekit.doctor import Check, installed
+from prunekit.forks import Fork, Status, Verdict, diff_of
+from prunekit.localwork import local_work
 from prunekit.pins import Pins
 from prunekit.setup_fork import Outcome
 
@@ -42,10 +48,10 @@ def show_setup(outcome: Outcome, console: Console) -> None:
 def next_commands(outcome: Outcome) -> list[str]:
     """Return the commands to type after setup.
 
-    The fork is installed without its dependencies: they come with the kit's extra, and upstream's own list would bring a
-    second OpenCV beside the headless one.
+    The fork is installed without its dependencies: they come with the kit's extra, and upstream's own list would bring
+    a second OpenCV beside the headless one.
     """
-    missing = [name for name in _NEEDED if not _installed(name)]
+    missing = [name for name in _NEEDED if installed(name) is None]
     extra = [f"pip install 'prunekit[{outcome.target.name}]'  # brings {', '.join(missing)}"] if missing else []
     cd = [] if outcome.directory == Path.cwd() else [f"cd {shlex.quote(_short(outcome.directory))}"]
     install = "pip install --no-deps -e .  # or `yolo` and `import ultralytics` run another copy than this fork"
@@ -62,13 +68,80 @@ def show_targets(pins: Pins, console: Console) -> None:
     console.document({name: asdict(target) for name, target in pins.targets.items()})
 
 
-def _installed(project: str) -> bool:
-    """Return whether a project is installed here; looks at its metadata and imports nothing."""
-    try:
-        importlib.metadata.version(project)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def show_status(statuses: Sequence[Status], console: Console) -> None:
+    """Show where each fork stands."""
+    rows = []
+    for item in statuses:
+        record = item.fork.record
+        names = (record.target, f"{record.upstream} {record.release}", record.commit[:12])
+        rows.append((_short(item.fork.directory), *names, item.state, item.work.describe()))
+    console.table(("fork", "target", "upstream", "pin", "state", "local work"), rows)
+    console.document(
+        [
+            {
+                "directory": str(item.fork.directory),
+                **asdict(item.fork.record),
+                "state": item.state,
+                **asdict(item.work),
+            }
+            for item in statuses
+        ]
+    )
+
+
+def show_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
+    """Show which files of each fork have drifted, and what to do about it."""
+    for verdict in verdicts:
+        place = _short(verdict.fork.directory)
+        if verdict.good:
+            console.say(
+                f"{place}: exactly {verdict.fork.record.upstream} {verdict.fork.record.release}, series and drop-ins"
+            )
+            continue
+        console.fail(verdict.message or f"{place}: {len(verdict.drift)} files are not what the kit makes")
+        for item in verdict.drift:
+            console.say(f"  {item.what:<9} {item.path}")
+        if verdict.drift:
+            anew = f"prunekit setup {verdict.fork.record.target} {place} --force"
+            console.say(f"see them: prunekit diff {place}; set up anew, keeping this one: {anew}")
+    console.document(
+        [
+            {
+                "directory": str(it.fork.directory),
+                "ok": it.good,
+                "message": it.message,
+                "drift": [asdict(d) for d in it.drift],
+            }
+            for it in verdicts
+        ]
+    )
+
+
+def show_diffs(forks: Sequence[Fork], base: str, stat: bool, console: Console) -> None:
+    """Show each fork's diff against what setup made or against upstream, as git prints it."""
+    documents = []
+    for it in forks:
+        if console.as_json:
+            rows = [row.split("\t") for row in diff_of(it, base, "--name-status").splitlines()]
+            files = [{"path": path, "status": letter} for letter, path in rows]
+            documents.append({"directory": str(it.directory), "from": base, "files": files})
+            continue
+        color = "--color=always" if sys.stdout.isatty() else "--color=never"
+        text = diff_of(it, base, color, *(["--stat"] if stat else []))
+        click.echo(text or f"{_short(it.directory)}: nothing differs from {base}")
+        untracked = local_work(it.directory, it.record).untracked
+        if untracked:
+            console.warn(f"{len(untracked)} untracked files are not shown: {', '.join(untracked[:3])} ...")
+    console.document(documents)
+
+
+def show_checks(checks: Sequence[Check], console: Console) -> None:
+    """Show the doctor's findings."""
+    console.table(("", "check", "found"), [(check.state, check.name, check.text) for check in checks])
+    for check in checks:
+        if check.fix and check.state != "ok":
+            console.say(f"{check.name}: {check.fix}")
+    console.document([asdict(check) for check in checks])
 
 
 def _short(path: Path) -> str:
