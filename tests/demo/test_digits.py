@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The digits data set: same bytes each time, labels that fit the pixels, train and val disjoint, every task's format."""
+"""The digits data set: the same bytes each time, labels that fit the pixels, disjoint splits, every task's format."""
+# ruff: noqa: E402  (what the data set needs is imported only where it is installed)
 
 from __future__ import annotations
 

@@ -128,6 +128,6 @@ def _wait(
 
 def last_lines(log: Path, count: int = LAST_LINES) -> str:
     """The end of a log, indented; of a progress bar's many states only the last."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
+    text = log.read_bytes().decode("utf-8", errors="replace")  # as bytes: reading text would turn \r into \n
+    lines = [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n")]
     return "\n".join(f"    {line}" for line in [line for line in lines if line][-count:])

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The demo as typed: quick, killed and gone on with, and whole; and each task's data set in upstream's trainer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the demo needs an upstream's extra, for example prunekit[v8]")
+pytest.importorskip("sklearn", reason="the demo needs an upstream's extra, for example prunekit[v8]")
+
+from prunekit.demo import digits
+
+pytestmark = [pytest.mark.slow, pytest.mark.upstream]
+
+ROOTS = {
+    "detect": "yolov8n.yaml",
+    "segment": "yolov8n-seg.yaml",
+    "pose": "yolov8n-pose.yaml",
+    "obb": "yolov8n-obb.yaml",
+    "classify": "yolov8n-cls.yaml",
+}
+YOLO = ["-c", "from ultralytics.cfg import entrypoint; entrypoint()"]
+
+
+def _command(target: str, fork: Path, folder: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "prunekit", "demo", target, "--fork", str(fork), "--dir", str(folder), *words]
+
+
+def _demo(target: str, fork: Path, folder: Path, *words: str) -> dict[str, Any]:
+    """Run a demo with --json; returns the document."""
+    done = subprocess.run(_command(target, fork, folder, "--json", *words), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def quick(fork: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("demo") / "quick"
+    return folder, _demo("v8", fork, folder, "--quick")
+
+
+def test_the_quick_demo_goes_through_every_step(quick: tuple[Path, dict[str, Any]]) -> None:
+    folder, told = quick
+    networks = told["networks"]
+    assert networks["pruned"]["macs"] == pytest.approx(0.5 * networks["dense"]["macs"], rel=0.01)
+    assert networks["extra"]["macs"] == networks["dense"]["macs"]
+    assert "only show that every step works" in told["verdict"]
+    assert Path(told["report"]).read_text().count("<image ") == 18
+    assert not (folder / "running").exists()
+
+
+def test_a_finished_demo_is_not_run_again(quick: tuple[Path, dict[str, Any]], fork: Path) -> None:
+    folder, told = quick
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.pt")}
+    assert _demo("v8", fork, folder, "--quick")["networks"] == told["networks"]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.pt")} == before
+
+
+def test_killed_in_each_step_it_goes_on_to_the_same_end(
+    quick: tuple[Path, dict[str, Any]], fork: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    for name in ("dense", "pruned", "extra"):
+        process = subprocess.Popen(
+            _command("v8", fork, folder, "--quick"), stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        _wait_for(folder / "logs" / f"{name}.log", process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (folder / name).exists()
+    told = _demo("v8", fork, folder, "--quick")
+    keys = ("params", "macs", "map50", "map50_95")
+    expected = {name: [network[key] for key in keys] for name, network in quick[1]["networks"].items()}
+    assert {name: [network[key] for key in keys] for name, network in told["networks"].items()} == expected
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the step that writes `path` has been at work for a second."""
+    for _ in range(600):
+        if path.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(1)
+    assert process.poll() is None, "the demo ended before it could be killed"
+
+
+@pytest.mark.timeout(1500)
+def test_the_demo_keeps_its_promise(fork: Path, tmp_path: Path) -> None:
+    told = _demo("v8", fork, tmp_path / "demo")
+    networks = told["networks"]
+    assert networks["dense"]["map50"] > 0.8
+    assert networks["pruned"]["macs"] == pytest.approx(0.5 * networks["dense"]["macs"], rel=0.01)
+    assert networks["pruned"]["map50"] > networks["extra"]["map50"] - 0.05
+
+
+@pytest.mark.parametrize("task", digits.TASKS)
+def test_upstream_trains_on_every_task(task: str, fork: Path, offline_env: dict[str, str], tmp_path: Path) -> None:
+    data = digits.build(tmp_path / "data", train=24, val=8, task=task)
+    words = [task, "train", f"model={ROOTS[task]}", f"data={data}", "epochs=1", "imgsz=64", "batch=8", "workers=0"]
+    command = [sys.executable, *YOLO, *words, "plots=False", f"project={tmp_path}", "name=run"]
+    environment = {**os.environ, **offline_env, "YOLO_VERBOSE": "true"}
+    done = subprocess.run(command, cwd=fork, env=environment, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-3000:]
+    assert (tmp_path / "run" / "weights" / "best.pt").is_file()
+    # Upstream leaves out labels that it cannot read, with a warning only.
+    assert "corrupt" not in said.replace("0 corrupt", "") and "ignoring" not in said
