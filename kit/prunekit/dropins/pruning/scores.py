@@ -32,7 +32,7 @@ _MAKERS: Mapping[str, Callable[[], Any]] = {
     "fpgm": lambda: tp.FPGMImportance(normalizer=None),  # arXiv:1811.00250, eq. 4
 }
 CRITERIA: tuple[str, ...] = (*_MAKERS, "random")
-_NEED_LOSSES = ("taylor", "hessian")
+GRADIENT_CRITERIA = ("taylor", "hessian")
 
 
 def score_groups(
@@ -103,7 +103,7 @@ def _check(scores: Mapping[str, Tensor], criterion: str) -> None:
 @contextmanager
 def _gradients(model: nn.Module, criterion: str, losses: Losses | None) -> Iterator[None]:
     """Gradients of the calibration losses in `.grad` while inside: their sum (taylor) or mean square (hessian)."""
-    if criterion not in _NEED_LOSSES:
+    if criterion not in GRADIENT_CRITERIA:
         yield
         return
     if losses is None:
