@@ -20,11 +20,7 @@ def lines(series: dict[str, list[Point]], x_most: float, x_title: str) -> str:
     def place(point: Point) -> str:
         return f"{LEFT + point[0] / x_most * (WIDE - LEFT - 10):.1f},{BASE - point[1] * (BASE - 10):.1f}"
 
-    grid = "".join(
-        f'<line class="grid" x1="{LEFT}" x2="{WIDE - 10}" y1="{BASE - value * (BASE - 10):.1f}" '
-        f'y2="{BASE - value * (BASE - 10):.1f}"/><text x="4" y="{BASE - value * (BASE - 10) + 4:.1f}">{value:.1f}</text>'
-        for value in (0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    )
+    grid = "".join(_grid_line(value) for value in (0, 0.2, 0.4, 0.6, 0.8, 1.0))
     curves = "".join(
         f'<polyline class="{escape(name)}" points="{" ".join(map(place, points))}"/>' for name, points in series.items()
     )
@@ -38,19 +34,26 @@ def bars(widths: dict[str, Sequence[int]]) -> str:
     step = (WIDE - LEFT) / len(widths)
     shown = []
     for number, (name, (before, after)) in enumerate(widths.items()):
-        x, tall, short = (
-            LEFT + number * step,
-            before / most * (BASE - 10),
-            after / most * (BASE - 10),
-        )
-        shown.append(
-            f"<g><title>{escape(name)}: {before} -> {after} channels</title>"
-            f'<rect class="before" x="{x:.1f}" y="{BASE - tall:.1f}" width="{step * 0.8:.1f}" height="{tall:.1f}"/>'
-            f'<rect class="after" x="{x:.1f}" y="{BASE - short:.1f}" width="{step * 0.8:.1f}" height="{short:.1f}"/></g>'
-        )
+        title = escape(f"{name}: {before} -> {after} channels")
+        x, width = LEFT + number * step, step * 0.8
+        tall, short = _bar("before", x, width, before / most), _bar("after", x, width, after / most)
+        shown.append(f"<g><title>{title}</title>{tall}{short}</g>")
     scale = f'<text x="4" y="18">{most}</text><text x="4" y="{BASE}">0</text>'
     title = f'<text x="{WIDE - 10}" y="{HIGH - 8}" text-anchor="end">layers, from input to output</text>'
     return f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img">{scale}{"".join(shown)}{title}</svg>'
+
+
+def _grid_line(value: float) -> str:
+    """A horizontal line at `value`, 0 to 1, and its number."""
+    y = BASE - value * (BASE - 10)
+    line = f'<line class="grid" x1="{LEFT}" x2="{WIDE - 10}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    return f'{line}<text x="4" y="{y + 4:.1f}">{value:.1f}</text>'
+
+
+def _bar(kind: str, x: float, width: float, share: float) -> str:
+    """A bar that stands on the base line and reaches `share`, 0 to 1, of the height."""
+    height = share * (BASE - 10)
+    return f'<rect class="{kind}" x="{x:.1f}" y="{BASE - height:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
 
 
 def scene(image: Path, boxes: Sequence[Box], names: Sequence[str]) -> str:

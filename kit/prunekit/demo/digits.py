@@ -150,7 +150,7 @@ def _write_classes(folder: Path, split: str, scenes: Iterable[Scene], _task: str
 def _describe(target: Path, task: str) -> Path:
     """Write data.yaml, unless it is right already, and return its path.
 
-    Absolute paths, because each upstream resolves relative ones against another folder (YOLOv7 against the current one).
+    Absolute paths, because each upstream resolves relative ones against another folder (YOLOv7: the current one).
     """
     lines = [
         "# Digits of scikit-learn's bundled scans, composed by prunekit.",

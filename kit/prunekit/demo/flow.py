@@ -153,7 +153,8 @@ def _same(found: dict[str, Any], wanted: dict[str, Any], demo: Demo) -> None:
     other = [f"{key} {old.get(key)!r}, not {new[key]!r}" for key in new if key != "recipe" and old.get(key) != new[key]]
     if other:
         raise UserError(
-            f"{demo.folder} holds a demo with {'; '.join(other)}: name another folder with --dir, or --fresh to replace it"
+            f"{demo.folder} holds a demo with {'; '.join(other)}: "
+            "name another folder with --dir, or --fresh to replace it"
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Label rows in upstream's text formats: one line per digit, the class first, then numbers as shares of the image side."""
+"""Label rows in upstream's text formats: one line per digit, its class, then numbers as shares of the image side."""
 
 from __future__ import annotations
 

@@ -73,11 +73,12 @@ def _table(comparison: dict[str, Any]) -> str:
 def _circumstances(comparison: dict[str, Any]) -> str:
     """How the figures came about."""
     machine, size = comparison["machine"], comparison["recipe"]
+    where = f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}, Python {machine['python']}, torch {machine['torch']}"
     return (
-        f"{size['train']} training and {size['val']} validation scenes of {size['imgsz']} px, seed {size['seed']}. Seen on "
-        f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}, Python {machine['python']}, torch {machine['torch']}; "
-        f"training and measuring took {report.seconds(comparison):.0f} s. MACs are arithmetic for one image; ms/image was "
-        "measured on one CPU thread. Each network is the best epoch's by validation, and is validated on the same scenes."
+        f"{size['train']} training and {size['val']} validation scenes of {size['imgsz']} px, seed {size['seed']}. "
+        f"Seen on {where}; training and measuring took {report.seconds(comparison):.0f} s. "
+        "MACs are arithmetic for one image; ms/image was measured on one CPU thread. "
+        "Each network is the best epoch's by validation, and is validated on the same scenes."
     )
 
 

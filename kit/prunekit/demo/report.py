@@ -78,19 +78,15 @@ def verdict(comparison: dict[str, Any]) -> str:
     dense, extra, pruned = (comparison["networks"][name] for name in ("dense", "extra", "pruned"))
     change = pruned["map50"] - extra["map50"]
     told = (
-        f"With {pruned['macs'] / dense['macs']:.1%} of the MACs and {pruned['params'] / dense['params']:.1%} of the parameters, "
-        f"the pruned network reaches mAP50 {pruned['map50']:.3f}; the dense one, given the same extra epochs, "
-        f"{extra['map50']:.3f} ({change:+.3f} for pruning). "
+        f"With {pruned['macs'] / dense['macs']:.1%} of the MACs and {pruned['params'] / dense['params']:.1%} of the "
+        f"parameters, the pruned network reaches mAP50 {pruned['map50']:.3f}; the dense one, given the same extra "
+        f"epochs, {extra['map50']:.3f} ({change:+.3f} for pruning). "
     )
     if comparison["recipe"]["quick"]:
-        return (
-            told + "This was --quick, which trains too little to learn: these figures only show that every step works."
-        )
+        return told + "This was --quick, which trains too little to learn: the figures only show that every step works."
     if dense["map50"] < LEARNED or change < -CLOSE:
-        return (
-            told
-            + f"That is worse than this demo should be (dense above {LEARNED}, pruned within {CLOSE}): please report it."
-        )
+        promised = f"dense above {LEARNED}, pruned within {CLOSE}"
+        return told + f"That is worse than this demo should be ({promised}): please report it."
     return told + "One small set and one seed: it shows the way, not what to expect of your data."
 
 

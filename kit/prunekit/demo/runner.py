@@ -58,9 +58,9 @@ def check_installed(target: str) -> None:
     """Raise UserError unless everything that the demo runs can be imported; imports nothing itself."""
     missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
+        install = f"{sys.executable} -m pip install '.[{target}]'"
         raise UserError(
-            f"the demo needs {', '.join(missing)}, not installed for {sys.executable}; in the checkout of prunekit type: "
-            f"{sys.executable} -m pip install '.[{target}]'"
+            f"the demo needs {', '.join(missing)}, not installed for {sys.executable}; in prunekit's checkout: {install}"
         )
 
 

@@ -90,7 +90,7 @@ def _place(scan: int, cell: tuple[int, int], look: Look, rng: np.random.RandomSt
     left = cell[1] * room + rng.randint(0, room - width + 1)
     opacity = np.zeros((look.imgsz, look.imgsz))
     opacity[top : top + height, left : left + width] = drawn
-    return Digit(int(scans()[1][scan]), scan, opacity, corners + (left, top))
+    return Digit(int(scans()[1][scan]), scan, opacity, corners + np.array((left, top)))
 
 
 def _enlarged(scan: int, longest: int) -> np.ndarray:
