@@ -73,7 +73,8 @@ def _table(comparison: dict[str, Any]) -> str:
 def _circumstances(comparison: dict[str, Any]) -> str:
     """How the figures came about."""
     machine, size = comparison["machine"], comparison["recipe"]
-    where = f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}, Python {machine['python']}, torch {machine['torch']}"
+    where = f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}, "
+    where += f"Python {machine['python']}, torch {machine['torch']}"
     return (
         f"{size['train']} training and {size['val']} validation scenes of {size['imgsz']} px, seed {size['seed']}. "
         f"Seen on {where}; training and measuring took {report.seconds(comparison):.0f} s. "

@@ -60,7 +60,8 @@ def check_installed(target: str) -> None:
     if missing:
         install = f"{sys.executable} -m pip install '.[{target}]'"
         raise UserError(
-            f"the demo needs {', '.join(missing)}, not installed for {sys.executable}; in prunekit's checkout: {install}"
+            f"the demo needs {', '.join(missing)}, not installed for {sys.executable}; "
+            f"in prunekit's checkout type: {install}"
         )
 
 
