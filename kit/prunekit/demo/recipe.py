@@ -30,7 +30,6 @@ TRAINING: dict[str, Any] = {
     "hsv_s": 0,
     "hsv_v": 0,
     "workers": 0,
-    "cache": "ram",
     "plots": False,
     "verbose": False,
 }
