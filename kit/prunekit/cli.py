@@ -124,7 +124,7 @@ def demo(context: click.Context, words: tuple[str, ...]) -> Any:
     """Prune a small detector on bundled data, with a report: the whole way in minutes."""
     from prunekit.demo.command import demo as command  # loaded late: every other command does without it
 
-    with command.make_context("prunekit demo", list(words), parent=context) as own:
+    with command.make_context("demo", list(words), parent=context.parent) as own:
         return command.invoke(own)
 
 

@@ -89,7 +89,7 @@ def _environment(kept: re.Pattern[str]) -> Iterator[None]:
 
 
 class Repo:
-    """Git in one folder; `env` holds more variables (index file, dates), `fetching` keeps the user's network settings."""
+    """Git in one folder; `env` holds more variables (index file, dates), `fetching` keeps the network settings."""
 
     def __init__(self, folder: Path, *, env: Mapping[str, str] | None = None, fetching: bool = False) -> None:
         self.folder = folder
