@@ -19,7 +19,8 @@ torch.save({"model": Evil()}, sys.argv[1])
 FUSED = "import sys; from ultralytics import YOLO; y = YOLO('best.pt'); y.fuse(); y.save(sys.argv[1])"
 YOLOV5 = """
 import sys, types, torch
-module = types.ModuleType("models.yolo"); sys.modules["models"] = types.ModuleType("models"); sys.modules["models.yolo"] = module
+module = types.ModuleType("models.yolo")
+sys.modules.update({"models": types.ModuleType("models"), "models.yolo": module})
 class DetectionModel(torch.nn.Module): pass
 DetectionModel.__module__ = "models.yolo"; module.DetectionModel = DetectionModel
 torch.save({"model": DetectionModel()}, sys.argv[1])
@@ -27,7 +28,9 @@ torch.save({"model": DetectionModel()}, sys.argv[1])
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, fork: Path, offline_env: dict[str, str], tiny_set: Path) -> Workshop:
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, fork: Path, offline_env: dict[str, str], tiny_set: Path
+) -> Workshop:
     """One fork for the whole table: nothing here may change it."""
     import os
     import shutil

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 LINE = (
-    "prune.py --weights best.pt --data VOC.yaml --steps 2 --prune-ratio 0.5 --scope global --imgsz 64 --batch 8 --epochs 1 "
-    "--device cpu --workers 0 --plots False --val False --no-export --project runs --name it"
+    "prune.py --weights best.pt --data VOC.yaml --steps 2 --prune-ratio 0.5 --scope global --imgsz 64 --batch 8 "
+    "--epochs 1 --device cpu --workers 0 --plots False --val False --no-export --project runs --name it"
 ).split()
 KILLS = 10
 
@@ -38,7 +39,7 @@ def test_killed_runs_end_where_the_uninterrupted_one_ends(workshop: Workshop, ti
     assert len(wanted) == 2
     chance = random.Random(0)
     killed = 0
-    for number in range(KILLS):
+    for _ in range(KILLS):
         shutil.rmtree(workshop.root / "runs")
         killed += _start_and_kill(workshop, whole * chance.uniform(0.25, 1.0))
         _nothing_half_made(workshop.root / "runs" / "it")
@@ -55,7 +56,7 @@ def _start_and_kill(workshop: Workshop, after: float) -> bool:
     try:
         process.communicate(timeout=after)
         return False
-    except Exception:
+    except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return True

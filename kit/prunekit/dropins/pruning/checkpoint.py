@@ -43,7 +43,7 @@ def check_checkpoint(
         return
     for prefix, kind in KINDS.items():
         if prefix not in package and any(name.startswith(prefix + ".") for name in foreign):
-            raise PruneError(f"{path}: this is {kind} checkpoint. Prune it in a fork of its own upstream (prunekit list).")
+            raise PruneError(f"{path}: this is {kind} checkpoint. Prune it in a fork of that upstream: prunekit list")
     listed = ", ".join(sorted(foreign)[:8])
     if not trust:
         raise PruneError(
@@ -57,8 +57,8 @@ def _globals_of(path: Path) -> list[str]:
     """The names a pickle would import, read without importing them."""
     if not zipfile.is_zipfile(path):
         raise PruneError(
-            f"{path}: not a torch checkpoint, or a damaged one (it is not a zip archive as torch has written since 1.6). "
-            "Copy it again, or save it anew with a current torch."
+            f"{path}: not a torch checkpoint, or a damaged one (no zip archive, as torch writes since 1.6). Copy it "
+            "again, or save it anew with a current torch."
         )
     try:
         return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))

@@ -38,9 +38,10 @@ def check_onnx(path: Path, family: Family, weights: Path, image: int) -> float |
     batch = torch.rand(1, channels, image, image, generator=torch.Generator().manual_seed(0))
     got = [torch.from_numpy(value) for value in session.run(None, {session.get_inputs()[0].name: batch.numpy()})]
     wanted = [value.detach().float() for value in family.reference(weights, batch)]
-    if [tuple(value.shape) for value in got] != [tuple(value.shape) for value in wanted]:
-        raise PruneError(f"{path}: ONNX outputs {[tuple(v.shape) for v in got]}, torch {[tuple(v.shape) for v in wanted]}.")
-    error = max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-12)) for a, b in zip(got, wanted))
+    shapes, expected = ([tuple(value.shape) for value in values] for values in (got, wanted))
+    if shapes != expected:
+        raise PruneError(f"{path}: ONNX outputs have the shapes {shapes}, torch's {expected}.")
+    error = max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-12)) for a, b in zip(got, wanted, strict=True))
     if not error <= TOLERANCE:
         raise PruneError(f"{path}: ONNX and torch differ by {error:.2e} of the largest output (limit {TOLERANCE:g}).")
     return error

@@ -56,7 +56,8 @@ class Settings:
                 raise PruneError(f"{flag} {value}: give a fraction of the dense network (0.5) or an absolute number.")
         if self.target_macs is not None and self.target_params is not None:
             raise PruneError("--target-macs and --target-params exclude each other: give one.")
-        for flag, count in (("--steps", self.steps), ("--round-to", self.round_to), ("--min-channels", self.min_channels)):
+        counts = {"--steps": self.steps, "--round-to": self.round_to, "--min-channels": self.min_channels}
+        for flag, count in counts.items():
             if count < 1:
                 raise PruneError(f"{flag} {count}: must be 1 or more.")
         return self

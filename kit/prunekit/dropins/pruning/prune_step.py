@@ -53,7 +53,8 @@ def plan_step(
     """
     scores = scores_of(family, model, graph, settings.importance, settings.seed)
     common: dict[str, Any] = {
-        "scope": settings.scope, "round_to": settings.round_to, "floor": settings.min_channels, "criterion": settings.importance,
+        "scope": settings.scope, "round_to": settings.round_to, "floor": settings.min_channels,
+        "criterion": settings.importance, "seed": settings.seed,
     }
     if settings.target_macs is not None:
         common["target_macs"] = step_target(settings.target_macs, dense.macs, number, steps)

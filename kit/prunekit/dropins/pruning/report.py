@@ -12,7 +12,9 @@ from typing import Any
 from .files import write_text, write_whole
 from .state import State
 
-COLUMNS = ("step", "params", "macs", "pruned_map50", "pruned_map50_95", "map50", "map50_95", "seconds", "kept", "checkpoint")
+COLUMNS = (
+    "step", "params", "macs", "pruned_map50", "pruned_map50_95", "map50", "map50_95", "seconds", "kept", "checkpoint",
+)
 
 
 def write_report(state: State, chart: str) -> None:
@@ -46,7 +48,7 @@ def _markdown(state: State, pictures: list[Path]) -> str:
     lines = [
         f"# Pruning report: {Path(state.weights).name}",
         "",
-        f"Status: {state.status}. Family: {state.family}. Image size: {state.image} px. Accuracy on the validation set.",
+        f"Status: {state.status}. Family: {state.family}. Image size: {state.image} px. Accuracy: validation set.",
         "",
         "| step | params | MACs | MACs ratio | mAP50 pruned | mAP50 | mAP50-95 | kept |",
         "|---|---|---|---|---|---|---|---|",
@@ -112,6 +114,7 @@ def _draw_steps(axis: Any, state: State) -> None:
     pruned = [row.get("pruned_map50_95", row["map50_95"]) for row in rows]
     axis.plot(number, pruned, "s--", color="tab:purple", label="pruned mAP50-95")
     axis.set(xlabel="pruning step (0 = dense)", ylabel="mAP50-95", xticks=number)
+    axis.set_ylim(0, 1.1 * max(*(row["map50_95"] for row in rows), 0.01))
     right = axis.twinx()
     right.bar(number, [row["macs"] / 1e9 for row in rows], width=0.4, color="tab:orange", alpha=0.3, label="MACs")
     right.set_ylabel("MACs (G)")

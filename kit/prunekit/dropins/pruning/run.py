@@ -44,7 +44,9 @@ def new_run(folder: Path, family: Family, weights: Path, settings: Settings) -> 
     return State(folder, settings, family.name, str(weights.resolve()), dict(family.arguments()))
 
 
-def run(state: State, family: Family, *, plan: Plan | None = None, say: Say = print, style: Style | None = None) -> State:
+def run(
+    state: State, family: Family, *, plan: Plan | None = None, say: Say = print, style: Style | None = None
+) -> State:
     """Carry a run to its end, from wherever its record says it stands.
 
     Args:
@@ -174,8 +176,8 @@ def _finish(state: State, family: Family, say: Say, style: Style) -> None:
     if last is None:
         write_report(state, style.chart)
         raise PruneError(
-            f"no step stayed within --max-map-drop {state.settings.max_map_drop}: there is no pruned network. Raise the "
-            f"limit, lower the ratio, or give more --epochs. Figures: {state.folder / 'report.md'}"
+            f"no step stayed within --max-map-drop {state.settings.max_map_drop}: there is no pruned network. Raise "
+            f"the limit, lower the ratio, or give more --epochs. Figures: {state.folder / 'report.md'}"
         )
     best, target = state.path(last["checkpoint"]), state.folder / "pruned.pt"
     write_whole(target, lambda scratch: shutil.copyfile(best, scratch))

@@ -8,8 +8,9 @@
 
 import sys
 
+from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import guarded, prune
 from ultralytics.pruning.options import Settings
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: prune(__doc__, Settings(steps=5), sys.argv[1:])))
+    sys.exit(guarded(lambda: (require_own(__file__), prune(__doc__, Settings(steps=5), sys.argv[1:]))))

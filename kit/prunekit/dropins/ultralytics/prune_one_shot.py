@@ -8,8 +8,9 @@ Every upstream train argument may follow, in upstream's spelling.
 
 import sys
 
+from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import guarded, prune
 from ultralytics.pruning.options import Settings
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: prune(__doc__, Settings(steps=1), sys.argv[1:])))
+    sys.exit(guarded(lambda: (require_own(__file__), prune(__doc__, Settings(steps=1), sys.argv[1:]))))

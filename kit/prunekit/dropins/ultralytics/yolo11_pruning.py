@@ -7,7 +7,8 @@
 
 import sys
 
+from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import guarded, yolo11
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: yolo11(sys.argv[1:])))
+    sys.exit(guarded(lambda: (require_own(__file__), yolo11(sys.argv[1:]))))

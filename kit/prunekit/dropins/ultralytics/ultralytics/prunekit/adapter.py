@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,6 @@ from typing import Any
 import torch
 import yaml
 from torch import Tensor, nn
-
 from ultralytics import YOLO
 from ultralytics.cfg import TASK2DATA, get_cfg
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
@@ -28,7 +29,8 @@ from ultralytics.pruning.surgery import SwapRule
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
-from .blocks import FOREIGN_NAMES, RULES, ignored_layers, tracing
+from .adopt import unknown_classes
+from .blocks import RULES, ignored_layers, tracing
 from .structure import close_structure
 
 # Keys that the pruning run sets itself, step by step.
@@ -65,7 +67,8 @@ class Ultralytics:
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns the task and the arguments that the checkpoint remembers."""
-        check_checkpoint(weights, ("ultralytics",), trust=self._trust, names=FOREIGN_NAMES)
+        absent = {".".join(pair) for pair in unknown_classes(str(weights))}  # stood in for: they run nothing
+        check_checkpoint(weights, ("ultralytics",), trust=self._trust, names=absent)
         model = self.load(weights)
         self.task = model.task
         if self.task not in TRAINERS:
@@ -149,8 +152,7 @@ class Ultralytics:
         """See `Family.write_yaml`."""
         structure = close_structure(load_checkpoint(weights)[0])
         head = "# Architecture of a pruned network; a prunekit fork builds it: YOLO('pruned.yaml').load('pruned.pt')\n"
-        body = yaml.safe_dump(_plain(structure), sort_keys=False, default_flow_style=None, width=120)
-        target.write_text(head + body, encoding="utf-8")
+        target.write_text(head + _yaml_text(structure), encoding="utf-8")
 
     def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
         """See `Family.finetune`: one fresh upstream trainer, so optimizer and EMA belong to the pruned network."""
@@ -216,13 +218,13 @@ def find_weights(name: str) -> Path:
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml"):
-        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: yolo train model={name} data=...")
+        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: yolo train model={name}")
     if path.name == name and name in GITHUB_ASSETS_NAMES:
         try:
             return Path(attempt_download_asset(name))
         except Exception as error:
             raise PruneError(f"--weights {name}: not here, and downloading it failed ({error}).") from error
-    raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint, such as runs/detect/train/weights/best.pt")
+    raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/detect/train/weights/best.pt")
 
 
 def _metrics(task: str, result: Any) -> Metrics:
@@ -233,8 +235,27 @@ def _metrics(task: str, result: Any) -> Metrics:
     return Metrics(map50=float(getattr(result, own).map50), map50_95=float(getattr(result, own).map))
 
 
-def _plain(value: Any) -> Any:
-    """Tuples as lists, for YAML."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _yaml_text(structure: Mapping[str, Any]) -> str:
+    """The structure as people write such files: a line a layer, in `backbone` and `head` and in the width block."""
+    lines = []
+    for key, value in structure.items():
+        if key in ("backbone", "head"):
+            lines += [f"{key}:", *(f"  - {_flow(row)}" for row in value)]
+        elif isinstance(value, dict):
+            lines += [f"{key}:", *(line for name, item in value.items() for line in _nested(name, item))]
+        else:
+            lines.append(f"{key}: {_flow(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _nested(name: Any, item: Any) -> list[str]:
+    """A key below the top: its mapping a line a key, anything else on one line."""
+    if not isinstance(item, dict):
+        return [f"  {_flow(name)}: {_flow(item)}"]
+    return [f"  {name}:", *(f"    {_flow(key)}: {_flow(value)}" for key, value in item.items())]
+
+
+def _flow(value: Any) -> str:
+    """One line of YAML; tuples as lists."""
+    value = json.loads(json.dumps(value)) if isinstance(value, (list, tuple, dict)) else value
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")

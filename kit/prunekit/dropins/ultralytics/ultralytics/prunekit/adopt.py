@@ -18,7 +18,6 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
-
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.surgery import merge_blocks
 from ultralytics.pruning.widths import read_widths

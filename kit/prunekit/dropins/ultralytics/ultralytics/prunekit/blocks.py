@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
 from ultralytics.nn.modules.block import (
     C2PSA,
     C3,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
-
 from ultralytics.pruning.bn import Reach, add_l1, gamma_strength
 from ultralytics.pruning.errors import PruneError
 from ultralytics.utils import LOGGER, RANK, colorstr

@@ -39,7 +39,8 @@ def guarded(program: Callable[[], None]) -> int:
 def parser_of(description: str, defaults: Settings) -> argparse.ArgumentParser:
     """The parser of a pruning script: prunekit's options in one group, upstream's in another."""
     parser = argparse.ArgumentParser(
-        description=description, epilog=help_text(), allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, epilog=help_text(), allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--weights", "--model", dest="weights", help="trained checkpoint to prune")
     add_options(parser, defaults)
@@ -89,7 +90,8 @@ def _open(options: Any, overrides: dict[str, Any], settings: Settings) -> tuple[
 
 
 def _carry(
-    folder: Path, family: Ultralytics, weights: Path, settings: Settings, *, plan: Plan | None = None, style: engine.Style | None = None
+    folder: Path, family: Ultralytics, weights: Path, settings: Settings, *,
+    plan: Plan | None = None, style: engine.Style | None = None,
 ) -> None:
     """Run a new run in `folder`."""
     state = engine.new_run(folder, family, weights, settings)

@@ -8,7 +8,6 @@ scale and shift), and every convolution that reads it gets zero weights for them
 from __future__ import annotations
 
 from torch import nn
-
 from ultralytics.nn.modules.block import C3, Bottleneck
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.surgery import pad_inputs, pad_outputs

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from ultralytics import YOLO
 from ultralytics.cfg import TASK2DATA, get_cfg
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import nn
-
 from ultralytics.nn.modules import Classify, Detect
 from ultralytics.nn.tasks import DetectionModel, parse_model
 from ultralytics.pruning.errors import PruneError
