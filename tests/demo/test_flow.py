@@ -95,6 +95,15 @@ def test_fresh_removes_a_demo(tmp_path: Path) -> None:
     assert not (tmp_path / "demo").exists()
 
 
+def test_two_demos_in_one_folder_exclude_each_other(tmp_path: Path) -> None:
+    flow.claim(_demo(tmp_path))
+    with flow.held(tmp_path / "demo"):
+        for work in (lambda: flow.run_demo(_demo(tmp_path)), lambda: flow.clear(tmp_path / "demo")):
+            with pytest.raises(UserError, match="another demo is at work"):
+                work()
+    assert (tmp_path / "demo" / flow.RECORD).exists()
+
+
 def test_a_failed_program_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
     code = "print('start'); [print(f'row {i}') for i in range(40)]; print('10%\\r99%'); raise SystemExit(7)"
     with pytest.raises(PrunekitError) as caught:

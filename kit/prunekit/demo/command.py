@@ -68,7 +68,11 @@ def demo(kit: Kit, target: str, show: bool | None, as_json: bool, fresh: bool, *
     if fresh:
         clear(made.folder)
     _set_up(kit, made)
-    comparison = run_demo(made)
+    try:
+        comparison = run_demo(made)
+    except KeyboardInterrupt:
+        console.say(f"interrupted; what is done is kept. Go on with: {made.again}")
+        raise
     _show(made, comparison, console)
     if _interactive(console) if show is None else show:
         webbrowser.open((made.folder / page.NAME).as_uri())

@@ -7,12 +7,14 @@ finished step. What lies in place is never made again.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,12 @@ def run_demo(demo: Demo) -> dict[str, Any]:
         PrunekitError: a program failed; says where its log is and how to go on.
     """
     claim(demo)
+    with held(demo.folder):
+        return _carry(demo)
+
+
+def _carry(demo: Demo) -> dict[str, Any]:
+    """The steps, each of them skipped where its outcome lies in place."""
     with _step(demo, "data", "compose digits into scenes") as step:
         data = _build_data(demo, step)
     train = [*runner.YOLO, "detect", "train"]
@@ -95,6 +103,9 @@ def run_demo(demo: Demo) -> dict[str, Any]:
     )
     with _step(demo, "compare", "validate and time all of them") as step:
         comparison = _compare(demo, data, step)
+        step.result = (
+            step.result or f"{len(comparison['networks'])} networks, {report.seconds(comparison):.0f} s in all"
+        )
     with _step(demo, "report", "draw the report") as step:
         step.result = str(page.write(demo.folder, comparison, next_commands(demo)))
     return comparison
@@ -158,17 +169,35 @@ def _same(found: dict[str, Any], wanted: dict[str, Any], demo: Demo) -> None:
         )
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a demo's folder against a second process; the system lets go when this one ends, however it ends.
+
+    Raises:
+        UserError: another process is at work in it.
+    """
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another demo is at work in {folder}: wait for it, or name another folder with --dir"
+            ) from None
+        yield
+
+
 def clear(folder: Path) -> None:
     """Remove the demo in a folder and nothing else.
 
     Raises:
-        UserError: the folder holds no demo.
+        UserError: the folder holds no demo, or one that is at work.
     """
     if not folder.exists():
         return
     if not (folder / RECORD).is_file():
         raise UserError(f"{folder} holds no demo, so --fresh removes nothing: name another folder with --dir")
-    shutil.rmtree(folder)
+    with held(folder):
+        shutil.rmtree(folder)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -189,6 +218,8 @@ def _build_data(demo: Demo, step: Step) -> Path:
     """The data set, made or found."""
     size = demo.recipe
     step.report(f"{size.train} + {size.val} images")
+    for left_by_a_kill in demo.folder.glob(f".{demo.data.name}-*"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     path = digits.build(demo.data, train=size.train, val=size.val, imgsz=size.imgsz, seed=size.seed)
     step.result = f"{size.train} training and {size.val} validation images, {size.imgsz} px"
     return path
