@@ -150,7 +150,7 @@ def run(args: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001  the last line of defence: a message and code 1
-        mendable = from_os_error(error, Path.cwd()) if isinstance(error, OSError) else None
+        mendable = from_os_error(error, Path(error.filename or ".")) if isinstance(error, OSError) else None
         if mendable:
             return _fail(console, str(mendable), USER)
         if os.environ.get("PRUNEKIT_DEBUG"):

@@ -14,8 +14,6 @@ from pathlib import Path
 
 DONE, INTERNAL, USER, DRIFT, CONFLICT = range(5)
 
-OUT_OF_SPACE = "no space left on the disk of {path}: a fork needs about 40 MB; free some, or name a DIR on another disk"
-
 
 class PrunekitError(Exception):
     """Base of every error that the tool raises on purpose; `exit_code` is what the process ends with."""
@@ -31,6 +29,15 @@ class UserError(PrunekitError):
 
 class Unreachable(UserError):
     """A host did not answer or let nobody in: with `--source auto` the next source is tried."""
+
+
+class DiskFull(UserError):
+    """No room for a fork."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(
+            f"no space left on the disk of {path}: a fork needs about 40 MB; free some, or name another DIR"
+        )
 
 
 class DriftError(PrunekitError):
@@ -55,12 +62,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def from_os_error(error: OSError, path: Path) -> UserError | None:
-    """Turn an operating system error that the user can mend into a message, or return None for any other."""
-    where = error.filename or path
+    """Turn an operating system error about `path` that the user can mend into a message; None for any other."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return UserError(OUT_OF_SPACE.format(path=where))
+        return DiskFull(path)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UserError(f"cannot write {where}: {error.strerror}; name a DIR in a folder that is yours")
-    if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
-        return UserError(f"cannot use {where}: {error.strerror}; name another DIR")
+        return UserError(f"cannot write {path}: {error.strerror}; name a DIR in a folder that is yours")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
+        return UserError(f"cannot use {path}: {error.strerror}; name another DIR")
     return None

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunekit.errors import OUT_OF_SPACE, PrunekitError, UserError
+from prunekit.errors import DiskFull, PrunekitError, UserError
 
 # GitPython looks for git when it is imported, and raises; our own message comes at the first command instead.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -94,7 +94,9 @@ class Repo:
     def __init__(self, folder: Path, *, env: Mapping[str, str] | None = None, fetching: bool = False) -> None:
         self.folder = folder
         self.fetching = fetching
-        self.env = {**(_FETCH if fetching else _LOCAL), **(env or {})}
+        # A folder whose .git is damaged must not be taken for part of a repository above it.
+        ceiling = {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
+        self.env = {**(_FETCH if fetching else _LOCAL), **ceiling, **(env or {})}
 
     def with_env(self, **env: str) -> Repo:
         """Return the same repository with more variables."""
@@ -186,8 +188,8 @@ def no_git() -> UserError:
 
 def _failure(args: tuple[str, ...], stderr: str, folder: Path) -> PrunekitError:
     """Turn a failed command into an error: a full or read-only disk is the user's to mend, the rest is GitError."""
-    if re.search(r"No space left on device|Disk quota exceeded|File too large", stderr):
-        return UserError(OUT_OF_SPACE.format(path=folder))
+    if re.search(r"No space left on device|Out of diskspace|Disk quota exceeded|File too large", stderr):
+        return DiskFull(folder)
     if re.search(r"Read-only file system", stderr):
         return UserError(f"cannot write {folder}: it is on a read-only file system; name a DIR elsewhere")
     return GitError(f"git {args[0]}", stderr)

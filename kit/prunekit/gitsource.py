@@ -29,6 +29,10 @@ NO_CONVERSION = "* -text -ident -filter -working-tree-encoding -export-subst\n"
 Report = Callable[[str], None]
 
 
+class FetchFailed(UserError, GitError):
+    """A fetch failed though the host answers."""
+
+
 @dataclass(frozen=True)
 class _Attempt:
     """A way of asking: what to fetch, with which options, and what to tell the user where it is the one that worked."""
@@ -110,7 +114,7 @@ def _need_the_pin_to_blame(error: GitError, repo: Repo, upstream: Upstream, url:
         return
     if repo.run("ls-remote", "--quiet", "origin", "HEAD", check=False).status:
         raise Unreachable(f"{url} cannot be reached ({_main_line(error.stderr)})") from error
-    raise UserError(f"fetching {upstream.name} from {url} failed: {_main_line(error.stderr)}") from error
+    raise FetchFailed(f"fetching {upstream.name} from {url}", _main_line(error.stderr)) from error
 
 
 def _main_line(stderr: str) -> str:

@@ -17,7 +17,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from prunekit.errors import OUT_OF_SPACE, Unreachable, UserError
+from prunekit.errors import DiskFull, Unreachable, UserError
 from prunekit.manifest import Manifest, is_plain
 from prunekit.pins import Sdist
 
@@ -113,7 +113,7 @@ def _pip_failure(sdist: Sdist, output: str) -> UserError:
         got = re.search(r"Got\s+([0-9a-f]{64})", output)
         return UserError(_wrong_hash(sdist, got.group(1) if got else "another"))
     if "No space left on device" in output:
-        return UserError(OUT_OF_SPACE.format(path="the fork"))
+        return DiskFull("the fork")
     errors = [line for line in output.splitlines() if line.startswith("ERROR: ")]
     reason = errors[-1].removeprefix("ERROR: ") if errors else (output.strip().splitlines() or ["no message"])[-1]
     return Unreachable(f"pip cannot fetch the sdist of {sdist.project} {sdist.version} ({reason})")

@@ -4,22 +4,28 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit import fork
 from prunekit.console import Console
-from prunekit.errors import DriftError, UserError, from_os_error
-from prunekit.gitrepo import Repo, need_git
+from prunekit.errors import DiskFull, DriftError, from_os_error
+from prunekit.gitrepo import GitError, Repo, need_git
 from prunekit.kitdir import Kit
-from prunekit.localwork import keep_as_branch, local_work
+from prunekit.localwork import keep_as_branch
 from prunekit.manifest import Entry, read_manifest
+from prunekit.occupant import occupant
 from prunekit.overlay import commit_dropins
 from prunekit.pins import Target, read_pins
 from prunekit.series import read_series, replay
 from prunekit.source import Fetched, fetch
 from prunekit.staging import claimed, free_name
-from prunekit.verify import drift, expected
+from prunekit.verify import drift
+
+_ROOM = 10 * 10**6  # bytes; a step of setup that fails with less than this left has most likely failed for it
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,26 @@ def set_up(kit: Kit, wish: Wish, console: Console) -> Outcome:
             manifest = read_manifest(kit.manifests / f"{target.upstream.name}.txt", target.upstream.tree)
             upstream = target.upstream
             step.result = f"{upstream.name} {upstream.release}, {upstream.commit[:12]}, {len(manifest)} files"
-        with claimed(wish.directory) as staging:
-            present = _present(kit, target, wish, console)
-            if present is not None and not wish.force:
-                return present
+        with claimed(wish.directory) as staging, _disk_watched(wish.directory):
+            record = occupant(kit, target, wish.directory, wish.force, console)
+            if record is not None:
+                return Outcome("already set up", wish.directory, target, record)
             return _create(kit, target, manifest, wish, staging, console)
     except OSError as error:
         raise from_os_error(error, wish.directory) or error from error
+
+
+@contextmanager
+def _disk_watched(directory: Path) -> Iterator[None]:
+    """Name a full disk as the reason of what fails, while the half-made fork still fills it: git does not always say so."""
+    try:
+        yield
+    except DiskFull:
+        raise DiskFull(directory) from None
+    except GitError as error:
+        if shutil.disk_usage(directory.parent).free < _ROOM:
+            raise DiskFull(directory) from error
+        raise
 
 
 def _create(
@@ -103,45 +122,6 @@ def _record(repo: Repo, target: Target, fetched: Fetched, root: str, head: str) 
     upstream, tree = target.upstream, repo.text("rev-parse", f"{head}^{{tree}}")
     names = (target.name, upstream.name, upstream.release, upstream.commit, fetched.how)
     return fork.Record(*names, root, head, tree)
-
-
-def _present(kit: Kit, target: Target, wish: Wish, console: Console) -> Outcome | None:
-    """Look at what DIR holds: None for nothing, an outcome for this very fork.
-
-    Raises UserError for anything else, unless it is a fork and --force was given.
-    """
-    directory, upstream = wish.directory, target.upstream
-    if not directory.exists():
-        return None
-    if not directory.is_dir():
-        raise UserError(f"{directory} is a file: name another DIR")
-    record = fork.read_record(directory)
-    if record is None:
-        if any(directory.iterdir()):
-            raise UserError(f"{directory} is not empty and no fork of prunekit: name another DIR, or move it away")
-        return None
-    work = local_work(directory, record)
-    if wish.force:
-        _announce(directory, work.describe(), (*work.commits, *work.changed), console)
-        return None
-    made = expected(directory, kit, upstream) if record.upstream == upstream.name else None
-    if made is None or made[0].head != record.head:
-        raise UserError(
-            f"{directory} was made from another pin or version of the kit ({record.upstream} {record.release}; "
-            f"{work.describe()}): --force moves it to {free_name(directory)} and sets up anew"
-        )
-    if work:
-        console.warn(f"{directory} has {work.describe()}: kept as they are; `prunekit diff {directory}` shows them")
-    return Outcome("already set up", directory, target, record)
-
-
-def _announce(directory: Path, amount: str, names: tuple[str, ...], console: Console) -> None:
-    """Say what --force is going to move aside."""
-    console.warn(f"--force: {directory} ({amount}) moves as a whole to {free_name(directory)}; nothing is deleted")
-    for name in names[:10]:
-        console.say(f"  {name}")
-    if len(names) > 10:
-        console.say(f"  and {len(names) - 10} more")
 
 
 def _put(wish: Wish, repo: Repo, console: Console) -> Path | None:

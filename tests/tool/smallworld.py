@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
 from prunekit.cli import run
 
 DATE = "2024-01-02T03:04:05+02:00"
@@ -81,7 +80,14 @@ class World:
 
     def write_pins(self, **changes: str) -> None:
         """Write the pin file, with some values changed ("" leaves an optional key out)."""
-        values = {"url": self.origin.as_uri(), "commit": self.commit, "date": DATE, "tree": self.tree, "tag": "", "sdist": ""}
+        values = {
+            "url": self.origin.as_uri(),
+            "commit": self.commit,
+            "date": DATE,
+            "tree": self.tree,
+            "tag": "",
+            "sdist": "",
+        }
         (self.kit / "pinned_commits.yaml").write_text(PINS.format(**{**values, **changes}))
 
     def tree_of(self, folder: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -167,12 +173,16 @@ def _tree(origin: Path, rows: str, env: dict[str, str]) -> str:
         return git(origin, "write-tree")
 
 
-def make_sdist(folder: Path, members: dict[str, bytes] | None = None, extra: list[tarfile.TarInfo] | None = None) -> str:
+def make_sdist(
+    folder: Path, members: dict[str, bytes] | None = None, extra: list[tarfile.TarInfo] | None = None
+) -> str:
     """Make small-1.0.tar.gz in a folder for `--find-links`; returns its sha256."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {f"small-1.0/{path}": text.encode() for path, text in FILES.items()}
     files["small-1.0/PKG-INFO"] = b"Metadata-Version: 2.1\nName: small\nVersion: 1.0\n"
-    files["small-1.0/pyproject.toml"] = b'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+    files["small-1.0/pyproject.toml"] = (
+        b'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+    )
     files["small-1.0/setup.py"] = b"raise SystemExit('upstream code must not run')\n"
     archive = folder / "small-1.0.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:

@@ -38,7 +38,11 @@ def test_history_reads_as_documentation(world: World) -> None:
     """Upstream at the pin, one commit for each patch with its text, one for the drop-ins; a clean tree on main."""
     assert world.setup() == 0
     subjects = git(world.fork, "log", "--format=%s", "--reverse").splitlines()
-    assert subjects[:3] == [f"upstream small 1.0 ({world.commit})", "Patch first: what it does", "Patch second: what it does"]
+    assert subjects[:3] == [
+        f"upstream small 1.0 ({world.commit})",
+        "Patch first: what it does",
+        "Patch second: what it does",
+    ]
     assert len(subjects) == 4 and "prunekit" in subjects[3]
     assert "Why: because of second." in git(world.fork, "log", "-1", "--format=%b", "HEAD~1")
     assert git(world.fork, "rev-parse", "HEAD~3^{tree}") == world.tree
@@ -189,7 +193,9 @@ def test_fork_moves_freely(world: World) -> None:
     world.fork.rename(moved)
     shutil.rmtree(world.origin)
     assert world.prunekit("verify", moved) == 0, world.err
-    own = [path for path in (moved / ".git").rglob("*") if path.is_file() and str(world.root).encode() in path.read_bytes()]
+    own = [
+        path for path in (moved / ".git").rglob("*") if path.is_file() and str(world.root).encode() in path.read_bytes()
+    ]
     assert own == []
 
 

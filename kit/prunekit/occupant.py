@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What DIR holds before setup: nothing, this very fork, another one, or something that is none of the tool's business."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunekit import fork
+from prunekit.console import Console
+from prunekit.errors import UserError
+from prunekit.gitrepo import GitError
+from prunekit.kitdir import Kit
+from prunekit.localwork import LocalWork, local_work
+from prunekit.pins import Target, Upstream
+from prunekit.staging import free_name
+from prunekit.verify import expected
+
+
+def occupant(kit: Kit, target: Target, directory: Path, force: bool, console: Console) -> fork.Record | None:
+    """Return the record of the fork that setup would make, where it is there already; None where there is room for it.
+
+    With `force` a fork makes room (it is moved aside later), and what is in it is said. Raises UserError for anything else.
+    """
+    record = _fork_in(directory)
+    if record is None:
+        return None
+    work, wrong = _judge(kit, target.upstream, directory, record)
+    if force:
+        _announce(directory, wrong, work, console)
+        return None
+    if wrong:
+        raise UserError(f"{directory} {wrong}: --force moves it to {free_name(directory)} and sets up anew")
+    if work:
+        console.warn(f"{directory} has {work.describe()}: kept as they are; `prunekit diff {directory}` shows them")
+    return record
+
+
+def _fork_in(directory: Path) -> fork.Record | None:
+    """Return the record of the fork in DIR, None for an absent or empty DIR; raises UserError for anything else."""
+    if not directory.exists():
+        return None
+    if not directory.is_dir():
+        raise UserError(f"{directory} is a file: name another DIR")
+    record = fork.read_record(directory)
+    if record is None and any(directory.iterdir()):
+        raise UserError(f"{directory} is not empty and no fork of prunekit: name another DIR, or move it away")
+    return record
+
+
+def _judge(kit: Kit, upstream: Upstream, directory: Path, record: fork.Record) -> tuple[LocalWork, str]:
+    """Return the local work in a fork, and why it is not the fork that setup would make ("" where it is)."""
+    try:
+        work = local_work(directory, record)
+        made = expected(directory, kit, upstream) if record.upstream == upstream.name else None
+    except GitError as error:
+        return LocalWork((), (), ()), f"is a fork with a damaged repository ({error})"
+    if made is None or made[0].head != record.head:
+        origin = f"{record.upstream} {record.release}; {work.describe()}"
+        return work, f"was made from another pin or version of the kit ({origin})"
+    return work, ""
+
+
+def _announce(directory: Path, wrong: str, work: LocalWork, console: Console) -> None:
+    """Say what --force is going to move aside."""
+    state = wrong or f"has {work.describe()}"
+    console.warn(f"--force: {directory} {state}; it moves as a whole to {free_name(directory)}, nothing is deleted")
+    names = (*work.commits, *work.changed)
+    for name in names[:10]:
+        console.say(f"  {name}")
+    if len(names) > 10:
+        console.say(f"  and {len(names) - 10} more")
