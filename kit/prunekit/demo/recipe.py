@@ -43,8 +43,8 @@ class Recipe:
     val: int = 100
     imgsz: int = 64
     batch: int = 16
-    epochs: int = 12
-    extra: int = 8
+    epochs: int = 10
+    extra: int = 6
     target_macs: float = 0.5
     seed: int = 0
     quick: bool = False
