@@ -2,7 +2,8 @@
 """BatchNorm scales: the L1 penalty of sparsity training, and the statistics that say whether it has done its work.
 
 Network Slimming (Liu et al., arXiv 1708.06519, eq. 1): loss + lambda * sum |gamma|. The subgradient,
-lambda * sign(gamma), is added to the gradient; here beta gets one too, so that a channel that goes quiet leaves no constant behind.
+lambda * sign(gamma), is added to the gradient; here beta gets one too, so that a channel that goes quiet leaves no
+constant behind.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from ultralytics.utils import LOGGER, RANK, colorstr
 
 from . import structure
 from .blocks import RULES, merge_split_blocks
+from .differences import fit_norms
 
 # Roots that upstream has an answer of its own for (YOLOv5 checkpoints, old names of its own modules), or that no
 # split block can come from.
@@ -72,7 +73,7 @@ def adopt_structure(built: nn.Module, weights: nn.Module) -> None:
     was, nc = sum(p.numel() for p in built.parameters()), built.yaml["nc"]
     built.yaml = {**structure.close_structure(weights), "nc": nc}
     structure.fit_layers(built.model, built.yaml)
-    structure.fit_norms(built, built.yaml[structure.BLOCK])
+    fit_norms(built, built.yaml[structure.BLOCK])
     now = sum(p.numel() for p in built.parameters())
     if RANK in {-1, 0}:
         LOGGER.warning(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Whose `ultralytics` is this? The fork's own code must run, here and in every process that training starts.
 
-Python finds a fork from its own folder only (or installed with `pip install -e .`). DDP ranks and the tuner's trials are
-started from elsewhere: with another ultralytics in site-packages they would train with that one.
+Python finds a fork from its own folder only (or installed with `pip install -e .`). DDP ranks and the tuner's trials
+start elsewhere: with another ultralytics in site-packages they would train with that one.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ def require_own(script: str | Path) -> None:
     own, imported = Path(script).resolve().parent / "ultralytics", package_of(ultralytics.__file__)
     if imported != own:
         raise PruneError(
-            f"{Path(script).name} belongs to the fork's {own}, but Python imported {imported}. Install the fork into this "
-            f"environment: cd {own.parent} && pip install -e ."
+            f"{Path(script).name} belongs to the fork's {own}, but Python imported {imported}. Install the fork into "
+            f"this environment: cd {own.parent} && pip install -e ."
         )
     paths = [str(own.parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 
 def elsewhere(root: str | Path) -> Path | None:
-    """The ultralytics that the `yolo` command of this environment would run, if it is not that of the fork at `root`."""
+    """The ultralytics that this environment's `yolo` command would run, if it is not that of the fork at `root`."""
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    find = [sys.executable, "-c", _FIND]
     with tempfile.TemporaryDirectory(prefix="prunekit-") as empty:
-        found = subprocess.run([sys.executable, "-c", _FIND], cwd=empty, env=env, capture_output=True, text=True)
+        found = subprocess.run(find, cwd=empty, env=env, capture_output=True, text=True, check=False)
     place = found.stdout.strip()
     if not place or package_of(place) == Path(root).resolve() / "ultralytics":
         return None

@@ -13,6 +13,7 @@ from ultralytics.utils import LOGGER, RANK, colorstr
 from ultralytics.utils.torch_utils import unwrap_model
 
 from . import structure
+from .differences import fit_norms
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
@@ -83,7 +84,7 @@ def keep_norms(model: nn.Module) -> None:
     """Patch 3, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
     block = (getattr(model, "yaml", None) or {}).get(structure.BLOCK)
     if block:
-        structure.fit_norms(model, block)
+        fit_norms(model, block)
 
 
 def open_foreign(load: Callable[[], Any], file: str) -> Callable[[], Any]:

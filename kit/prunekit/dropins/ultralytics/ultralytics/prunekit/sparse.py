@@ -66,10 +66,10 @@ def _resumed(overrides: dict[str, Any]) -> YOLO:
         raise PruneError("which run? --resume runs/detect/train/weights/last.pt")
     model = _open(str(place))
     if model.ckpt.get("optimizer") is None or model.ckpt.get("epoch", -1) < 0:
-        raise PruneError(f"{place}: this run is finished, or its training state is stripped: there is nothing to resume")
+        raise PruneError(f"{place}: this run is finished, or its training state is gone: there is nothing to resume")
     remembered = model.ckpt["train_args"]
     if not (remembered.get("sparsity") or remembered.get("sparsity_beta")):
-        raise PruneError(f"{place} was not trained with a penalty; resume it with: yolo train resume=True model={place}")
+        raise PruneError(f"{place} was trained without a penalty: yolo train resume=True model={place}")
     overrides.pop("model", None)
     overrides["resume"] = True
     print(f"Sparsity training goes on: sparsity {remembered['sparsity']}, sparsity_beta {remembered['sparsity_beta']}")
@@ -129,13 +129,13 @@ def inspect(description: str, argv: list[str]) -> BnReport:
 def table(report: BnReport) -> str:
     """The report as plain text, one row a norm."""
     wide = max(len(layer.name) for layer in report.layers)
-    rows = [f"{'layer':<{wide}} {'ch':>5} {'|g| mean':>9} {'min':>8} {'max':>8} {'|b| mean':>9} {'own thr.':>9} {'kept':>5}"]
+    rows = [f"{'layer':<{wide}}    ch  |g| mean      min      max  |b| mean  own thr.  kept"]
     for x in report.layers:
         numbers = f"{x.gamma_mean:9.4f} {x.gamma_min:8.4f} {x.gamma_max:8.4f} {x.beta_mean:9.4f} {x.threshold:9.4f}"
         rows.append(f"{x.name:<{wide}} {x.channels:5d} {numbers} {x.kept:5d}{'  empty' if not x.kept else ''}")
     empty = sum(not layer.kept for layer in report.layers)
     rows += [
-        f"{report.channels} channels; keeping {report.keep:g} of them puts the global threshold at |gamma| {report.threshold:.4g}",
+        f"{report.channels} channels; keeping {report.keep:g} of them: global threshold |gamma| {report.threshold:.4g}",
         f"{empty} layers would lose every channel under it" if empty else "no layer would lose every channel under it",
         f"verdict: {report.verdict}: {report.reason}",
     ]
@@ -152,7 +152,9 @@ def draw(model: torch.nn.Module, report: BnReport, target: Path) -> None:
     for axes, key, letter in zip(figure.subplots(1, 2), ("weight", "bias"), "γβ", strict=True):
         values = torch.cat([getattr(m, key).detach().float().abs().cpu() for m in bn_layers(model).values()])
         axes.hist(values.numpy(), bins=100)
-        axes.set(xlabel=f"|{letter}|", ylabel="channels", title=f"mean {values.mean():.4g}, under {SILENT:g}: {(values < SILENT).float().mean():.1%}")
+        silent = float((values < SILENT).float().mean())
+        title = f"mean {float(values.mean()):.4g}, under {SILENT:g}: {silent:.1%}"
+        axes.set(xlabel=f"|{letter}|", ylabel="channels", title=title)
         if key == "weight":
             axes.axvline(report.threshold, color="tab:red", label=f"keep {report.keep:g}: {report.threshold:.4g}")
             axes.legend()

@@ -21,6 +21,8 @@ from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.widths import apply_widths, read_widths
 from ultralytics.utils.torch_utils import initialize_weights
 
+from .differences import differing_acts, differing_norms, fit_norms
+
 BLOCK = "prunekit"
 VERSION = 1
 # Stands where the first row's module name was. Upstream resolves names with "nn." or "torchvision.ops." in them
@@ -66,7 +68,9 @@ def close_structure(model: nn.Module) -> dict[str, Any]:
         plain["scale"] = block["scale"] = plain.get("scale") or next(iter(plain["scales"]))
     outputs = output_layers(model)
     block["widths"] = read_widths(owner, outputs, _stem(owner))
-    block.update({key: value for key, value in (("act", _acts(fresh, owner)), ("bn", _norms(fresh, owner))) if value})
+    differences = {"act": differing_acts(fresh, owner), "bn": differing_norms(fresh, owner)}
+    block.update({key: value for key, value in differences.items() if value})
+    _check_same_names(fresh, owner)
     _fit(fresh, block)
     _check_same_shapes(fresh, owner, outputs)
     plain["backbone"][0][2] = GUARD
@@ -111,14 +115,6 @@ def fit_layers(layers: Iterable[nn.Module], d: dict[str, Any]) -> int:
     for layer in owner.model:
         layer.np = sum(p.numel() for p in layer.parameters())
     return changed
-
-
-def fit_norms(model: nn.Module, block: dict[str, Any]) -> None:
-    """Set eps and momentum of the norms as the block says (again: upstream resets them after parsing)."""
-    bn = block.get("bn", {})
-    for name, norm in _batch_norms(model):
-        if "eps" in bn or name in bn:
-            norm.eps, norm.momentum = (bn["eps"], bn["momentum"]) if "eps" in bn else bn[name]
 
 
 def rebuild(model: nn.Module) -> nn.Module:
@@ -207,51 +203,23 @@ def _stem(owner: nn.Module) -> str:
     return next(name for name, module in owner.named_modules() if isinstance(module, nn.Conv2d))
 
 
-def _acts(fresh: nn.Module, owner: nn.Module) -> dict[str, str]:
-    """{block name: activation class} where a fresh build would have another one."""
-    built, found = _act_modules(fresh), {}
-    for name, act in _act_modules(owner).items():
-        if name not in built or _plain_repr(act) == _plain_repr(built[name]):
-            continue
-        kind = type(act).__name__
-        if not hasattr(nn, kind) or _plain_repr(getattr(nn, kind)()) != _plain_repr(act):
-            raise PruneError(f"structure: {name} has the activation {act}, which upstream's YAML cannot rebuild")
-        found[name] = kind
-    return found
-
-
-def _act_modules(owner: nn.Module) -> dict[str, nn.Module]:
-    # Not by named_modules on the activations: upstream shares one instance among all blocks.
-    return {name: m.act for name, m in owner.named_modules() if isinstance(getattr(m, "act", None), nn.Module)}
-
-
-def _plain_repr(act: nn.Module) -> str:
-    return repr(act).replace("inplace=True", "")
-
-
-def _batch_norms(owner: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, m) for name, m in owner.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-
-
-def _norms(fresh: nn.Module, owner: nn.Module) -> dict[str, Any]:
-    """eps and momentum where a fresh build would differ: one pair for all norms, or [eps, momentum] by name."""
-    found = {name: [norm.eps, norm.momentum] for name, norm in _batch_norms(owner)}
-    if all([norm.eps, norm.momentum] == found.get(name) for name, norm in _batch_norms(fresh)):
-        return {}
-    eps, momentum = next(iter(found.values()))
-    return {"eps": eps, "momentum": momentum} if all(pair == [eps, momentum] for pair in found.values()) else found
+def _check_same_names(built: nn.Module, owner: nn.Module) -> None:
+    have, want = built.state_dict().keys(), owner.state_dict().keys()
+    if odd := [key for key in want if key not in have] or [key for key in have if key not in want]:
+        raise PruneError(
+            f"structure: upstream's YAML does not build this network, '{odd[0]}' is in one of the two only. Merge "
+            "split blocks first; a network that was changed by hand cannot be closed"
+        )
 
 
 def _check_same_shapes(built: nn.Module, owner: nn.Module, outputs: Collection[str]) -> None:
     """Every tensor of the two has the same shape, outside the output layers (whose task may just be changing)."""
     have, want = ({k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (built, owner))
-    closed = [key for key in {**want, **have} if not key.startswith(tuple(outputs))]
-    wrong = [key for key in closed if have.get(key) != want.get(key)]
-    if wrong:
-        key = wrong[0]
+    closed = [key for key in want if not key.startswith(tuple(outputs))]
+    if wrong := [key for key in closed if have[key] != want[key]]:
         raise PruneError(
-            f"structure: {len(wrong)} tensors cannot be rebuilt from this model's YAML, first '{key}': the model has "
-            f"{want.get(key)}, a rebuild {have.get(key)}. Merge split blocks first, or report this architecture"
+            f"structure: {len(wrong)} tensors cannot be rebuilt from this model's YAML, first '{wrong[0]}': the model "
+            f"has {want[wrong[0]]}, a rebuild {have[wrong[0]]}. prunekit does not know this architecture"
         )
 
 

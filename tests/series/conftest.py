@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Forks with one patch taken out, pruned checkpoints, and a runner that keeps each ultralytics in its own process."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner import HERE, SERIES, Compare, Runner, Without
+
+
+@pytest.fixture
+def python(offline_env: dict[str, str], tmp_path: Path) -> Runner:
+    """A runner with a folder and upstream settings of the test's own."""
+    return make_runner(offline_env, tmp_path)
+
+
+def make_runner(offline_env: dict[str, str], folder: Path) -> Runner:
+    """A runner below `folder`; nothing that upstream remembers between runs is shared."""
+    shutil.copytree(offline_env["YOLO_CONFIG_DIR"], folder / "config")
+    (folder / "work").mkdir()
+    return Runner({**offline_env, "YOLO_CONFIG_DIR": str(folder / "config")}, folder / "work")
+
+
+@pytest.fixture(scope="session")
+def compare(
+    fork: Path, without: Without, checkpoints: Path, digits: Path, offline_env: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Compare:
+    """Answers of the full fork and of the fork without patch N to the questions about patch N.
+
+    Starting Python with torch costs seconds, so the full fork answers all questions in one process.
+    """
+    bare, foreign, outputs = (checkpoints / name for name in ("bare.pt", "foreign.pt", "outputs.pt"))
+    questions = {
+        1: [("amp", checkpoints / "dense.pt", digits)],
+        2: [("step",), ("arguments", checkpoints / "dense.pt", digits)],
+        3: [("build", checkpoints / "pruned.yaml"), ("norms", checkpoints / "pruned.yaml")],
+        4: [("foreign", foreign, outputs), ("train", bare, digits)],
+    }
+    every = [call for calls in questions.values() for call in calls]
+    ask = partial(_answers, offline_env, tmp_path_factory)
+    full = dict(zip(map(str, every), ask(fork, every), strict=True))
+
+    @cache
+    def both(number: int) -> tuple[list[Any], list[Any]]:
+        return [full[str(call)] for call in questions[number]], ask(without(number), questions[number])
+
+    return both
+
+
+def _answers(
+    env: dict[str, str], factory: pytest.TempPathFactory, package: Path, calls: list[tuple[object, ...]]
+) -> list[Any]:
+    return make_runner(env, factory.mktemp("probe")).probe(package, *calls)
+
+
+@pytest.fixture(scope="session")
+def without(fork: Path, tmp_path_factory: pytest.TempPathFactory) -> Without:
+    """The fork as it would be without patch N of the series (1-based)."""
+
+    @cache
+    def make(number: int) -> Path:
+        patch = SERIES / (SERIES / "series").read_text().split()[number - 1]
+        copy = tmp_path_factory.mktemp(f"without{number}") / "fork"
+        shutil.copytree(fork, copy, ignore=shutil.ignore_patterns(".git", "__pycache__"))
+        subprocess.run(["git", "apply", "-R", "--unsafe-paths", f"--directory={copy}", patch], cwd="/", check=True)
+        return copy
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen scenes of ten kinds of digits to train on and eight to validate on, 64 px: path of the data YAML."""
+    from prunekit.demo.digits import build
+
+    return build(tmp_path_factory.mktemp("digits") / "digits", train=16, val=8, imgsz=64, seed=0)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(fork: Path, offline_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with dense.pt, pruned.pt (closed), pruned.yaml, bare.pt (pruned, no block) and foreign.pt (C2f_v2)."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    done = Runner(offline_env, folder)(fork, HERE / "make_checkpoints.py", folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Run Python with one given ultralytics importable and no other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SERIES = HERE.parents[1] / "patches" / "ultralytics"
+Without = Callable[[int], Path]  # patch number (1-based) -> a fork without it
+Compare = Callable[[int], tuple[list[Any], list[Any]]]  # patch number -> answers of the full fork, and without it
+
+
+class Runner:
+    """Runs Python with one given ultralytics importable and no other."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        self._env, self.folder = env, folder
+
+    def __call__(
+        self, package: Path, *words: object, path: tuple[Path, ...] = (), **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `python *words` with `package` (a folder that holds ultralytics/) first on the path."""
+        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        paths = os.pathsep.join(str(p) for p in (package, HERE, *path))
+        return subprocess.run(
+            [sys.executable, *map(str, words)],
+            cwd=self.folder,
+            env={**inherited, **self._env, "PYTHONPATH": paths, **env},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def probe(self, package: Path, *calls: tuple[object, ...], **env: str) -> list[Any]:
+        """Run functions of probes.py under `package`, in one process; each call is (name, argument, ...)."""
+        words = json.dumps([[str(word) for word in call] for call in calls])
+        done = self(package, HERE / "probes.py", words, **env)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        return json.loads(done.stdout.strip().splitlines()[-1])
