@@ -13,6 +13,8 @@ from prunekit.demo import charts, report
 from prunekit.demo.digits import NAMES
 
 NAME = "report.html"
+# What a person may want to have in hand afterwards; the pruning run has a report of its own.
+FILES = ("dense/weights/best.pt", "pruned/pruned.pt", "pruned/pruned.onnx", "pruned/pruned.yaml", "pruned/report.md")
 STYLE = """
 :root { color-scheme: light dark; --dense: #888; --extra: #2a78c8; --pruned: #e07b00; --faint: #8884; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
@@ -42,6 +44,7 @@ def write(folder: Path, comparison: dict[str, Any], commands: Sequence[str]) -> 
         charts.bars(comparison["widths"]),
         "<h2>Scenes that no network was trained on</h2>",
         _scenes(folder, comparison["pictures"]),
+        f"<p>Files in {escape(str(folder))}: {', '.join(f'<code>{name}</code>' for name in FILES)}.</p>",
         "<h2>What was typed, in the fork</h2>",
         *(f"<pre>{escape(step['command'])}</pre>" for step in comparison["steps"].values() if step["command"]),
         "<h2>What to type next</h2>",

@@ -30,6 +30,8 @@ NEEDED = {
     "onnxruntime": "onnxruntime",
     "PIL": "pillow",
     "polars": "polars",
+    "psutil": "psutil",
+    "requests": "requests",
     "sklearn": "scikit-learn",
 }
 
