@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What DIR holds before setup: nothing, this very fork, another one, or something that is none of the tool's business."""
+"""What DIR holds before setup: nothing, this very fork, another one, or something that is not the tool's business."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prunekit.verify import expected
 def occupant(kit: Kit, target: Target, directory: Path, force: bool, console: Console) -> fork.Record | None:
     """Return the record of the fork that setup would make, where it is there already; None where there is room for it.
 
-    With `force` a fork makes room (it is moved aside later), and what is in it is said. Raises UserError for anything else.
+    With `force` a fork makes room (it is moved aside later), and what is in it is said. Raises UserError for the rest.
     """
     record = _fork_in(directory)
     if record is None:

@@ -74,7 +74,7 @@ def set_up(kit: Kit, wish: Wish, console: Console) -> Outcome:
 
 @contextmanager
 def _disk_watched(directory: Path) -> Iterator[None]:
-    """Name a full disk as the reason of what fails, while the half-made fork still fills it: git does not always say so."""
+    """Name a full disk as the reason, while the half-made fork still fills it: git does not always say so."""
     try:
         yield
     except DiskFull:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import random
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -235,9 +236,11 @@ def world(
 @pytest.fixture(scope="session")
 def copy_folder() -> Callable[[Path, Path], None]:
     """Return a function that copies a folder with its links and modes."""
-    import shutil
 
-    return lambda source, to: shutil.copytree(source, to, symlinks=True) and None
+    def copy(source: Path, to: Path) -> None:
+        shutil.copytree(source, to, symlinks=True)
+
+    return copy
 
 
 def configure(world: World, text: str) -> None:

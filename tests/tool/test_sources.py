@@ -97,7 +97,7 @@ def test_pin_gone_from_a_poor_server(poor: World) -> None:
 
 
 def test_no_network_takes_the_sdist(world: World) -> None:
-    """`auto` goes to the sdist where the host does not answer, says why, and makes the same fork; no upstream code runs."""
+    """`auto` takes the sdist where no host answers, says why, and makes the same fork; no upstream code runs."""
     assert world.setup("--json") == 0
     tree, _ = tree_and_bytes(world)
     world.write_pins(url=NOBODY, sdist=sdist_keys(make_sdist(world.root / "links")))
