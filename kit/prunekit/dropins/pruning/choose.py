@@ -41,12 +41,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Unit:
-    """Groups with one width: names, dense width, curve (channels,) descending, and the widths allowed, ascending."""
+    """Groups with one width: names, width, curve (channels,) descending, and the widths allowed, ascending.
+
+    `first` is the width that ratios refer to: that of the network an iterative run began with.
+    """
 
     names: tuple[str, ...]
     channels: int
     curve: tuple[float, ...]
     allowed: tuple[int, ...]
+    first: int
 
     @property
     def least(self) -> int:
@@ -69,20 +73,22 @@ class Unit:
         return self.channels - bisect.bisect_right(self.rising, threshold)
 
 
-def make_units(groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits) -> list[Unit]:
+def make_units(
+    groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits, first: Mapping[str, int]
+) -> list[Unit]:
     """The units of scored groups; a tied group of which one member has no score stays out, like one without a score."""
     members: dict[str, list[Group]] = {}
     for group in groups:
         members.setdefault(group.tie or group.name, []).append(group)
     scored = [unit for unit in members.values() if all(group.name in scores for group in unit)]
-    return [_unit(unit, scores, limits) for unit in scored]
+    return [_unit(unit, scores, limits, first) for unit in scored]
 
 
 def by_ratio(units: Sequence[Unit], scope: str, ratio: float) -> Widths:
-    """Remove this fraction of channels, of each unit (local) or of all (global)."""
+    """Remove this fraction of the first network's channels, of each unit (local) or of all (global)."""
     if scope == "local":
         return _local(units, ratio)
-    wanted = int(sum(unit.channels * len(unit.names) for unit in units) * (1 - ratio))
+    wanted = int(sum(unit.first * len(unit.names) for unit in units) * (1 - ratio))
     path = _thresholds(units)
     index = _last(len(path), lambda i: _channels(units, _above(units, path[i])) >= wanted)
     near = [_above(units, path[i]) for i in (index, index + 1) if i < len(path)]
@@ -116,17 +122,17 @@ def by_target(graph: PruningGraph, units: Sequence[Unit], scope: str, target: fl
     return widths
 
 
-def _unit(groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits) -> Unit:
+def _unit(groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits, first: Mapping[str, int]) -> Unit:
     channels = groups[0].channels
     curves = torch.stack([scores[group.name].double().sort(descending=True).values for group in groups])
     least = max(1, limits.floor, math.ceil(round(channels * (1 - limits.max_ratio), 6)))
     multiples = range(-(-least // limits.round_to) * limits.round_to, channels, limits.round_to)
     names = tuple(group.name for group in groups)
-    return Unit(names, channels, tuple(curves.mean(0).tolist()), (*multiples, channels))
+    return Unit(names, channels, tuple(curves.mean(0).tolist()), (*multiples, channels), first.get(names[0], channels))
 
 
 def _local(units: Sequence[Unit], ratio: float) -> Widths:
-    return tuple(unit.snap(int(unit.channels * (1 - ratio))) for unit in units)  # torch-pruning's rounding
+    return tuple(unit.snap(int(unit.first * (1 - ratio))) for unit in units)  # torch-pruning's rounding
 
 
 def _above(units: Sequence[Unit], threshold: float) -> Widths:
@@ -138,11 +144,11 @@ def _thresholds(units: Sequence[Unit]) -> list[float]:
 
 
 def _channels(units: Sequence[Unit], widths: Widths) -> int:
-    return sum(width * len(unit.names) for unit, width in zip(units, widths))
+    return sum(width * len(unit.names) for unit, width in zip(units, widths, strict=True))
 
 
 def _cost(graph: PruningGraph, units: Sequence[Unit], widths: Widths) -> Cost:
-    return graph.cost({name: width for unit, width in zip(units, widths) for name in unit.names})
+    return graph.cost({name: width for unit, width in zip(units, widths, strict=True) for name in unit.names})
 
 
 def _last(length: int, holds: Callable[[int], bool]) -> int:
@@ -156,7 +162,7 @@ def _bracket(units: Sequence[Unit], scope: str, enough: Callable[[Widths], bool]
         path = _thresholds(units)
         step = lambda i: _above(units, path[i])  # noqa: E731
     else:
-        path = sorted({1 - width / unit.channels for unit in units for width in range(unit.channels + 1)})
+        path = sorted({1 - width / unit.first for unit in units for width in range(unit.channels + 1)})
         step = lambda i: _local(units, path[i])  # noqa: E731
     index = _last(len(path), lambda i: enough(step(i)))
     return step(max(0, index)), step(min(index + 1, len(path) - 1))

@@ -17,8 +17,8 @@ from .errors import PruneError
 from .tracer import Trace
 
 _LAYERS = (ops.TORCH_CONV, ops.TORCH_LINEAR)
-# The largest YOLO groups have a few hundred couplings; an attention block that is not ignored never stops.
-_MOST_COUPLINGS, _MOST_INDICES = 5_000, 300_000
+# The largest group seen (yolo12x) has 77 couplings with 29,568 indices; attention that is not ignored never stops.
+_MOST_COUPLINGS, _MOST_INDICES = 2_000, 500_000
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def discover(model: nn.Module, traced: Trace, kept: Mapping[str, str], halves: M
             seen.update(item.dep.target.module for item in group.items if _is_output(traced, item))
             _file(found, group, _obstacle(traced, group, kept))
     _tie(found, halves)
-    found.groups.sort(key=lambda group: list(traced.names.values()).index(group.name))
+    order = {name: place for place, name in enumerate(traced.names.values())}
+    found.groups.sort(key=lambda group: order[group.name])
     return found
 
 
@@ -103,6 +104,8 @@ def _obstacle(traced: Trace, group: FoundGroup, kept: Mapping[str, str]) -> str 
     for item in group.items:
         node = item.dep.target
         reason = _node_obstacle(node)
+        if _is_output(traced, item) and any(node.grad_fn is function for function in traced.outputs):
+            reason = "its channels are an output of the traced forward"
         if reason is None and item_width(item, group.channels) is None:
             reason = f"its channels do not map evenly to {traced.names.get(node.module, node.name)}"
         if reason is not None:
@@ -122,12 +125,11 @@ _FREE = (
     ops.OPTYPE.UNBIND,
     ops.OPTYPE.EXPAND,
     ops.OPTYPE.SLICE,
+    ops.OPTYPE.OUTPUT,
 )
 
 
 def _node_obstacle(node: Any) -> str | None:
-    if node.type == ops.OPTYPE.OUTPUT:
-        return "its channels are an output of the traced forward"
     if node.type == ops.OPTYPE.CONV:
         return "tied to a grouped convolution that is not depthwise" if node.module.groups > 1 else None
     if node.type == ops.OPTYPE.DEPTHWISE_CONV and node.module.in_channels != node.module.out_channels:
@@ -154,7 +156,7 @@ def _tie(found: Found, halves: Mapping[str, tuple[str, str]]) -> None:
             if group in found.groups:
                 found.groups.remove(group)
                 reason = found.frozen.get(other, "kept")
-                found.frozen.update({layer: f"half of a block, equal to {other} ({reason})" for layer in group.layers})
+                found.frozen.update(dict.fromkeys(group.layers, f"half of a block, equal to {other} ({reason})"))
         changed = bool(lost)
     for block, pair in halves.items():
         members = {index for index, group in enumerate(found.groups) if set(pair) & set(group.layers)}
@@ -175,8 +177,11 @@ def _bounded(name: str) -> Iterator[None]:
     """Turn couplings without end (an attention block that is not ignored) into an error."""
 
     class Bounded(tp_graph.Group):
+        indices = 0
+
         def add_dep(self, dep: Any, idxs: Any) -> None:
-            if len(self) > _MOST_COUPLINGS or len(idxs) > _MOST_INDICES:
+            self.indices += len(idxs)
+            if len(self) > _MOST_COUPLINGS or self.indices > _MOST_INDICES:
                 raise PruneError(
                     f"The couplings of layer {name!r} have no end (at {dep.target.name.partition(' ')[0]}): probably "
                     "an attention block or a reparametrised one. Name that block among the ignored layers."

@@ -79,7 +79,7 @@ class PruningGraph:
             model: the network. requires_grad and training flags may be anything; they are as before afterwards.
             example: one image, (1, channels, height, width).
             forward: runs the model so that autograd sees every branch; by default `model(example)` in the mode of each
-                module at this moment.
+                module at this moment, BatchNorm in eval.
             ignored: layer or block name -> why its output channels stay.
             rules: the surgery's rules; the halves of each split block get equal widths.
 

@@ -109,6 +109,7 @@ def make_plan(
     target_macs: float | None = None,
     target_params: float | None = None,
     base: Cost | None = None,
+    first: Mapping[str, int] | None = None,
     round_to: int = 1,
     floor: int = 8,
     max_ratio: float = 1.0,
@@ -122,6 +123,8 @@ def make_plan(
         ratio: fraction of channels to remove, in (0, 1); local: keep = int(channels * (1 - ratio)), as torch-pruning.
         target_macs, target_params: what may stay: a fraction of `base` if at most 1, else an absolute number.
         base: what fractions refer to; by default the graph's dense cost. Iterative runs give the first network's.
+        first: {group name: channels} that `ratio` refers to; by default the graph's own. With the first network's,
+            step after step ends at the widths of one step, instead of rounding down each time.
         round_to: widths become the nearest multiples of it, or stay dense.
         floor: no layer gets narrower than this, unless it is already.
         max_ratio: at most this fraction of any one layer goes.
@@ -133,7 +136,7 @@ def make_plan(
     graph.check_usable()
     _check_settings(scope, ratio, target_macs, target_params, round_to, floor, max_ratio)
     limits = Limits(floor, round_to, max_ratio)
-    units = make_units(graph.groups, scores, limits)
+    units = make_units(graph.groups, scores, limits, first or {})
     if not units:
         raise PruneError(f"Nothing to plan: none of the {len(graph.groups)} groups has a score.")
     base = base or graph.cost()
@@ -143,7 +146,7 @@ def make_plan(
         widths = by_target(graph, units, scope, target_macs * (base.macs if target_macs <= 1 else 1), "macs")
     else:
         widths = by_target(graph, units, scope, target_params * (base.params if target_params <= 1 else 1), "params")
-    keep = {name: width for unit, width in zip(units, widths) for name in unit.names}
+    keep = {name: width for unit, width in zip(units, widths, strict=True) for name in unit.names}
     entries = tuple(PlanEntry(g.name, g.channels, keep.get(g.name, g.channels), g.layers, g.tie) for g in graph.groups)
     notes = _notes(graph, scores, units, widths, limits)
     plan = Plan(
@@ -163,7 +166,8 @@ def plan_table(plan: Plan) -> str:
         rows.append((entry.name, str(entry.channels), str(entry.keep), f"{entry.keep / entry.channels:.0%}", mates))
     sizes = [max(len(row[i]) for row in rows) for i in range(5)]
     line = "  ".join("-" * size for size in sizes)
-    table = ["  ".join((row[0].ljust(sizes[0]), *(c.rjust(s) for c, s in zip(row[1:], sizes[1:])))) for row in rows]
+    form = "  ".join([f"{{:<{sizes[0]}}}", *(f"{{:>{size}}}" for size in sizes[1:])])
+    table = [form.format(*row).rstrip() for row in rows]
     return "\n".join([table[0], line, *table[1:], line, *_summary(plan), *(f"note: {note}" for note in plan.notes)])
 
 
@@ -222,7 +226,9 @@ def _notes(
     graph: PruningGraph, scores: Mapping[str, Tensor], units: list[Unit], widths: Widths, limits: Limits
 ) -> tuple[str, ...]:
     """What a reader should know: layers at their limit, layers without a score or without a ranking."""
-    held = [n for unit, width in zip(units, widths) if width == unit.least < unit.channels for n in unit.names]
+    held = [
+        n for unit, width in zip(units, widths, strict=True) if width == unit.least < unit.channels for n in unit.names
+    ]
     limit = f"floor {limits.floor}, rounding {limits.round_to}, at most {limits.max_ratio:.0%} of a layer"
     small = [n for unit in units if len(unit.allowed) == 1 for n in unit.names]
     planned = {name for unit in units for name in unit.names}

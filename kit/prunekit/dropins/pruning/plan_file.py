@@ -105,7 +105,7 @@ def _entries(path: Path, groups: Any, lines: list[int]) -> tuple[PlanEntry, ...]
     if not isinstance(groups, list) or not groups:
         raise PruneError(f"{path}: groups must be a list with one entry for each group.")
     entries: dict[str, PlanEntry] = {}
-    for group, line in zip(groups, lines):
+    for group, line in zip(groups, lines, strict=True):
         where = f"{path}, line {line}"
         entry = _entry(group, where, line)
         if entry.name in entries:

@@ -59,14 +59,18 @@ def score_groups(
         raw = {group.name: _score(_MAKERS[criterion](), graph.items[group.name]) for group in graph.groups}
     scores = {name: score for name, score in raw.items() if score is not None}
     _check(scores, criterion)
-    normalizer = "lamp" if criterion == "lamp" else "mean"
-    normalise = tp.GroupMagnitudeImportance()._normalize
-    return {name: normalise(score, normalizer) if not flat(score) else score for name, score in scores.items()}
+    return {name: _normalised(score, criterion) for name, score in scores.items()}
 
 
 def flat(score: Tensor) -> bool:
     """All channels score the same, up to float32 rounding."""
     return bool(score.max() - score.min() <= 1e-6 * score.abs().max())
+
+
+def _normalised(score: Tensor, criterion: str) -> Tensor:
+    """Scores that can be compared across groups. Equal ones, zeros too, say nothing: such a group counts as average."""
+    known = torch.ones_like(score) if flat(score) else score
+    return tp.GroupMagnitudeImportance()._normalize(known, "lamp" if criterion == "lamp" else "mean")
 
 
 def _random(graph: PruningGraph, seed: int) -> dict[str, Tensor]:
@@ -102,13 +106,18 @@ def _check(scores: Mapping[str, Tensor], criterion: str) -> None:
 
 @contextmanager
 def _gradients(model: nn.Module, criterion: str, losses: Losses | None) -> Iterator[None]:
-    """Gradients of the calibration losses in `.grad` while inside: their sum (taylor) or mean square (hessian)."""
+    """Gradients of the calibration losses in `.grad` while inside: their sum (taylor) or mean square (hessian).
+
+    The losses may run the model in training mode: its statistics, modes and flags are as before afterwards.
+    """
     if criterion not in GRADIENT_CRITERIA:
         yield
         return
     if losses is None:
         raise PruneError(f"Criterion {criterion!r} needs calibration losses: give losses, or use another criterion.")
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         for parameter in flags:
             parameter.requires_grad_(parameter.is_floating_point())
@@ -118,6 +127,10 @@ def _gradients(model: nn.Module, criterion: str, losses: Losses | None) -> Itera
         for parameter, flag in flags.items():
             parameter.grad = None
             parameter.requires_grad_(flag)
+        for module, mode in modes.items():
+            module.training = mode
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 def _accumulate(parameters: list[nn.Parameter], criterion: str, losses: Iterable[Tensor]) -> None:
@@ -129,10 +142,10 @@ def _accumulate(parameters: list[nn.Parameter], criterion: str, losses: Iterable
             raise PruneError("Calibration losses must be scalar tensors with a graph (training mode, grad on).")
         number += 1
         # create_graph is not needed: the Fisher diagonal stands for the Hessian
-        for total, gradient in zip(sums, torch.autograd.grad(loss, parameters, allow_unused=True)):
+        for total, gradient in zip(sums, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
             if gradient is not None:
-                total += gradient.detach() ** power
+                total.add_(gradient.detach() ** power)
     if not number:
         raise PruneError(f"Criterion {criterion!r} got no calibration loss: is the data set empty?")
-    for parameter, total in zip(parameters, sums):
+    for parameter, total in zip(parameters, sums, strict=True):
         parameter.grad = total / number if criterion == "hessian" else total

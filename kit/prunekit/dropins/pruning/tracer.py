@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch_pruning.ops import TORCH_BATCHNORM
 from torch_pruning.utils.op_counter import MODULES_MAPPING, pool_flops_counter_hook
 
 from .counts import Forward, fit_example
@@ -33,11 +34,13 @@ class Trace:
     Attributes:
         dependencies: torch-pruning's graph.
         names: module -> first name in the model's order.
+        outputs: the autograd nodes of the model's outputs.
         calls: for each counted layer without weights (pooling, upsampling, ...): what each of its calls was.
     """
 
     dependencies: tp.DependencyGraph
     names: dict[nn.Module, str]
+    outputs: list[Any] = field(default_factory=list)
     calls: dict[str, list[Call]] = field(default_factory=dict)
 
 
@@ -51,9 +54,12 @@ def trace(model: nn.Module, example: Tensor, forward: Forward | None) -> Trace:
     traced = Trace(tp.DependencyGraph(), {module: name for name, module in model.named_modules()})
 
     def run(subject: nn.Module, x: Tensor) -> Any:
-        _set_modes(modes)  # torch-pruning has just called eval(), which hides training-only branches
+        # torch-pruning has just called eval(), which hides training-only branches; statistics must not move, though
+        _set_modes({module: mode and not isinstance(module, TORCH_BATCHNORM) for module, mode in modes.items()})
         output = subject(x) if forward is None else forward(subject, x)
-        return [tensor for tensor in _tensors(output) if tensor.grad_fn is not None]
+        found = [tensor for tensor in _tensors(output) if tensor.grad_fn is not None]
+        traced.outputs.extend(tensor.grad_fn for tensor in found)
+        return found
 
     with _traceable(model), _noted(model, traced.calls):
         try:

@@ -111,7 +111,7 @@ def merge_split_blocks(model: nn.Module) -> int:
         PruneError: a block that no stock class can hold, or that computes something else.
     """
     foreign = {type(module) for module in model.modules() if _is_foreign(module)}
-    return swap_modules(model, {kind: _merge_foreign for kind in foreign})
+    return swap_modules(model, dict.fromkeys(foreign, _merge_foreign))
 
 
 def _is_foreign(module: nn.Module) -> bool:
@@ -132,14 +132,16 @@ def _merge_foreign(block: nn.Module) -> nn.Module:
 
 
 def _stock_of(block: nn.Module) -> type:
-    """The class that `block` was split from, by the name upstream gave it, its own name, or its contents."""
+    """The class that `block` was split from, by the name upstream gave it, its contents, or its own name."""
     named = {kind.__name__: kind for kind in (C2f, C3k2, C2fCIB, C2fPSA, C2PSA)}
-    for name in (str(getattr(block, "type", "")).rpartition(".")[2], type(block).__name__.partition("_")[0]):
-        if name in named:
-            return named[name]
+    given = str(getattr(block, "type", "")).rpartition(".")[2]
+    if given in named:
+        return named[given]
     if isinstance(block.m, nn.Sequential):
         return C2PSA
-    return C3k2 if any(isinstance(child, C3) for child in block.m) else C2f
+    if any(isinstance(child, C3) for child in block.m):
+        return C3k2
+    return named.get(type(block).__name__.partition("_")[0], C2f)
 
 
 def _probe(block: nn.Module) -> Tensor | None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Unequal halves made equal: some published scripts prune the two halves of a block to different widths.
 
-A stock block cuts its first convolution in the middle, so the smaller half gets channels that are exactly zero (weights,
-scale and shift), and every convolution that reads it gets zero weights for them. No output changes.
+A stock block cuts its first convolution in the middle, so the smaller half gets channels that are exactly zero
+(weights, scale and shift), and every convolution that reads it gets zero weights for them. No output changes.
 """
 
 from __future__ import annotations
