@@ -117,7 +117,17 @@ def test_the_demo_keeps_its_promise(fork: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", digits.TASKS)
 def test_upstream_trains_on_every_task(task: str, fork: Path, offline_env: dict[str, str], tmp_path: Path) -> None:
     data = digits.build(tmp_path / "data", train=24, val=8, task=task)
-    words = [task, "train", f"model={ROOTS[task]}", f"data={data}", "epochs=1", "imgsz=64", "batch=8", "workers=0"]
+    words = [
+        task,
+        "train",
+        f"model={ROOTS[task]}",
+        f"data={data}",
+        "epochs=1",
+        "imgsz=64",
+        "batch=8",
+        "workers=0",
+        "optimizer=SGD",
+    ]
     command = [sys.executable, *YOLO, *words, "plots=False", f"project={tmp_path}", "name=run"]
     environment = {**os.environ, **offline_env, "YOLO_VERBOSE": "true"}
     done = subprocess.run(command, cwd=fork, env=environment, capture_output=True, text=True, check=False)

@@ -98,7 +98,7 @@ def _enlarged(scan: int, longest: int) -> np.ndarray:
     image = Image.fromarray(np.uint8(np.rint(_cropped(scans()[0][scan]) * 255)))
     factor = longest / max(image.size)
     size = [max(round(side * factor), 1) for side in image.size]
-    return _cropped(np.asarray(image.resize(size, Image.BILINEAR)) / 255)
+    return _cropped(np.asarray(image.resize(size, Image.Resampling.BILINEAR)) / 255)
 
 
 def _cropped(opacity: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def _turned(glyph: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     if not degrees:
         return glyph, corners
     image = Image.fromarray(np.uint8(np.rint(glyph * 255)))
-    turned = np.asarray(image.rotate(degrees, Image.BILINEAR, expand=True)) / 255
+    turned = np.asarray(image.rotate(degrees, Image.Resampling.BILINEAR, expand=True)) / 255
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     middle, new_middle = (
         (width / 2, height / 2),
