@@ -22,7 +22,8 @@ built = YOLO(yaml_file).model.eval()
 saved = YOLO(weights).model.float().eval()
 built.load_state_dict(saved.state_dict(), strict=True)
 x = torch.rand(1, 3, 64, 64)
-first = lambda y: y[0] if isinstance(y, (tuple, list)) else y
+def first(y):
+    return first(y[0]) if isinstance(y, (tuple, list)) else y
 print("difference", float((first(built(x)) - first(saved(x))).abs().max()))
 """
 
@@ -106,12 +107,12 @@ from ultralytics.pruning.apply import apply_plan
 from ultralytics.pruning.counts import count
 family, settings = seen["family"], seen["settings"]
 model, graph = prune_step.open_model(family, Path("yolo11n.pt"), settings)
-dense = count(model, family.example(model))
-plan, scores = prune_step.plan_step(family, model, graph, settings, dense, 1, settings.steps)
+dense = prune_step.dense_of(family, Path("yolo11n.pt"))
+plan, scores = prune_step.plan_step(family, model, graph, settings, dense, 1)
 apply_plan(graph, plan, scores)
 cost = count(model, family.example(model))
 said = settings.steps, settings.prune_ratio, settings.max_map_drop
-print("figures", cost.params, int(cost.macs), dense.macs / cost.macs, *said)
+print("figures", cost.params, int(cost.macs), dense.cost.macs / cost.macs, *said)
 """
     assert "figures 2374149 2944523600 1.1125151790259042 10 0.5 0.2" in workshop.python("-c", probe)
 

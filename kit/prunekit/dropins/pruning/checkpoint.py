@@ -18,7 +18,7 @@ from .errors import PruneError
 
 # Top-level modules whose classes a detector's checkpoint is made of, whatever the family. What torch itself holds to be
 # safe (tensors, OrderedDict) never gets as far as this list.
-COMMON = ("torch", "numpy", "pathlib", "datetime", "types", "argparse", "collections")
+COMMON = ("torch", "torchvision", "numpy", "pathlib", "datetime", "types", "argparse", "collections")
 KINDS = {"models": "a YOLOv5 or YOLOv7", "ultralytics": "an ultralytics (YOLOv8 or later)"}
 
 

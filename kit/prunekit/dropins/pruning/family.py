@@ -35,6 +35,7 @@ class Family(Protocol):
 
     name: str
     rules: Sequence[SwapRule]
+    ranked: bool  # exported outputs are lists of detections by score (end-to-end heads): ties may change places
 
     def check(self, weights: Path) -> None:
         """Refuse early what cannot work: unreadable or foreign checkpoint, missing data, class mismatch.

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .errors import PruneError
 from .family import Family
@@ -41,7 +43,30 @@ def check_onnx(path: Path, family: Family, weights: Path, image: int) -> float |
     shapes, expected = ([tuple(value.shape) for value in values] for values in (got, wanted))
     if shapes != expected:
         raise PruneError(f"{path}: ONNX outputs have the shapes {shapes}, torch's {expected}.")
-    error = max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-12)) for a, b in zip(got, wanted, strict=True))
+    measure = _apart_as_sets if family.ranked else _apart
+    error = max(measure(a, b) for a, b in zip(got, wanted, strict=True))
     if not error <= TOLERANCE:
         raise PruneError(f"{path}: ONNX and torch differ by {error:.2e} of the largest output (limit {TOLERANCE:g}).")
     return error
+
+
+def _apart(got: Tensor, wanted: Tensor) -> float:
+    """Largest absolute difference relative to the largest absolute value."""
+    return float((got - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))
+
+
+def _apart_as_sets(got: Tensor, wanted: Tensor) -> float:
+    """The same for lists of detections (1, n, 4 box + 1 score + ...), where equal scores may change places.
+
+    Scores are compared in order; each detection with its nearest counterpart, but for those that tie with the last one:
+    which of them made the list is chance.
+    """
+    if got.dim() != 3 or got.shape[-1] < 6:
+        return _apart(got, wanted)
+    rows, others = got[0], wanted[0]
+    scores = _apart(rows[:, 4].sort().values, others[:, 4].sort().values)
+    safe = others[others[:, 4] > others[:, 4].min() + TOLERANCE]
+    if not len(safe):
+        return scores
+    nearest = torch.cdist(safe, rows, p=math.inf).min(1).values.max()
+    return max(scores, float(nearest / others.abs().max().clamp_min(1e-12)))

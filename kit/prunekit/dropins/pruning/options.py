@@ -33,6 +33,7 @@ class Settings:
     ignore: tuple[str, ...] = ()
     head: str = "outputs"  # what of the head is kept: its outputs, or all of it
     seed: int = 0
+    compound: bool = False  # ratios of what each step finds, rounded down each time, as published scripts do
     max_map_drop: float | None = None
     sparsity: float = 0.0
     export: bool = True
@@ -78,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--steps", type=int, default=defaults.steps, help="prune and fine-tune in this many steps")
     add("--importance", choices=CRITERIA, default=defaults.importance, help="criterion that scores channels")
     add("--scope", choices=SCOPES, default=defaults.scope, help="same ratio in each layer, or one ranking of all")
-    add("--round-to", type=int, default=defaults.round_to, metavar="N", help="keep multiples of N channels")
+    add("--round-to", type=int, default=defaults.round_to, metavar="N", help="keep multiples of N channels, or dense")
     add("--min-channels", type=int, default=defaults.min_channels, metavar="N", help="floor: never fewer in a layer")
     add("--ignore", action="append", default=[], metavar="NAME", help="keep this layer or block whole (repeatable)")
     add("--head", choices=("outputs", "whole"), default=defaults.head, help="part of the head that is kept whole")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from .files import write_whole
 from .onnx_check import check_onnx
 from .options import Settings
 from .plan import Plan, plan_table
-from .prune_step import open_model, plan_step, scores_of, widths_of
+from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
 from .report import write_report
 from .state import State
 from .surgery import merge_blocks
@@ -78,8 +78,7 @@ def run(
 def plan_only(family: Family, weights: Path, settings: Settings, target: Path, say: Say = print) -> Plan:
     """Make the plan of a one-step run, write it to `target`, and prune nothing."""
     model, graph = open_model(family, weights, settings)
-    dense = count(model, family.example(model), None)
-    plan, _ = plan_step(family, model, graph, settings, dense, 1, 1)
+    plan, _ = plan_step(family, model, graph, replace(settings, steps=1), dense_of(family, weights), 1)
     write_whole(target, plan.save)
     say(plan_table(plan))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
@@ -143,9 +142,9 @@ def _prune(
     """Prune the step's starting network and save it; returns the plan's file, the new cost and the new widths."""
     source = _source(state)
     model, graph = open_model(family, source, state.settings)
-    dense = Cost(state.dense["macs"], state.dense["params"])
     if plan is None:
-        plan, scores = plan_step(family, model, graph, state.settings, dense, number, state.settings.steps)
+        dense = dense_of(family, Path(state.weights))
+        plan, scores = plan_step(family, model, graph, state.settings, dense, number)
     else:
         scores = scores_of(family, model, graph, plan.criterion, state.settings.seed)
     made = state.folder / f"step{number}_plan.yaml"

@@ -18,7 +18,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 from ultralytics import YOLO
-from ultralytics.cfg import TASK2DATA, get_cfg
+from ultralytics.cfg import TASK2DATA
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 from ultralytics.models.yolo import classify, detect, obb, pose, segment
 from ultralytics.nn.tasks import load_checkpoint
@@ -64,13 +64,14 @@ class Ultralytics:
         self._trust = trust
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.task = "detect"
+        self.ranked = False
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns the task and the arguments that the checkpoint remembers."""
         absent = {".".join(pair) for pair in unknown_classes(str(weights))}  # stood in for: they run nothing
         check_checkpoint(weights, ("ultralytics",), trust=self._trust, names=absent)
         model = self.load(weights)
-        self.task = model.task
+        self.task, self.ranked = model.task, bool(getattr(model, "end2end", False))
         if self.task not in TRAINERS:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
         remembered = {key: model.args[key] for key in ("imgsz", "data") if model.args.get(key)}
@@ -129,8 +130,9 @@ class Ultralytics:
 
     def losses(self, model: nn.Module) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""
-        trainer = TRAINERS[self.task](overrides=self._overrides(Path(self._scratch.name) / "calibration"))
-        model.args = get_cfg(overrides=self._overrides(Path(self._scratch.name) / "calibration"))
+        overrides = {**self._overrides(Path(self._scratch.name) / "calibration"), "model": "calibration.pt"}
+        trainer = TRAINERS[self.task](overrides=overrides)  # for its data; the model is handed to it
+        model.args = trainer.args
         trainer.model, trainer.args.workers = model, 0
         loader = trainer.get_dataloader(trainer.data["train"], batch_size=trainer.batch_size, rank=-1, mode="train")
         for number, batch in enumerate(loader):
@@ -182,7 +184,8 @@ class Ultralytics:
             shutil.copyfile(weights, copy)
             slim = importlib.util.find_spec("onnxslim") is not None
             made = YOLO(copy, task=self.task).export(
-                format="onnx", imgsz=self._given["imgsz"], device="cpu", simplify=slim, verbose=False
+                format="onnx", imgsz=self._given["imgsz"], device="cpu", simplify=slim, verbose=False,
+                max_det=self._most_detections(),
             )
             if not made or not Path(made).is_file():
                 raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
@@ -193,7 +196,7 @@ class Ultralytics:
         model = load_checkpoint(weights, fuse=True)[0].float()
         for module in model.modules():
             if hasattr(module, "export"):
-                module.export, module.format = True, "onnx"
+                module.export, module.format, module.max_det = True, "onnx", self._most_detections()
         with torch.inference_mode():
             outputs = model(image)
         return outputs if isinstance(outputs, (tuple, list)) else [outputs]
@@ -201,6 +204,11 @@ class Ultralytics:
     def arguments(self) -> Mapping[str, Any]:
         """See `Family.arguments`."""
         return dict(self._given)
+
+    def _most_detections(self) -> int:
+        """Upstream's max_det, or the number of anchor points of a small image: an end-to-end head picks no more."""
+        points = sum((self._given["imgsz"] // stride) ** 2 for stride in (8, 16, 32))
+        return min(int(self._given.get("max_det") or 300), points)
 
     def _overrides(self, folder: Path) -> dict[str, Any]:
         """Upstream overrides of a training into exactly `folder`."""
