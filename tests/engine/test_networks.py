@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from types import SimpleNamespace
 from typing import Any
 
@@ -122,6 +123,16 @@ def check_pruned_equals_masked(kit: SimpleNamespace, name: str, scope: str, mode
     assert kit.counts.count(model, x) == plan.pruned
     assert relative(unmasked, wanted) > 0.01  # the mask matters
     assert {type(module) for module in model.modules()} == stock
+
+
+def test_a_pruned_model_pickles_no_class_of_ours(kit: SimpleNamespace) -> None:
+    model = build(kit, "yolo11n", dtype=torch.float32)
+    prune(kit, model, "outputs", x=image(64, torch.float32), ratio=0.5)
+    for merged in (False, True):
+        torch.save(model, buffer := io.BytesIO())
+        ours = [name for name in (b"ultralytics.prunekit", b"ultralytics.pruning") if name in buffer.getvalue()]
+        assert bool(ours) is not merged
+        kit.surgery.merge_blocks(model, kit.blocks.RULES)
 
 
 def test_a_wrong_channel_would_be_seen(kit: SimpleNamespace) -> None:
