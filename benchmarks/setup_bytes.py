@@ -3,9 +3,9 @@
 
     python benchmarks/setup_bytes.py [--target v8] [--mirror URL] [--sdist]
 
-Both go through git with the user's own configuration, so a local mirror set by `url.<base>.insteadOf` serves both. Bytes
-are those of the packs that git keeps (for the sdist, of the archive). Times are wall clock on this machine and this
-network: compare the two of one run, not those of two machines.
+Both go through git with the user's own configuration, so a local mirror set by `url.<base>.insteadOf` serves both.
+Bytes are those of the packs that git keeps (for the sdist, of the archive). Times are wall clock on this machine and
+this network: compare the two of one run, not those of two machines.
 """
 
 from __future__ import annotations

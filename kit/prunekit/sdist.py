@@ -22,13 +22,17 @@ from prunekit.manifest import Manifest, is_plain
 from prunekit.pins import Sdist
 
 _STAND_IN = """
-import os, shutil
+import email, os, shutil
 def get_requires_for_build_wheel(config_settings=None):
     return []
 def prepare_metadata_for_build_wheel(folder, config_settings=None):
-    os.mkdir(os.path.join(folder, "sdist.dist-info"))
-    shutil.copy("PKG-INFO", os.path.join(folder, "sdist.dist-info", "METADATA"))
-    return "sdist.dist-info"
+    with open("PKG-INFO", encoding="utf-8") as file:
+        info = email.message_from_file(file)
+    # older versions of pip read name and version off the folder
+    name = "{}-{}.dist-info".format(info["Name"].replace("-", "_"), info["Version"])
+    os.mkdir(os.path.join(folder, name))
+    shutil.copy("PKG-INFO", os.path.join(folder, name, "METADATA"))
+    return name
 """
 
 
