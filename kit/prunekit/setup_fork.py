@@ -96,8 +96,24 @@ def _create(
         step.result = f"{fetched.how}, {fetched.size / 1e6:.1f} MB fetched, {len(manifest)} blob ids checked"
     for note in fetched.notes:
         console.warn(note)
+    repo, record = _build(kit, target, manifest, fetched, staging / "fork", console)
+    with console.step("verify") as step:
+        fork.finish(repo, record)
+        wrong = drift(repo.folder, kit, upstream, record)
+        if wrong:
+            raise DriftError(f"the new fork is not what the kit makes: {wrong[0].path}; nothing was set up, try again")
+        step.result = f"tree {record.tree[:12]}"
+    backup = _put(wish, repo, console)
+    return Outcome("created", wish.directory, target, record, fetched.size, backup)
+
+
+def _build(
+    kit: Kit, target: Target, manifest: dict[str, Entry], fetched: Fetched, folder: Path, console: Console
+) -> tuple[Repo, fork.Record]:
+    """Make the commits: upstream at its pin, the series, the drop-ins; returns the repository and its record."""
+    upstream = target.upstream
     with console.step("fork") as step:
-        repo, root = fork.start(staging / "fork", fetched.folder, manifest, upstream)
+        repo, root = fork.start(folder, fetched.folder, manifest, upstream)
         step.result = f"root commit {root[:12]}"
     with console.step("series") as step:
         patches = read_series(kit, upstream)
@@ -106,15 +122,7 @@ def _create(
     with console.step("drop-ins") as step:
         head, count = commit_dropins(repo, kit, upstream, head)
         step.result = f"{count} files"
-    record = _record(repo, target, fetched, root, head)
-    with console.step("verify") as step:
-        fork.finish(repo, record)
-        wrong = drift(staging / "fork", kit, upstream, record)
-        if wrong:
-            raise DriftError(f"the new fork differs from its pin in {wrong[0].path}: nothing was set up; report this")
-        step.result = f"tree {record.tree[:12]}"
-    backup = _put(wish, repo, console)
-    return Outcome("created", wish.directory, target, record, fetched.size, backup)
+    return repo, _record(repo, target, fetched, root, head)
 
 
 def _record(repo: Repo, target: Target, fetched: Fetched, root: str, head: str) -> fork.Record:

@@ -161,15 +161,19 @@ def test_killed_at_any_moment(world: World) -> None:
     assert world.prunekit("status", world.fork, "--json") == 0
     head = json.loads(world.out)[0]["head"]
     moments, killed = random.Random(2), 0
-    for _ in range(KILLS):
+    for _ in range(5 * KILLS):
         remove_fork(world.fork)
-        killed += kill_at(world, moments.uniform(0.3, 1.0) * whole)
+        if not kill_at(world, moments.uniform(0.2, 1.0) * whole):
+            continue  # it was faster than the first: no kill, another try
+        killed += 1
         if world.fork.exists():
             assert world.prunekit("verify", world.fork) == 0, world.err
         assert world.setup("--json") == 0, world.err
         assert json.loads(world.out)["head"] == head
         assert world.beside() == ["fork"]
-    assert killed > KILLS // 2
+        if killed == KILLS:
+            return
+    pytest.fail(f"only {killed} of {KILLS} kills hit a running setup")
 
 
 @pytest.mark.slow
