@@ -24,6 +24,7 @@ from .options import Settings
 from .plan import Plan, plan_table
 from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
 from .report import write_report
+from .scores import GRADIENT_CRITERIA
 from .state import State
 from .surgery import merge_blocks
 
@@ -83,6 +84,21 @@ def plan_only(family: Family, weights: Path, settings: Settings, target: Path, s
     say(plan_table(plan))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
     return plan
+
+
+def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | None = None) -> None:
+    """Fail before anything is written, trained or measured: can this network be pruned as asked?
+
+    Raises:
+        PruneError: nothing to prune, a target out of reach, a criterion that cannot rank, a plan of another network.
+    """
+    model, graph = open_model(family, weights, settings)
+    if plan is not None:
+        plan.fitted(graph)
+        return
+    free = settings.importance not in GRADIENT_CRITERIA  # gradients cost a pass over data: any ranking serves here
+    asked = replace(settings, steps=1, compound=False, importance=settings.importance if free else "l2")
+    plan_step(family, model, graph, asked, dense_of(family, weights), 1)
 
 
 def _measure_dense(state: State, family: Family) -> None:

@@ -64,6 +64,7 @@ def prune(description: str, defaults: Settings, argv: list[str]) -> None:
         return None
     plan = _replayed(options, settings)
     family.check_data(weights)
+    engine.preflight(family, weights, settings, plan)
     return _carry(_run_folder(overrides, family.task), family, weights, settings, plan=plan)
 
 
@@ -145,6 +146,7 @@ def yolo11(argv: list[str]) -> None:
     ).checked()
     family, weights = _open(options, overrides, settings)
     family.check_data(weights)
+    engine.preflight(family, weights, settings)
     return _carry(_published_folder(overrides, family.task), family, weights, settings, style=style)
 
 
