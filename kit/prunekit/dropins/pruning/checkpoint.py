@@ -46,8 +46,8 @@ def check_checkpoint(
             raise PruneError(f"{path}: this is {kind} checkpoint. Prune it in a fork of that upstream: prunekit list")
     if foreign == ["builtins.getattr"] and not trust:  # a bound method: what upstream's fuse() leaves in its modules
         raise PruneError(
-            f"{path}: a fused network, by the methods pickled in it; it cannot be trained again. Give the checkpoint that "
-            "training wrote (weights/best.pt)."
+            f"{path}: a fused network, by the methods pickled in it; it cannot be trained again. Give the checkpoint "
+            "that training wrote (weights/best.pt)."
         )
     listed = ", ".join(sorted(foreign)[:8])
     if not trust:
