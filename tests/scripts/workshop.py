@@ -44,7 +44,7 @@ class Workshop:
         )
 
     def python(self, *words: str, code: int = 0, given: str | None = None) -> str:
-        """Run `python words...` in the fork, `given` on standard input; its output. Fails unless it exits with `code`."""
+        """Run `python words...` in the fork, `given` on its input; what it says. Fails unless it exits with `code`."""
         process = self.start(*words, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE)
         output, _ = process.communicate(given, timeout=900)
         assert process.returncode == code, f"exit {process.returncode}, not {code}:\n{output[-4000:]}"
