@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runner import HERE, SERIES, Compare, Runner, Without
+from runner import HERE, SERIES, Answers, Compare, Questions, Runner, Without
 
 
 @pytest.fixture
@@ -27,36 +27,44 @@ def make_runner(offline_env: dict[str, str], folder: Path) -> Runner:
 
 
 @pytest.fixture(scope="session")
+def questions(checkpoints: Path, digits: Path) -> Questions:
+    """What is asked of the full fork; the numbered groups also of the fork without that patch."""
+    bare, foreign, outputs = (checkpoints / name for name in ("bare.pt", "foreign.pt", "outputs.pt"))
+    pruned, yaml, dense = (checkpoints / name for name in ("pruned.pt", "pruned.yaml", "dense.pt"))
+    return {
+        1: [("amp", dense, digits)],
+        2: [("step",), ("arguments", dense, digits)],
+        3: [("build", yaml), ("norms", yaml)],
+        4: [("foreign", foreign, outputs), ("train", bare, digits)],
+        "train": [("train", pruned, digits), ("train", yaml, digits), ("train", pruned, digits, "pretrained=false")],
+        "one class": [("train", pruned, digits, "single_cls=true")],
+        "resume": [("interrupted", pruned, digits)],
+    }
+
+
+@pytest.fixture(scope="session")
+def answers(
+    fork: Path, questions: Questions, offline_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Answers:
+    """The full fork's answers. Starting Python with torch costs seconds, so one process gives them all."""
+    calls = [(group, call) for group, calls in questions.items() for call in calls]
+    given = make_runner(offline_env, tmp_path_factory.mktemp("probe")).probe(fork, *(call for _, call in calls))
+    return {group: [a for (g, _), a in zip(calls, given, strict=True) if g == group] for group in questions}
+
+
+@pytest.fixture(scope="session")
 def compare(
-    fork: Path, without: Without, checkpoints: Path, digits: Path, offline_env: dict[str, str],
+    answers: Answers, questions: Questions, without: Without, offline_env: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Compare:
-    """Answers of the full fork and of the fork without patch N to the questions about patch N.
-
-    Starting Python with torch costs seconds, so the full fork answers all questions in one process.
-    """
-    bare, foreign, outputs = (checkpoints / name for name in ("bare.pt", "foreign.pt", "outputs.pt"))
-    questions = {
-        1: [("amp", checkpoints / "dense.pt", digits)],
-        2: [("step",), ("arguments", checkpoints / "dense.pt", digits)],
-        3: [("build", checkpoints / "pruned.yaml"), ("norms", checkpoints / "pruned.yaml")],
-        4: [("foreign", foreign, outputs), ("train", bare, digits)],
-    }
-    every = [call for calls in questions.values() for call in calls]
-    ask = partial(_answers, offline_env, tmp_path_factory)
-    full = dict(zip(map(str, every), ask(fork, every), strict=True))
+    """Answers to the questions about patch N: the full fork's, and those of the fork without it."""
 
     @cache
     def both(number: int) -> tuple[list[Any], list[Any]]:
-        return [full[str(call)] for call in questions[number]], ask(without(number), questions[number])
+        runner = make_runner(offline_env, tmp_path_factory.mktemp("probe"))
+        return answers[number], runner.probe(without(number), *questions[number])
 
     return both
-
-
-def _answers(
-    env: dict[str, str], factory: pytest.TempPathFactory, package: Path, calls: list[tuple[object, ...]]
-) -> list[Any]:
-    return make_runner(env, factory.mktemp("probe")).probe(package, *calls)
 
 
 @pytest.fixture(scope="session")

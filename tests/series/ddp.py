@@ -35,6 +35,9 @@ class GlooTrainer(DetectionTrainer):
         engine.nn.parallel.DistributedDataParallel = lambda model, device_ids, **rest: wrap(model, **rest)
         super()._setup_train()
 
+    def final_eval(self) -> None:
+        """Not this: it would look for a CUDA device per rank."""
+
     def _do_train(self) -> None:
         super()._do_train()
         model = engine.unwrap_model(self.model)
@@ -50,4 +53,5 @@ if __name__ == "__main__":
     place = {"project": project, "name": "ddp", "exist_ok": True}
     from ddp import GlooTrainer as Importable  # the ranks import it by this name
 
-    Importable(overrides={**settings, **place, "model": model, "data": data, "optimizer": "SGD", "sparsity": 0.01}).train()
+    asked = {"model": model, "data": data, "optimizer": "SGD", "sparsity": 0.01}
+    Importable(overrides={**settings, **place, **asked}).train()

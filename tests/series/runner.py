@@ -14,6 +14,8 @@ from typing import Any
 HERE = Path(__file__).parent
 SERIES = HERE.parents[1] / "patches" / "ultralytics"
 Without = Callable[[int], Path]  # patch number (1-based) -> a fork without it
+Questions = dict[int | str, list[tuple[object, ...]]]  # about a patch (its number) or a subject
+Answers = dict[int | str, list[Any]]
 Compare = Callable[[int], tuple[list[Any], list[Any]]]  # patch number -> answers of the full fork, and without it
 
 

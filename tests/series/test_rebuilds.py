@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner import HERE, Runner
+from runner import HERE, Answers, Runner
 
 pytestmark = pytest.mark.upstream
 PRUNED = 759_638  # yolov8n with ten classes, every group halved
@@ -16,38 +16,29 @@ KEPT = {"before": PRUNED, "training": PRUNED, "after": PRUNED, "nc": 10}
 SMALL = ("imgsz=64", "batch=8", "device=cpu", "workers=0", "plots=False", "epochs=1", "optimizer=SGD", "exist_ok=True")
 
 
-def test_train_from_checkpoint_yaml_and_from_scratch(
-    fork: Path, python: Runner, checkpoints: Path, digits: Path
-) -> None:
-    """YOLO(pruned.pt).train, YOLO(pruned.yaml).train, and pretrained=False, which takes the shape without the weights."""
-    model, scratch = checkpoints / "pruned.pt", "pretrained=false"
-    answers = python.probe(
-        fork,
-        ("train", model, digits),
-        ("train", checkpoints / "pruned.yaml", digits),
-        ("train", model, digits, scratch),
-    )
-    assert answers == [KEPT] * 3
+def test_train_from_checkpoint_yaml_and_from_scratch(answers: Answers) -> None:
+    """YOLO(pruned.pt).train, YOLO(pruned.yaml).train, and pretrained=False: the shape without the weights."""
+    assert answers["train"] == [KEPT] * 3
 
 
-def test_fine_tuning_on_fewer_classes(fork: Path, python: Runner, checkpoints: Path, digits: Path) -> None:
+def test_fine_tuning_on_fewer_classes(answers: Answers) -> None:
     """single_cls makes the ten classes one: nine output channels go in each of three class layers of 32 inputs."""
-    (answer,) = python.probe(fork, ("train", checkpoints / "pruned.pt", digits, "single_cls=true"))
     less = 3 * 9 * (32 + 1)
-    assert answer == {"before": PRUNED, "training": PRUNED - less, "after": PRUNED - less, "nc": 1}
+    assert answers["one class"] == [{"before": PRUNED, "training": PRUNED - less, "after": PRUNED - less, "nc": 1}]
 
 
-def test_resume_after_an_interruption(fork: Path, python: Runner, checkpoints: Path, digits: Path) -> None:
+def test_resume_after_an_interruption(answers: Answers) -> None:
     """The epochs that were missing, in the pruned shape, under the penalty that the training began with."""
-    (answer,) = python.probe(fork, ("interrupted", checkpoints / "pruned.pt", digits))
-    assert answer == {"epochs": [1, 2], "after": PRUNED, "sparsity": 0.01}
+    assert answers["resume"] == [{"epochs": [1, 2], "after": PRUNED, "sparsity": 0.01}]
 
 
+@pytest.mark.slow
 def test_the_yolo_command(fork: Path, python: Runner, checkpoints: Path, digits: Path) -> None:
     """`yolo train model=pruned.pt`, as the installed command runs it."""
     runs = python.folder / "runs"
     words = ("train", f"model={checkpoints / 'pruned.pt'}", f"data={digits}", f"project={runs}", "name=cli", *SMALL)
-    done = python(fork, "-c", "from ultralytics.cfg import entrypoint; entrypoint()", *words)
+    program = "from ultralytics.cfg import entrypoint; entrypoint()"
+    done = python(fork, "-c", program, *words, YOLO_VERBOSE="true")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "pruned structure kept" in done.stdout + done.stderr
     assert _parameters(fork, python, runs / "cli/weights/best.pt") == PRUNED

@@ -23,6 +23,8 @@ _FIND = "import importlib.util as u; s = u.find_spec('ultralytics'); print(s.ori
 def require_own(script: str | Path) -> None:
     """Make sure that this process, and those it will start, run the fork that `script` lies in.
 
+    Says so on stderr if the `yolo` command would run another one: that is how a pruned network goes dense.
+
     Raises:
         PruneError: another ultralytics was imported; names both places and the way out.
     """
@@ -34,6 +36,12 @@ def require_own(script: str | Path) -> None:
         )
     paths = [str(own.parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    if other := elsewhere(own.parent):
+        print(
+            f"warning: the yolo command of this environment runs {other}, not this fork: "
+            f"cd {own.parent} && pip install -e .",
+            file=sys.stderr,
+        )
 
 
 def elsewhere(root: str | Path) -> Path | None:
