@@ -60,6 +60,8 @@ def check_checkpoint(
 
 def _globals_of(path: Path) -> list[str]:
     """The names a pickle would import, read without importing them."""
+    if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        raise PruneError(f"torch {torch.__version__} cannot look into a checkpoint: install torch 2.6 or newer.")
     if not zipfile.is_zipfile(path):
         raise PruneError(
             f"{path}: not a torch checkpoint, or a damaged one (no zip archive, as torch writes since 1.6). Copy it "
