@@ -72,6 +72,7 @@ TABLE = [
     ("nothing prunable", "--weights best.pt --data tiny.yaml --ignore model --imgsz 64", "Nothing can be pruned"),
     ("missing plan", "--weights best.pt --data tiny.yaml --plan nowhere.yaml", "nowhere.yaml"),
     ("resume nothing", "--resume nowhere", "no report.json"),
+    ("no such device", "--weights best.pt --data tiny.yaml device=7", "--device cpu"),
     ("missing cfg", "--weights best.pt --cfg nowhere.yaml", "nowhere.yaml: no such file"),
 ]
 
@@ -83,7 +84,7 @@ from ultralytics.prunekit.main import guarded, prune
 from ultralytics.pruning.options import Settings
 said = []
 for line in json.load(sys.stdin):
-    words = [*line.split(), "--device", "cpu", "--epochs", "1"]
+    words = ["--device", "cpu", "--epochs", "1", *line.split()]
     heard = io.StringIO()
     with contextlib.redirect_stderr(heard):
         code = guarded(lambda: prune("", Settings(round_to=8), words))

@@ -28,6 +28,7 @@ from ultralytics.pruning.family import Metrics
 from ultralytics.pruning.surgery import SwapRule
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+from ultralytics.utils.torch_utils import select_device
 
 from .adopt import unknown_classes
 from .blocks import RULES, ignored_layers, tracing
@@ -74,6 +75,7 @@ class Ultralytics:
         self.task, self.ranked = model.task, bool(getattr(model, "end2end", False))
         if self.task not in TRAINERS:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
+        self._check_device()
         remembered = {key: model.args[key] for key in ("imgsz", "data") if model.args.get(key)}
         if not Path(str(remembered.get("data", ""))).exists():
             remembered["data"] = TASK2DATA[self.task]
@@ -98,6 +100,14 @@ class Ultralytics:
                 f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
                 f"Train it on this data first: yolo train model={weights} data={data}"
             )
+
+    def _check_device(self) -> None:
+        """Refuse a device that is not here before anything is done on another."""
+        try:
+            select_device(self._given.get("device"), verbose=False)
+        except (ValueError, AssertionError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise PruneError(f"{first} Leave --device out to use what is here, or give --device cpu.") from error
 
     def load(self, weights: Path) -> nn.Module:
         """See `Family.load`."""
@@ -134,6 +144,7 @@ class Ultralytics:
         trainer = TRAINERS[self.task](overrides=overrides)  # for its data; the model is handed to it
         model.args = trainer.args
         trainer.model, trainer.args.workers = model, 0
+        trainer.device = next(model.parameters()).device  # where the graph's weights are, whatever trains later
         loader = trainer.get_dataloader(trainer.data["train"], batch_size=trainer.batch_size, rank=-1, mode="train")
         for number, batch in enumerate(loader):
             if number == CALIBRATION_BATCHES:
