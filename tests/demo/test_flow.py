@@ -13,13 +13,17 @@ from typing import Any
 
 import pytest
 from prunekit.console import Console
-from prunekit.demo import command, flow, page, recipe, report, runner
+from prunekit.demo import command, flow, folder, page, recipe, report, runner
 from prunekit.errors import PrunekitError, UserError
 
 
 def _demo(tmp_path: Path, **changed: Any) -> flow.Demo:
     options = {"folder": tmp_path / "demo", "fork": tmp_path / "fork", "seed": 0, "quick": False, "console": Console()}
     return command.plan_demo("v8", **{**options, **changed})
+
+
+def _claim(demo: flow.Demo) -> None:
+    folder.claim(demo.folder, demo.target, demo.recipe)
 
 
 def _workshop(tmp_path: Path) -> runner.Workshop:
@@ -71,10 +75,10 @@ def test_the_command_to_go_on_with_repeats_the_options(tmp_path: Path) -> None:
 
 
 def test_a_demo_goes_on_in_its_folder_and_no_other_demo_does(tmp_path: Path) -> None:
-    flow.claim(_demo(tmp_path))
-    flow.claim(_demo(tmp_path))
+    _claim(_demo(tmp_path))
+    _claim(_demo(tmp_path))
     with pytest.raises(UserError, match=r"holds a demo with seed 0, not 5: name another folder with --dir, or --fresh"):
-        flow.claim(_demo(tmp_path, seed=5))
+        _claim(_demo(tmp_path, seed=5))
 
 
 def test_foreign_folders_are_neither_used_nor_removed(tmp_path: Path) -> None:
@@ -82,26 +86,26 @@ def test_foreign_folders_are_neither_used_nor_removed(tmp_path: Path) -> None:
     mine.parent.mkdir()
     mine.write_text("precious")
     with pytest.raises(UserError, match="holds no demo"):
-        flow.claim(_demo(tmp_path))
+        _claim(_demo(tmp_path))
     with pytest.raises(UserError, match="holds no demo"):
-        flow.clear(mine.parent)
+        folder.clear(mine.parent)
     assert mine.read_text() == "precious"
 
 
 def test_fresh_removes_a_demo(tmp_path: Path) -> None:
-    flow.claim(_demo(tmp_path))
-    flow.clear(tmp_path / "demo")
-    flow.clear(tmp_path / "demo")
+    _claim(_demo(tmp_path))
+    folder.clear(tmp_path / "demo")
+    folder.clear(tmp_path / "demo")
     assert not (tmp_path / "demo").exists()
 
 
 def test_two_demos_in_one_folder_exclude_each_other(tmp_path: Path) -> None:
-    flow.claim(_demo(tmp_path))
-    with flow.held(tmp_path / "demo"):
-        for work in (lambda: flow.run_demo(_demo(tmp_path)), lambda: flow.clear(tmp_path / "demo")):
+    _claim(_demo(tmp_path))
+    with folder.held(tmp_path / "demo"):
+        for work in (lambda: flow.run_demo(_demo(tmp_path)), lambda: folder.clear(tmp_path / "demo")):
             with pytest.raises(UserError, match="another demo is at work"):
                 work()
-    assert (tmp_path / "demo" / flow.RECORD).exists()
+    assert (tmp_path / "demo" / folder.RECORD).exists()
 
 
 def test_a_failed_program_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:

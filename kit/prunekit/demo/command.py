@@ -14,7 +14,8 @@ import click
 
 from prunekit.console import Console
 from prunekit.demo import page, report, runner
-from prunekit.demo.flow import Demo, clear, next_commands, run_demo
+from prunekit.demo.flow import Demo, next_commands, run_demo
+from prunekit.demo.folder import clear
 from prunekit.demo.recipe import NETWORKS, recipe
 from prunekit.errors import UserError, nearest
 from prunekit.kitdir import Kit

@@ -7,25 +7,21 @@ finished step. What lies in place is never made again.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunekit import __version__
 from prunekit.console import Console, Step
 from prunekit.demo import digits, page, report, runner
+from prunekit.demo.folder import claim, held, write_json
 from prunekit.demo.recipe import NETWORKS, Recipe
-from prunekit.errors import UserError
 
-RECORD, RUNNING, COMPARISON = "demo.json", "running", "comparison.json"
+RUNNING, COMPARISON = "running", "comparison.json"
 MEASURE = Path(__file__).parent / "infork" / "measure.py"
 
 
@@ -62,7 +58,7 @@ def run_demo(demo: Demo) -> dict[str, Any]:
         UserError: the folder belongs to another demo or to nobody's.
         PrunekitError: a program failed; says where its log is and how to go on.
     """
-    claim(demo)
+    claim(demo.folder, demo.target, demo.recipe)
     with held(demo.folder):
         return _carry(demo)
 
@@ -139,72 +135,6 @@ def next_commands(demo: Demo) -> list[str]:
             ]
         ),
     ]
-
-
-def claim(demo: Demo) -> None:
-    """Begin a demo's record in its folder, or find that it is this demo's already."""
-    record = {
-        "prunekit": __version__,
-        "target": demo.target,
-        "recipe": demo.recipe.as_dict(),
-    }
-    path = demo.folder / RECORD
-    if path.is_file():
-        return _same(json.loads(path.read_text(encoding="utf-8")), record, demo)
-    if demo.folder.exists() and (not demo.folder.is_dir() or any(demo.folder.iterdir())):
-        raise UserError(f"{demo.folder} exists and holds no demo: name another folder with --dir")
-    demo.folder.mkdir(parents=True, exist_ok=True)
-    return write_json(path, record)
-
-
-def _same(found: dict[str, Any], wanted: dict[str, Any], demo: Demo) -> None:
-    """UserError unless the demo in the folder was begun with these settings."""
-    old = {**found, **found.get("recipe", {})}
-    new = {**wanted, **wanted["recipe"]}
-    other = [f"{key} {old.get(key)!r}, not {new[key]!r}" for key in new if key != "recipe" and old.get(key) != new[key]]
-    if other:
-        raise UserError(
-            f"{demo.folder} holds a demo with {'; '.join(other)}: "
-            "name another folder with --dir, or --fresh to replace it"
-        )
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a demo's folder against a second process; the system lets go when this one ends, however it ends.
-
-    Raises:
-        UserError: another process is at work in it.
-    """
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another demo is at work in {folder}: wait for it, or name another folder with --dir"
-            ) from None
-        yield
-
-
-def clear(folder: Path) -> None:
-    """Remove the demo in a folder and nothing else.
-
-    Raises:
-        UserError: the folder holds no demo, or one that is at work.
-    """
-    if not folder.exists():
-        return
-    if not (folder / RECORD).is_file():
-        raise UserError(f"{folder} holds no demo, so --fresh removes nothing: name another folder with --dir")
-    with held(folder):
-        shutil.rmtree(folder)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole."""
-    scratch = path.with_suffix(".part")
-    scratch.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(scratch, path)
 
 
 def _step(demo: Demo, name: str, what: str) -> Any:
