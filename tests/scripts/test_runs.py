@@ -64,8 +64,15 @@ def test_iterative_run_keeps_its_promises(ready: Workshop) -> None:
     assert not list(run.rglob(".prunekit-*")), "a scratch file was left"
 
 
-def test_pruned_onnx_has_no_more_nodes_than_dense(ready: Workshop) -> None:
-    ready.python("prune_one_shot.py", "--weights", "best.pt", "--data", "VOC.yaml", *QUICK, "--name", "once")
+def test_sparsity_first_and_no_more_onnx_nodes_than_dense(ready: Workshop) -> None:
+    words = ("prune_one_shot.py", "--weights", "best.pt", "--data", "VOC.yaml", "--sparsity", "0.01")
+    ready.python(*words, *QUICK, "--name", "once")
+    run = ready.root / "runs/detect/once"
+    folders = ("step0_sparse", "step1_finetune")
+    sparse, tuned = (yaml.safe_load((run / name / "args.yaml").read_text()) for name in folders)
+    assert sparse["sparsity"] == sparse["sparsity_beta"] == 0.01 and sparse["optimizer"] == "SGD"
+    assert tuned["sparsity"] == tuned["sparsity_beta"] == 0.0, "the penalty must be off in fine-tuning"
+    assert ready.report("runs/detect/once")["sparse"] == "step0_sparse/weights/best.pt"
     export = "from ultralytics import YOLO; YOLO('best.pt').export(format='onnx', imgsz=64, simplify=False)"
     ready.python("-c", export)
     dense, pruned = map(int, ready.python("-c", NODES, "best.onnx", "runs/detect/once/pruned.onnx").split())
