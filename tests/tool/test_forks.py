@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,7 @@ def test_doctor_finds_a_foreign_ultralytics(
 ) -> None:
     """A copy that shadows every fork is a problem with its fix; the copy of a fork is none. Neither is imported."""
     monkeypatch.chdir(made.root)
+    monkeypatch.delitem(sys.modules, "ultralytics", raising=False)  # where another test has imported a fork's
     place = fake_ultralytics(made.root / "site")
     monkeypatch.syspath_prepend(str(place.parent))
     assert doctor.found_ultralytics() == place
