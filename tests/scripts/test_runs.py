@@ -104,7 +104,7 @@ def test_v11_defaults_are_the_published_ones(workshop: Workshop) -> None:
     probe = """
 import ultralytics.prunekit.main as main
 seen = {}
-main._carry = lambda folder, family, weights, settings, **more: seen.update(settings=settings, family=family)
+main.command.carry = lambda opened, settings, **more: seen.update(settings=settings, family=opened.family)
 main.Ultralytics.check_data = lambda self, weights: None
 main.yolo11(["--imgsz", "640"])
 from pathlib import Path

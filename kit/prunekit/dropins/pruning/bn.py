@@ -57,6 +57,38 @@ def add_l1(model: nn.Module, gamma: float, beta: float) -> Reach:
     return Reach(len(layers), len(reached), len(layers) - len(training), len(training) - len(reached))
 
 
+# These divide a gradient by its own running size, so the strength of a constant sign(gamma) cancels out.
+ADAPTIVE = frozenset({"Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop"})
+
+
+def reach_report(reach: Reach, gamma: float, beta: float, optimizer: str) -> tuple[str, list[str]]:
+    """What the penalty does, with numbers: (a line of information, warnings).
+
+    Args:
+        reach: what the first application found.
+        gamma, beta: the strengths that were asked for.
+        optimizer: class name of the optimizer.
+
+    Raises:
+        PruneError: the penalty reaches no layer at all.
+    """
+    missed = f"{reach.frozen} frozen, {reach.without_gradient} without a gradient"
+    if not reach.reached:
+        raise PruneError(
+            f"sparsity={gamma} sparsity_beta={beta} has no effect: of {reach.layers} BatchNorm layers, {missed}. "
+            "Unfreeze layers (freeze=), use a network that is not fused, or set both to 0"
+        )
+    warnings = []
+    if reach.reached < reach.layers:
+        warnings.append(f"BN-L1 does not reach {reach.layers - reach.reached} BatchNorm layers: {missed}")
+    if optimizer in ADAPTIVE:
+        warnings.append(
+            f"{optimizer} rescales gradients, so the strength of BN-L1 ({gamma}) hardly matters and its effect "
+            "is about one learning rate per step: use optimizer=SGD for sparsity training"
+        )
+    return f"BN-L1 {gamma} on gamma, {beta} on beta of {reach.reached}/{reach.layers} BatchNorm layers", warnings
+
+
 @dataclass(frozen=True)
 class BnLayer:
     """One norm: mean and extremes of |gamma|, mean |beta|, its own threshold, and what a global one would keep."""

@@ -8,9 +8,11 @@ they say otherwise.
 
 from __future__ import annotations
 
+import pickletools
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,7 +25,8 @@ KINDS = {"models": "a YOLOv5 or YOLOv7", "ultralytics": "an ultralytics (YOLOv8 
 
 
 def check_checkpoint(
-    path: Path, package: tuple[str, ...], *, trust: bool = False, names: Collection[str] = ()
+    path: Path, package: tuple[str, ...], *, trust: bool = False, names: Collection[str] = (),
+    methods: Collection[str] = (),
 ) -> None:
     """Refuse a checkpoint that is missing, damaged, or that would run foreign code.
 
@@ -32,6 +35,8 @@ def check_checkpoint(
         package: top-level module names of the family ("ultralytics",).
         trust: load it all the same; what will run is printed.
         names: foreign classes that the family replaces by its own when it loads ("__main__.C2f_v2").
+        methods: functions of classes that the family's modules hold ("models.yolo.Detect.forward"); pickle looks them
+            up with getattr, which is refused for anything else.
 
     Raises:
         PruneError: naming the file, what is wrong with it, and what to do.
@@ -39,6 +44,8 @@ def check_checkpoint(
     if not path.is_file():
         raise PruneError(f"{path}: no such file. Give a trained checkpoint with --weights.")
     foreign = [name for name in _globals_of(path) if name not in names and not _expected(name, package)]
+    if methods and "builtins.getattr" in foreign and _looks_up(path) <= set(methods):
+        foreign.remove("builtins.getattr")
     if not foreign:
         return
     for prefix, kind in KINDS.items():
@@ -77,3 +84,36 @@ def _expected(name: str, package: tuple[str, ...]) -> bool:
     """True for a class that checkpoints of this family are made of; functions (lower case) are never expected."""
     module, _, attribute = name.rpartition(".")
     return module.split(".")[0] in (*COMMON, *package) and attribute[:1].isupper()
+
+
+def _looks_up(path: Path) -> set[str]:
+    """What a checkpoint's pickles look up with getattr ("models.yolo.Detect.forward"); "?" for what is not plain.
+
+    Plain is how pickle writes a function of a class: getattr, class and name straight after each other, called at once.
+    """
+    found: set[str] = set()
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith("/data.pkl"):
+                found |= _getattrs(list(pickletools.genops(archive.read(name))))
+    return found
+
+
+def _getattrs(ops: list[tuple[Any, Any, int | None]]) -> set[str]:
+    """The getattr calls among the opcodes of one pickle."""
+    puts, gets = ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"), ("BINGET", "LONG_BINGET", "GET")
+    kept: list[tuple[str, Any]] = []
+    memo: set[Any] = set()  # memo places of getattr itself
+    found: set[str] = set()
+    for op, value, _ in ops:
+        if op.name in puts:
+            memo |= {value} if kept and kept[-1] == ("GLOBAL", "builtins getattr") else set()
+        else:
+            found |= {"?"} if op.name in gets and value in memo else set()  # called again, with who knows what
+            kept.append((op.name, value))
+    for place, step in enumerate(kept):
+        if step[1] == "builtins getattr" or step[0] == "STACK_GLOBAL":
+            names, values = zip(*kept[place : place + 5], strict=True)
+            plain = names == ("GLOBAL", "GLOBAL", "BINUNICODE", "TUPLE2", "REDUCE")
+            found.add(f"{values[1].replace(' ', '.')}.{values[2]}" if plain else "?")
+    return found

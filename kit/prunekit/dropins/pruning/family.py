@@ -44,6 +44,13 @@ class Family(Protocol):
             PruneError: naming the file and what to type next.
         """
 
+    def check_data(self, weights: Path) -> None:
+        """Find the data set as upstream does, and hold its classes against the network's.
+
+        Raises:
+            PruneError: the data set is missing or unreadable, or has another number of classes.
+        """
+
     def load(self, weights: Path) -> nn.Module:
         """The network of a checkpoint: training form, float32, CPU, every parameter requiring gradients."""
 
@@ -73,6 +80,9 @@ class Family(Protocol):
 
     def evaluate(self, weights: Path) -> Metrics:
         """Validate a checkpoint with the upstream validator."""
+
+    def gains(self, weights: Path) -> Mapping[str, float]:
+        """What each loss term weighed in the training that wrote a checkpoint: {term: factor}; empty if not known."""
 
     def export(self, weights: Path, target: Path) -> None:
         """Write an ONNX file through the upstream exporter."""

@@ -119,3 +119,19 @@ def _dashed(word: str, own: set[str]) -> str:
     if flag in own and (key.startswith("--") or equals):
         return flag + equals + value
     return word
+
+
+def spelled(words: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Rewrite an upstream parser's options to the spelling it has itself, dashes or underscores; leave the rest alone.
+
+    `--batch_size 16` and `batch_size=16` become `--batch-size ...`, `--evolve-population` `--evolve_population`.
+    """
+    flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+    known = {flag.replace("_", "-"): flag for flag in flags}
+
+    def one(word: str) -> str:
+        key, equals, value = word.partition("=")
+        flag = known.get("--" + key.removeprefix("--").replace("_", "-"))
+        return flag + equals + value if flag and (key.startswith("--") or equals) else word
+
+    return [one(word) for word in words]

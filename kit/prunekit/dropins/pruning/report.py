@@ -56,6 +56,7 @@ def _markdown(state: State, pictures: list[Path]) -> str:
         "",
         "MACs ratio is dense / pruned: arithmetic, not time. Step 0 is the dense network.",
         "",
+        *_gain_lines(state),
         *_final_lines(state),
         f"Settings: {settings}",
         "",
@@ -70,6 +71,16 @@ def _row(row: dict[str, Any], dense_macs: float) -> str:
         f"| {row['step']} | {row['params']:,} | {row['macs']:,.0f} | {dense_macs / row['macs']:.2f} | {pruned} "
         f"| {row['map50']:.4f} | {row['map50_95']:.4f} | {'yes' if row['kept'] else 'no'} |"
     )
+
+
+def _gain_lines(state: State) -> list[str]:
+    """What the loss terms weighed in each step's fine-tuning; a step that differs was trained for something else."""
+    texts = [", ".join(f"{key} {value:.6g}" for key, value in step.get("gains", {}).items()) for step in state.steps]
+    if not any(texts):
+        return []
+    if len(set(texts)) == 1:
+        return [f"Loss weights in every step: {texts[0]}.", ""]
+    return ["Loss weights: " + "; ".join(f"step {n}: {text}" for n, text in enumerate(texts, 1)) + ".", ""]
 
 
 def _final_lines(state: State) -> list[str]:

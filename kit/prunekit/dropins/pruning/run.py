@@ -141,7 +141,7 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
         **{f"pruned_{key}": value for key, value in before.items()},
         "seconds": round(time.perf_counter() - started, 2),
         "checkpoint": state.relative(best), "plan": state.relative(made),
-        "kept": limit is None or drop <= limit, "widths": widths,
+        "kept": limit is None or drop <= limit, "gains": dict(family.gains(best)), "widths": widths,
     }
     state.steps.append(record)
     if not record["kept"]:

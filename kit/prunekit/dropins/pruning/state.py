@@ -5,7 +5,7 @@ Schema 1 (the same in every fork; docs/report.md):
   schema, status ("running" | "done" | "stopped"), family, weights, settings, arguments, image (height = width, pixels),
   dense {params, macs, map50, map50_95, seconds, checkpoint, widths},
   steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
-         widths} ],
+         gains, widths} ],
   final {checkpoint, yaml, onnx, onnx_max_error}.
 Paths are relative to the run folder where they lie in it.
 """

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.cfg import TASK2DATA
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 from ultralytics.models.yolo import classify, detect, obb, pose, segment
 from ultralytics.nn.tasks import load_checkpoint
+from ultralytics.pruning.block import yaml_text
 from ultralytics.pruning.checkpoint import check_checkpoint
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family import Metrics
@@ -165,7 +163,7 @@ class Ultralytics:
         """See `Family.write_yaml`."""
         structure = close_structure(load_checkpoint(weights)[0])
         head = "# Architecture of a pruned network; a prunekit fork builds it: YOLO('pruned.yaml').load('pruned.pt')\n"
-        target.write_text(head + _yaml_text(structure), encoding="utf-8")
+        target.write_text(head + yaml_text(structure), encoding="utf-8")
 
     def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
         """See `Family.finetune`: one fresh upstream trainer, so optimizer and EMA belong to the pruned network."""
@@ -187,6 +185,11 @@ class Ultralytics:
         return _metrics(
             self.task, model.val(**given, plots=False, verbose=False, project=str(folder), name="val", exist_ok=True)
         )
+
+    def gains(self, weights: Path) -> Mapping[str, float]:
+        """See `Family.gains`."""
+        trained = load_checkpoint(weights)[1].get("train_args", {})
+        return {key: float(trained[key]) for key in ("box", "cls", "dfl", "pose") if key in trained}
 
     def export(self, weights: Path, target: Path) -> None:
         """See `Family.export`; slimmed only where onnxslim is installed, for upstream would pip-install it."""
@@ -252,29 +255,3 @@ def _metrics(task: str, result: Any) -> Metrics:
         return Metrics(map50=float(result.top5), map50_95=float(result.top1))
     own = {"segment": "seg", "pose": "pose"}.get(task, "box")
     return Metrics(map50=float(getattr(result, own).map50), map50_95=float(getattr(result, own).map))
-
-
-def _yaml_text(structure: Mapping[str, Any]) -> str:
-    """The structure as people write such files: a line a layer, in `backbone` and `head` and in the width block."""
-    lines = []
-    for key, value in structure.items():
-        if key in ("backbone", "head"):
-            lines += [f"{key}:", *(f"  - {_flow(row)}" for row in value)]
-        elif isinstance(value, dict):
-            lines += [f"{key}:", *(line for name, item in value.items() for line in _nested(name, item))]
-        else:
-            lines.append(f"{key}: {_flow(value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _nested(name: Any, item: Any) -> list[str]:
-    """A key below the top: its mapping a line a key, anything else on one line."""
-    if not isinstance(item, dict):
-        return [f"  {_flow(name)}: {_flow(item)}"]
-    return [f"  {name}:", *(f"    {_flow(key)}: {_flow(value)}" for key, value in item.items())]
-
-
-def _flow(value: Any) -> str:
-    """One line of YAML; tuples as lists."""
-    value = json.loads(json.dumps(value)) if isinstance(value, (list, tuple, dict)) else value
-    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")

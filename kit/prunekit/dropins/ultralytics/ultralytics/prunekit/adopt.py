@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
+from ultralytics.pruning.differences import fit_norms
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.surgery import merge_blocks
 from ultralytics.pruning.widths import read_widths
@@ -25,7 +26,6 @@ from ultralytics.utils import LOGGER, RANK, colorstr
 
 from . import structure
 from .blocks import RULES, merge_split_blocks
-from .differences import fit_norms
 
 # Roots that upstream has an answer of its own for (YOLOv5 checkpoints, old names of its own modules), or that no
 # split block can come from.

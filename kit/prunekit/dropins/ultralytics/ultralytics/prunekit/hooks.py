@@ -7,20 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from ultralytics.pruning.bn import Reach, add_l1, gamma_strength
-from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.bn import Reach, add_l1, gamma_strength, reach_report
+from ultralytics.pruning.differences import fit_norms
 from ultralytics.utils import LOGGER, RANK, colorstr
 from ultralytics.utils.torch_utils import unwrap_model
 
 from . import structure
-from .differences import fit_norms
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
 
 PREFIX = colorstr("prunekit: ")
-# These divide a gradient by its own running size, so the strength of a constant sign(gamma) cancels out.
-ADAPTIVE = frozenset({"Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop"})
 
 
 def amp_off(trainer: BaseTrainer) -> None:
@@ -47,24 +44,13 @@ def bn_l1(trainer: BaseTrainer) -> None:
 
 def _say_reach(trainer: BaseTrainer, reach: Reach) -> None:
     """Say once what the penalty does, with numbers."""
-    sparsity, beta = trainer.args.sparsity, trainer.args.sparsity_beta
-    missed = f"{reach.frozen} frozen, {reach.without_gradient} without a gradient"
-    if not reach.reached:
-        raise PruneError(
-            f"sparsity={sparsity} sparsity_beta={beta} has no effect: of {reach.layers} BatchNorm layers, {missed}. "
-            "Unfreeze layers (freeze=), use a network that is not fused, or set both to 0"
-        )
-    if RANK not in {-1, 0}:
-        return
-    LOGGER.info(f"{PREFIX}BN-L1 {sparsity} on gamma, {beta} on beta of {reach.reached}/{reach.layers} BatchNorm layers")
-    if reach.reached < reach.layers:
-        LOGGER.warning(f"{PREFIX}BN-L1 does not reach {reach.layers - reach.reached} BatchNorm layers: {missed}")
-    name = type(trainer.optimizer).__name__
-    if name in ADAPTIVE:
-        LOGGER.warning(
-            f"{PREFIX}{name} rescales gradients, so the strength of BN-L1 ({sparsity}) hardly matters and its effect "
-            "is about one learning rate per step: use optimizer=SGD for sparsity training"
-        )
+    line, warnings = reach_report(
+        reach, trainer.args.sparsity, trainer.args.sparsity_beta, type(trainer.optimizer).__name__
+    )
+    if RANK in {-1, 0}:
+        LOGGER.info(f"{PREFIX}{line}")
+        for warning in warnings:
+            LOGGER.warning(f"{PREFIX}{warning}")
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:

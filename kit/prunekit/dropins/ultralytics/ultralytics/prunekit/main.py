@@ -1,116 +1,52 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The command lines of prune.py, prune_one_shot.py and yolo11_pruning.py: parse, check, run, and say what failed."""
+"""The command lines of prune.py, prune_one_shot.py and yolo11_pruning.py, for ultralytics."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ultralytics.pruning import command
 from ultralytics.pruning import run as engine
-from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.files import locked, write_whole
-from ultralytics.pruning.options import Settings, add_options, normalise, settings_of
-from ultralytics.pruning.plan import Plan
-from ultralytics.pruning.state import REPORT, State
+from ultralytics.pruning.command import Opened, guarded
+from ultralytics.pruning.options import Settings, normalise
+from ultralytics.pruning.state import REPORT
 from ultralytics.utils.files import increment_path
 
 from .adapter import Ultralytics, find_weights
 from .arguments import help_text, split_arguments
 
-USER_ERROR = 2
+__all__ = ["guarded", "prune", "yolo11"]
 
 
-def guarded(program: Callable[[], None]) -> int:
-    """Run a script's body; what the user can mend ends in one line and exit code 2."""
-    try:
-        program()
-    except PruneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted: go on with --resume and the run's folder", file=sys.stderr)
-        return 130
-    return 0
+class Upstream:
+    """Implements `pruning.command.Upstream`."""
 
+    def help_text(self) -> str:
+        """See `pruning.command.Upstream.help_text`."""
+        return help_text()
 
-def parser_of(description: str, defaults: Settings) -> argparse.ArgumentParser:
-    """The parser of a pruning script: prunekit's options in one group, upstream's in another."""
-    parser = argparse.ArgumentParser(
-        description=description, epilog=help_text(), allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--weights", "--model", dest="weights", help="trained checkpoint to prune")
-    add_options(parser, defaults)
-    return parser
+    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
+        """See `pruning.command.Upstream.open`."""
+        return _open(weights, {"seed": settings.seed, **split_arguments(words)}, settings, trust)
+
+    def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Ultralytics:
+        """See `pruning.command.Upstream.reopen`."""
+        return Ultralytics(arguments, head=settings.head, trust=trust)
 
 
 def prune(description: str, defaults: Settings, argv: list[str]) -> None:
-    """prune.py and prune_one_shot.py: the engine's loop with the run's folder where --project and --name say."""
-    parser = parser_of(description, defaults)
-    options, rest = parser.parse_known_args(normalise(argv, parser))
-    if options.resume:
-        return resume(options.resume, options.trust)
-    if not options.weights:
-        raise PruneError("no network given: --weights best.pt")
-    overrides = {"seed": options.seed, **split_arguments(rest)}
-    settings = settings_of(options)
-    family, weights = _open(options, overrides, settings)
-    if options.plan_only:
-        folder = _run_folder(overrides, family.task)
-        engine.plan_only(family, weights, settings, folder / "plan.yaml")
-        return None
-    plan = _replayed(options, settings)
-    family.check_data(weights)
-    engine.preflight(family, weights, settings, plan)
-    return _carry(_run_folder(overrides, family.task), family, weights, settings, plan=plan)
+    """prune.py and prune_one_shot.py."""
+    command.prune(description, defaults, argv, Upstream())
 
 
-def resume(folder: Path, trust: bool = False, style: engine.Style | None = None) -> None:
-    """Go on with an interrupted run, by its own record."""
-    state = State.load(folder)
-    if state.final:
-        print(f"{folder}: this run is finished ({state.status}). Its report: {folder / 'report.md'}")
-        return
-    family = Ultralytics(state.arguments, head=state.settings.head, trust=trust)
-    family.check(Path(state.weights))
-    family.check_data(Path(state.weights))
-    plan = folder / "replayed_plan.yaml"
-    with locked(folder):
-        engine.run(state, family, plan=Plan.load(plan) if plan.is_file() else None, style=style)
-
-
-def _open(options: Any, overrides: dict[str, Any], settings: Settings) -> tuple[Ultralytics, Path]:
+def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool) -> Opened:
     """Find and check the network before anything is written."""
-    family = Ultralytics(overrides, head=settings.head, trust=options.trust)
-    weights = find_weights(options.weights)
+    family = Ultralytics(overrides, head=settings.head, trust=trust)
+    weights = find_weights(given)
     family.check(weights)
-    return family, weights
-
-
-def _carry(
-    folder: Path, family: Ultralytics, weights: Path, settings: Settings, *,
-    plan: Plan | None = None, style: engine.Style | None = None,
-) -> None:
-    """Run a new run in `folder`."""
-    state = engine.new_run(folder, family, weights, settings)
-    with locked(folder):
-        if plan is not None:
-            write_whole(folder / "replayed_plan.yaml", plan.save)
-        state.save()
-        print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
-        engine.run(state, family, plan=plan, style=style)
-
-
-def _replayed(options: Any, settings: Settings) -> Plan | None:
-    """The plan of --plan FILE, which is a whole step of its own."""
-    if options.plan is None:
-        return None
-    if settings.steps != 1:
-        raise PruneError("--plan replays one step: use prune_one_shot.py, or add --steps 1.")
-    return Plan.load(options.plan)
+    return Opened(family, weights, _run_folder(overrides, family.task))
 
 
 def _run_folder(overrides: dict[str, Any], task: str, name: str = "prune") -> Path:
@@ -138,16 +74,17 @@ def yolo11(argv: list[str]) -> None:
     options, rest = parser.parse_known_args(normalise(argv, parser))
     style = engine.Style("After pruning iter {step}: {figures}", "yolo11_pruning_perf_change.png")
     if options.resume:
-        return resume(options.resume, options.trust, style)
+        return command.resume(options.resume, Upstream(), options.trust, style)
     overrides = split_arguments([f"cfg={options.cfg}", *rest])
     settings = Settings(
         **{**defaults.as_dict(), "steps": options.iterative_steps, "prune_ratio": options.target_prune_rate,
            "max_map_drop": options.max_map_drop, "ignore": (), "seed": overrides.get("seed", 0)}
     ).checked()
-    family, weights = _open(options, overrides, settings)
-    family.check_data(weights)
-    engine.preflight(family, weights, settings)
-    return _carry(_published_folder(overrides, family.task), family, weights, settings, style=style)
+    opened = _open(options.weights, overrides, settings, options.trust)
+    opened.family.check_data(opened.weights)
+    engine.preflight(opened.family, opened.weights, settings)
+    folder = _published_folder(overrides, opened.family.task)
+    return command.carry(Opened(opened.family, opened.weights, folder), settings, style=style)
 
 
 def _published_folder(overrides: dict[str, Any], task: str) -> Path:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
-from ultralytics.pruning.errors import PruneError
+
+from .errors import PruneError
 
 
 def differing_acts(fresh: nn.Module, owner: nn.Module) -> dict[str, str]:
