@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from prunekit import __version__, views
 from prunekit.console import Console
@@ -55,15 +56,21 @@ def cli(context: click.Context, kit: Path | None) -> None:
 @click.option(
     "--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where the files come from."
 )
-@click.option("--mirror", metavar="URL", help="Fetch from this git repository instead of the upstream's.")
+@click.option(
+    "--mirror",
+    metavar="URL",
+    help="Fetch from this git repository instead of the upstream's; --source auto lets the sdist stand in for it.",
+)
 @click.option("--force", is_flag=True, help="Set up anew; an existing fork is moved to DIR.backup-N as a whole.")
 @_JSON
-@click.pass_obj
-def setup(kit: Kit, directory: Path | None, as_json: bool, **wish: Any) -> None:
+@click.pass_context
+def setup(context: click.Context, directory: Path | None, as_json: bool, **wish: Any) -> None:
     """Make the fork TARGET in DIR (default: forks/TARGET)."""
     console = Console(as_json=as_json)
+    if wish["mirror"] and context.get_parameter_source("source") is ParameterSource.DEFAULT:
+        wish["source"] = "git"  # who names a mirror wants no other host asked behind their back
     folder = (directory or Path("forks", wish["target"])).expanduser().resolve()
-    outcome = set_up(kit, Wish(directory=folder, **wish), console)
+    outcome = set_up(context.obj, Wish(directory=folder, **wish), console)
     views.show_setup(outcome, console)
 
 

@@ -65,6 +65,8 @@ def _fetch(
         folder, size, notes = fetch_git(upstream, mirror or upstream.url, scratch, report)
         return Fetched(folder, "git", size, notes)
     except Unreachable as error:
+        if source == "git" and mirror and upstream.sdist:
+            raise Unreachable(f"{error}; check --mirror, or add --source auto to take the sdist then") from error
         if source == "git" or upstream.sdist is None:
             raise
         try:

@@ -16,28 +16,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prunekit.errors import UserError
+from prunekit.errors import UserError, from_os_error
 
 
 @contextmanager
 def claimed(directory: Path) -> Iterator[Path]:
     """Hold the right to make `directory`, and yield an empty staging folder on the same file system.
 
-    Raises UserError where another setup is at work there. What stays in the staging folder is removed at the end, and
+    Raises UserError where another setup is at work there, or nothing can be made there. What stays in the staging folder is removed at the end, and
     so are the folders above `directory` that were made for it, if nothing has come to lie in them.
     """
-    made = _make_parents(directory.parent)
+    with _mendable(directory):
+        made = _make_parents(directory.parent)
     try:
         with _locked(directory):
-            _remove_stale(directory)
-            staging = directory.with_name(f"{_prefix(directory)}.stage-{os.getpid()}-{secrets.token_hex(4)}")
-            staging.mkdir()
+            with _mendable(directory):
+                staging = _make_staging(directory)
             try:
                 yield staging
             finally:
                 remove(staging)
     finally:
         _remove_empty(made)
+
+
+@contextmanager
+def _mendable(directory: Path) -> Iterator[None]:
+    """Turn whatever the system says against making `directory` into a UserError: another DIR may do."""
+    try:
+        yield
+    except OSError as error:
+        other = UserError(f"cannot make {directory}: {error.strerror or error}; name a DIR in another folder")
+        raise from_os_error(error, directory) or other from error
 
 
 def free_name(directory: Path) -> Path:
@@ -61,6 +71,14 @@ def _prefix(directory: Path) -> str:
     return f".prunekit-{directory.name}"
 
 
+def _make_staging(directory: Path) -> Path:
+    """Make a new staging folder, after those of killed runs are gone."""
+    _remove_stale(directory)
+    staging = directory.with_name(f"{_prefix(directory)}.stage-{os.getpid()}-{secrets.token_hex(4)}")
+    staging.mkdir()
+    return staging
+
+
 def _remove_stale(directory: Path) -> None:
     """Remove the staging folders of killed runs; the lock is ours, so nobody is at work in them."""
     stale = re.compile(re.escape(_prefix(directory)) + r"\.stage-\d+-[0-9a-f]{8}")
@@ -73,7 +91,8 @@ def _remove_stale(directory: Path) -> None:
 def _locked(directory: Path) -> Iterator[None]:
     """Hold an exclusive lock; the system gives it up when the process ends, however that happens."""
     path = directory.with_name(f"{_prefix(directory)}.lock")
-    handle = _lock(path, directory)
+    with _mendable(directory):
+        handle = _lock(path, directory)
     try:
         yield
     finally:

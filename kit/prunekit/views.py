@@ -28,7 +28,9 @@ def show_setup(outcome: Outcome, console: Console) -> None:
     if outcome.status == "created":
         console.say(f"{outcome.target.name} is set up in {outcome.directory}")
     else:
-        console.say(f"already set up: {outcome.target.name} in {outcome.directory}; nothing was touched")
+        made = outcome.record.target
+        alike = "" if made == outcome.target.name else f" (the same tree as {outcome.target.name})"
+        console.say(f"already set up: {outcome.directory} as {made}{alike}; nothing was touched")
     console.say("next:")
     for command in commands:
         console.say(f"  {command}")
@@ -37,7 +39,6 @@ def show_setup(outcome: Outcome, console: Console) -> None:
             "status": outcome.status,
             "directory": str(outcome.directory),
             **asdict(outcome.record),
-            "target": outcome.target.name,
             "fetched_bytes": outcome.fetched_bytes,
             "backup": str(outcome.backup) if outcome.backup else None,
             "next": commands,

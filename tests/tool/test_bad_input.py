@@ -214,6 +214,15 @@ def test_name_that_is_too_long(world: World) -> None:
     assert "name another DIR" in one_line(world)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.parametrize("name", ["x", "x/y"])
+def test_folder_that_nobody_can_make(world: World, name: str) -> None:
+    """A file system that takes no files: the system's reason, whatever it is, and what to do."""
+    assert world.prunekit("setup", "s1", Path("/proc", name)) == 2
+    found = one_line(world)
+    assert f"cannot make /proc/{name}: " in found and "name a DIR in another folder" in found
+
+
 def drop_root() -> None:
     """Take from this process what lets root write anywhere, so that permissions count."""
     prctl = ctypes.CDLL(None).prctl

@@ -125,6 +125,18 @@ def test_second_run_touches_nothing(world: World) -> None:
     assert world.tree_of(world.fork) == before and world.beside() == beside
 
 
+def test_second_run_under_another_name(world: World) -> None:
+    """A fork of the same tree is named as what it was set up as, as `status` names it; the commands are those asked for."""
+    assert world.prunekit("setup", "s2", world.fork) == 0
+    assert world.setup() == 0
+    assert f"already set up: {world.fork} as s2 (the same tree as s1)" in world.out and "python prune.py" in world.out
+    assert world.setup("--json") == 0
+    told = json.loads(world.out)
+    assert (told["status"], told["target"]) == ("already set up", "s2")
+    assert world.prunekit("status", world.fork, "--json") == 0
+    assert json.loads(world.out)[0]["target"] == "s2"
+
+
 def test_second_run_works_without_network(world: World) -> None:
     """What is there needs no host."""
     assert world.setup() == 0

@@ -183,6 +183,16 @@ def test_mirror_and_sdist_exclude_each_other(world: World) -> None:
     assert "--mirror names a git repository" in world.err
 
 
+def test_mirror_that_is_not_there(world: World) -> None:
+    """Who names a mirror gets nothing from elsewhere, unless `--source auto` is typed too."""
+    world.write_pins(sdist=sdist_keys(make_sdist(world.root / "links")))
+    assert world.setup("--mirror", "/nope") == 2
+    assert "/nope cannot be reached" in world.err and "--source auto" in world.err
+    assert world.err.count("error:") == 1 and not world.fork.parent.exists()
+    assert world.setup("--mirror", "/nope", "--source", "auto", "--json") == 0, world.err
+    assert json.loads(world.out)["source"] == "sdist" and "/nope cannot be reached" in world.err
+
+
 @pytest.mark.parametrize("mirror", ["-u./evil", "--upload-pack=evil"])
 def test_mirror_is_never_an_option(world: World, mirror: str, tmp_path: Path) -> None:
     """A URL that git would read as an option is refused."""
