@@ -2,7 +2,8 @@
 """The pin's files by git: one commit, no blobs but those of the covered paths.
 
 A server without partial clone sends one whole commit. A server that gives out no single commits is asked for the pin's
-tag, then for everything. What it is that fails is read off git's message, because git has one exit code for all of it.
+tag, then for everything. Git has no connect timeout of its own (`http.lowSpeedTime` begins once connected), so the host
+is asked for its HEAD with a deadline before anything is fetched: over https, ssh or whatever else the user's git goes. What it is that fails is read off git's message, because git has one exit code for all of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _ASK_ANOTHER_WAY = re.compile(
 )
 # Bytes as they are, whatever attributes upstream or the user has set.
 NO_CONVERSION = "* -text -ident -filter -working-tree-encoding -export-subst\n"
+_PATIENCE = 40.0  # seconds for a host to answer; time to type the passphrase of an ssh key, too
 
 Report = Callable[[str], None]
 
@@ -49,6 +51,7 @@ def fetch_git(upstream: Upstream, url: str, scratch: Path, report: Report) -> tu
     """
     location = _location(url)
     attempts = _attempts(upstream)
+    _need_an_answer(_start(upstream, location, scratch / "upstream"), url)
     while attempts:
         attempt = attempts.pop(0)
         repo = _start(upstream, location, scratch / "upstream")
@@ -112,9 +115,17 @@ def _need_the_pin_to_blame(error: GitError, repo: Repo, upstream: Upstream, url:
     """Return where another way of asking for the pin may help; raise what has gone wrong where none will."""
     if _ASK_ANOTHER_WAY.search(error.stderr):
         return
-    if repo.run("ls-remote", "--quiet", "origin", "HEAD", check=False).status:
-        raise Unreachable(f"{url} cannot be reached ({_main_line(error.stderr)})") from error
+    _need_an_answer(repo, url)
     raise FetchFailed(f"fetching {upstream.name} from {url}", _main_line(error.stderr)) from error
+
+
+def _need_an_answer(repo: Repo, url: str) -> None:
+    """Raise Unreachable unless the host says in time what its HEAD is."""
+    asked = repo.run("ls-remote", "--quiet", "origin", "HEAD", check=False, seconds=_PATIENCE)
+    if asked.err.startswith("Timeout: "):  # the wrapper's own words, with the whole command line after them
+        raise Unreachable(f"{url} cannot be reached (no answer within {_PATIENCE:.0f} s)")
+    if asked.status:
+        raise Unreachable(f"{url} cannot be reached ({_main_line(asked.err)})")
 
 
 def _main_line(stderr: str) -> str:

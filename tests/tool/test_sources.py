@@ -6,6 +6,8 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import socket
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -105,6 +107,20 @@ def test_no_network_takes_the_sdist(world: World) -> None:
     document = json.loads(world.out)
     assert (document["source"], document["tree"]) == ("sdist", tree)
     assert f"{NOBODY} cannot be reached" in world.err and "took the sdist" in world.err
+
+
+@pytest.mark.timeout(120)
+def test_network_that_swallows_packets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that never says a word is given up in time, and the sdist taken; no child of git is left waiting for it."""
+    monkeypatch.setattr("prunekit.gitsource._PATIENCE", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # the system connects, nobody answers
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/small.git"
+        world.write_pins(url=url, sdist=sdist_keys(make_sdist(world.root / "links")))
+        assert world.setup("--json") == 0, world.err
+        left = subprocess.run(["ps", "-A", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    assert json.loads(world.out)["source"] == "sdist"
+    assert f"{url} cannot be reached (no answer within 1 s)" in world.err
+    assert url not in left
 
 
 def test_no_network_at_all(world: World) -> None:
