@@ -196,10 +196,58 @@ def test_plan_can_be_edited_and_replayed(ready: Workshop) -> None:
     assert widths[entry["name"]] == 24
 
 
-def test_accuracy_limit_stops_and_keeps_nothing_when_the_first_step_breaks_it(ready: Workshop) -> None:
-    """An untrained network has mAP 0, so only a negative limit can be broken: that is what is asked for here."""
-    words = ("prune.py", "--weights", "best.pt", "--data", "VOC.yaml", "--max-map-drop", "-0.5", "--steps", "3")
-    output = ready.python(*words, *QUICK, "--name", "limit", code=2)
-    assert "no step stayed within --max-map-drop" in output
-    report = ready.report("runs/detect/limit")
-    assert report["status"] == "stopped" and len(report["steps"]) == 1 and not report["steps"][0]["kept"]
+def test_accuracy_limit_keeps_the_last_good_step(ready: Workshop) -> None:
+    """An untrained network has no accuracy to lose, so the validator's figures are replaced by known ones."""
+    code = """
+import sys
+from ultralytics.prunekit import adapter, main
+from ultralytics.pruning.family import Metrics
+from ultralytics.pruning.options import Settings
+figures = iter(FIGURES)
+adapter.Ultralytics.evaluate = lambda self, weights: Metrics(0.9, next(figures))
+sys.exit(main.guarded(lambda: main.prune("", Settings(steps=3), sys.argv[1:])))
+"""
+    words = ("--weights", "best.pt", "--data", "VOC.yaml", "--max-map-drop", "0.1", "--no-export", *QUICK)
+    kept = code.replace("FIGURES", "[0.8, 0.1, 0.75, 0.1, 0.69]")  # dense, then pruned and tuned of each step
+    output = ready.python("-c", kept, *words, "--name", "kept")
+    report = ready.report("runs/detect/kept")
+    assert report["status"] == "stopped" and [step["kept"] for step in report["steps"]] == [True, False]
+    assert "step 2 is not kept" in output
+    sizes = [step["params"] for step in report["steps"]]
+    count = "from ultralytics import YOLO; print(sum(p.numel() for p in YOLO('runs/detect/kept/pruned.pt').parameters()))"
+    assert int(ready.python("-c", count)) == sizes[0]
+    none = code.replace("FIGURES", "[0.8, 0.1, 0.2]")
+    assert "no step stayed within --max-map-drop 0.1" in ready.python("-c", none, *words, "--name", "none", code=2)
+    assert not (ready.root / "runs/detect/none/pruned.pt").exists()
+
+
+def test_export_that_fails_does_not_cost_the_run(ready: Workshop) -> None:
+    code = """
+import sys
+from ultralytics.prunekit import adapter, main
+from ultralytics.pruning.options import Settings
+def export(self, weights, target):
+    target.write_text("half")
+    raise RuntimeError("no exporter here")
+adapter.Ultralytics.export = export
+sys.exit(main.guarded(lambda: main.prune("", Settings(), sys.argv[1:])))
+"""
+    words = ("--weights", "best.pt", "--data", "VOC.yaml", *QUICK, "--name", "run")
+    output = ready.python("-c", code, *words, code=2)
+    assert "the network is pruned, but its ONNX file is not: RuntimeError: no exporter here" in output
+    report = ready.report("runs/detect/run")
+    assert report["status"] == "done" and "onnx" not in report["final"]
+    assert (ready.root / "runs/detect/run/pruned.pt").is_file()
+    assert not list((ready.root / "runs/detect/run").glob("*.onnx"))
+    assert "no exporter here" in (ready.root / "runs/detect/run/report.md").read_text()
+
+
+def test_more_steps_than_rounding_allows(ready: Workshop) -> None:
+    """Some steps have nothing to remove at multiples of 8; the run still ends at the ratio asked for."""
+    words = ("prune.py", "--weights", "best.pt", "--data", "VOC.yaml", "--prune-ratio", "0.15", "--steps", "8")
+    output = ready.python(*words, *QUICK, "--epochs", "0", "--name", "many", "--no-export")
+    assert "is joined with the next" in output
+    report = ready.report("runs/detect/many")
+    assert report["status"] == "done" and report["skipped"] + len(report["steps"]) == 8 and report["skipped"] > 0
+    ready.python("prune_one_shot.py", *words[1:6], "0.15", *QUICK, "--epochs", "0", "--name", "one", "--no-export")
+    assert report["steps"][-1]["params"] == ready.report("runs/detect/one")["steps"][0]["params"]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .counts import Cost
-from .errors import PruneError
+from .errors import Unreachable
 from .graph import Group, PruningGraph
 
 TOLERANCE = 0.01  # of the target
@@ -102,7 +102,7 @@ def by_target(graph: PruningGraph, units: Sequence[Unit], scope: str, target: fl
     one unit at a time in the order of what is lost, then tries single steps while they come nearer.
 
     Raises:
-        PruneError: out of reach, or no combination comes near enough; names the nearest that was found.
+        Unreachable: out of reach, or no combination comes near enough; names the nearest that was found.
     """
 
     def cost(widths: Widths) -> float:
@@ -110,12 +110,12 @@ def by_target(graph: PruningGraph, units: Sequence[Unit], scope: str, target: fl
 
     least, dense = tuple(unit.least for unit in units), tuple(unit.channels for unit in units)
     if not cost(least) * (1 - TOLERANCE) <= target < cost(dense):
-        raise PruneError(_out_of_reach(graph, units, target, measure, cost(least), cost(dense)))
+        raise Unreachable(_out_of_reach(graph, units, target, measure, cost(least), cost(dense)))
     above, below = _bracket(units, scope, lambda widths: cost(widths) >= target)
     widths = _nearer(_walk(units, above, below, cost, target), cost, target, units)
     if abs(cost(widths) - target) > TOLERANCE * target:
         found = cost(widths)
-        raise PruneError(
+        raise Unreachable(
             f"Cannot come within {TOLERANCE:.0%} of {target:,.0f} {_words(measure)}: the nearest reachable is "
             f"{found:,.0f} ({found / cost(dense):.1%} of this network). Ask for that, or for a smaller rounding."
         )

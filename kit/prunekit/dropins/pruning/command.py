@@ -6,15 +6,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
 
 from . import run as engine
 from .errors import PruneError
 from .family import Family
 from .files import locked, write_whole
-from .options import Settings, add_options, normalise, settings_of
+from .options import Settings, add_options, normalise, settings_of, typed
 from .plan import Plan
 from .state import State
 
@@ -28,6 +30,7 @@ class Opened:
     family: Family
     weights: Path
     folder: Path
+    seed: int | None = None  # where the upstream's own configuration names one
 
 
 class Upstream(Protocol):
@@ -53,15 +56,29 @@ class Upstream(Protocol):
         """The adapter of an interrupted run, from the arguments in its record."""
 
 
-def guarded(program: Callable[[], Any]) -> int:
-    """Run a script's body; what the user can mend ends in one line and exit code 2."""
+def guarded(
+    program: Callable[[], Any], interrupted: str = "if a run folder is named above, go on with --resume and that folder"
+) -> int:
+    """Run a script's body; what the user can mend ends in one line and exit code 2.
+
+    Args:
+        program: the body.
+        interrupted: what to type next after Ctrl-C.
+    """
     try:
         program()
     except PruneError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except OSError as error:
+        print(f"error: {error} (is the place writable, and the disk not full?)", file=sys.stderr)
+        return USER_ERROR
+    except torch.OutOfMemoryError as error:
+        first = str(error).splitlines()[0]
+        print(f"error: {first} Give a smaller --batch or --imgsz, then go on with --resume.", file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:
-        print("interrupted: go on with --resume and the run's folder", file=sys.stderr)
+        print(f"interrupted: {interrupted}", file=sys.stderr)
         return 130
     return 0
 
@@ -82,32 +99,57 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
     parser = parser_of(description, defaults, upstream)
     options, words = parser.parse_known_args(normalise(argv, parser))
     if options.resume:
-        return resume(options.resume, upstream, options.trust)
-    if not options.weights:
-        raise PruneError("no network given: --weights best.pt")
-    settings = settings_of(options)
-    opened = upstream.open(options.weights, words, settings, trust=options.trust)
+        refuse_beside("--resume", [*typed(options, parser, ("resume", "trust", "export")), *words])
+        return resume(options.resume, upstream, trust=options.trust, export=options.export)
+    if options.plan:
+        decided = ("plan", "weights", "seed", "trust", "export", "ignore", "head", "sparsity", "steps")
+        refuse_beside("--plan", typed(options, parser, decided))
+        options.steps = 1
+    settings = settings_of(options, defaults)
+    seeded = words if options.seed is None else [*words, "--seed", str(options.seed)]
+    opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust)
+    settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
     if options.plan_only:
         engine.plan_only(opened.family, opened.weights, settings, opened.folder / "plan.yaml")
         return None
-    plan = replayed(options, settings)
+    plan = Plan.load(options.plan) if options.plan else None
+    if plan is not None:
+        settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     opened.family.check_data(opened.weights)
     engine.preflight(opened.family, opened.weights, settings, plan)
     return carry(opened, settings, plan=plan)
 
 
-def resume(folder: Path, upstream: Upstream, trust: bool = False, style: engine.Style | None = None) -> None:
-    """Go on with an interrupted run, by its own record."""
+def refuse_beside(flag: str, words: list[str]) -> None:
+    """PruneError if anything stands beside an option that settles everything by itself."""
+    if words:
+        why = "goes on with the run's own settings" if flag == "--resume" else "decides the widths by itself"
+        raise PruneError(f"{flag} {why}: leave out {' '.join(words)}.")
+
+
+def resume(
+    folder: Path, upstream: Upstream, *, trust: bool = False, export: bool = True, style: engine.Style | None = None
+) -> None:
+    """Go on with an interrupted run, by its own record.
+
+    Raises:
+        PruneError: no run, or its first network is gone or has changed.
+    """
     state = State.load(folder)
     if state.final:
         print(f"{folder}: this run is finished ({state.status}). Its report: {folder / 'report.md'}")
         return
+    weights = Path(state.weights)
+    if not weights.is_file() or state.digest not in ("", engine.digest_of(weights)):
+        what = "has changed since" if weights.is_file() else "is gone:"
+        raise PruneError(f"{weights} {what} the run began with it. Put that file back, or begin a new run.")
+    if not export:
+        state.settings = replace(state.settings, export=False)
     family = upstream.reopen(state.arguments, state.settings, trust=trust)
-    family.check(Path(state.weights))
-    family.check_data(Path(state.weights))
-    plan = folder / "replayed_plan.yaml"
+    family.check(weights)
+    family.check_data(weights)
     with locked(folder):
-        engine.run(state, family, plan=Plan.load(plan) if plan.is_file() else None, style=style)
+        engine.run(state, family, plan=Plan.load(folder / state.plan) if state.plan else None, style=style)
 
 
 def carry(
@@ -118,16 +160,8 @@ def carry(
     state = engine.new_run(folder, opened.family, opened.weights, settings)
     with locked(folder):
         if plan is not None:
-            write_whole(folder / "replayed_plan.yaml", plan.save)
+            state.plan = "replayed_plan.yaml"
+            write_whole(folder / state.plan, plan.save)
         state.save()
         print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
         engine.run(state, opened.family, plan=plan, style=style)
-
-
-def replayed(options: Any, settings: Settings) -> Plan | None:
-    """The plan of --plan FILE, which is a whole step of its own."""
-    if options.plan is None:
-        return None
-    if settings.steps != 1:
-        raise PruneError("--plan replays one step: use prune_one_shot.py, or add --steps 1.")
-    return Plan.load(options.plan)

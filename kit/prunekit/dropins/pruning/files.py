@@ -57,6 +57,6 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise PruneError(f"{folder}: another process is working on this run. Wait for it, or stop it.") from error
-        for scratch in folder.rglob(SCRATCH + "*"):
+        for scratch in (*folder.glob(SCRATCH + "*"), *folder.glob("plots/" + SCRATCH + "*")):
             scratch.unlink(missing_ok=True)
         yield

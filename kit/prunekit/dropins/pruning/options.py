@@ -8,6 +8,7 @@ so all three are understood.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class Settings:
     """What one pruning run was asked to do. Fractions are of the dense network."""
 
     steps: int = 1
-    prune_ratio: float = 0.5
+    prune_ratio: float | None = 0.5  # None where a target or an edited plan decides
     target_macs: float | None = None  # fraction of the dense MACs if <= 1, else MACs
     target_params: float | None = None  # fraction of the dense parameters if <= 1, else parameters
     importance: str = "lamp"
@@ -51,12 +52,19 @@ class Settings:
 
     def checked(self) -> Settings:
         """These settings, or PruneError naming the one that cannot be."""
-        _between("--prune-ratio", self.prune_ratio)
-        for flag, value in (("--target-macs", self.target_macs), ("--target-params", self.target_params)):
-            if value is not None and value <= 0:
-                raise PruneError(f"{flag} {value}: give a fraction of the dense network (0.5) or an absolute number.")
-        if self.target_macs is not None and self.target_params is not None:
-            raise PruneError("--target-macs and --target-params exclude each other: give one.")
+        if self.prune_ratio is not None:
+            _within("--prune-ratio", self.prune_ratio, 0, 1, "the fraction of channels to remove", open_ends=True)
+        targets = {"--target-macs": self.target_macs, "--target-params": self.target_params}
+        for flag, value in targets.items():
+            if value is not None and (not value > 0 or value == 1):
+                raise PruneError(f"{flag} {value}: give a fraction of the dense network below 1 (0.5), or a number.")
+        given = [flag for flag, value in {"--prune-ratio": self.prune_ratio, **targets}.items() if value is not None]
+        if len(given) > 1:
+            raise PruneError(f"{' and '.join(given)} exclude each other: give one.")
+        if self.max_map_drop is not None:
+            _within("--max-map-drop", self.max_map_drop, 0, 1, "a difference of mAP50-95")
+        _within("--sparsity", self.sparsity, 0, 1, "the strength of the BN-L1 penalty")
+        _within("--seed", self.seed, 0, 2**32 - 1, "a seed")
         counts = {"--steps": self.steps, "--round-to": self.round_to, "--min-channels": self.min_channels}
         for flag, count in counts.items():
             if count < 1:
@@ -64,16 +72,16 @@ class Settings:
         return self
 
 
-def _between(flag: str, value: float) -> None:
-    """PruneError unless 0 < value < 1."""
-    if not 0 < value < 1:
-        raise PruneError(f"{flag} {value}: must lie between 0 and 1 (the fraction of channels to remove).")
+def _within(flag: str, value: float, least: float, most: float, what: str, *, open_ends: bool = False) -> None:
+    """PruneError unless value lies within; with open ends, strictly (which also refuses what is not a number)."""
+    if not (least < value < most if open_ends else least <= value <= most):
+        raise PruneError(f"{flag} {value}: must lie between {least} and {most} ({what}).")
 
 
 def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     """Add the pruning options to `parser`, with the defaults of one script."""
     add = parser.add_argument_group("pruning options").add_argument
-    add("--prune-ratio", type=float, default=defaults.prune_ratio, help="fraction of channels to remove")
+    add("--prune-ratio", type=float, help=f"fraction of channels to remove (default {defaults.prune_ratio})")
     add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
     add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
     add("--steps", type=int, default=defaults.steps, help="prune and fine-tune in this many steps")
@@ -83,23 +91,31 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--min-channels", type=int, default=defaults.min_channels, metavar="N", help="floor: never fewer in a layer")
     add("--ignore", action="append", default=[], metavar="NAME", help="keep this layer or block whole (repeatable)")
     add("--head", choices=("outputs", "whole"), default=defaults.head, help="part of the head that is kept whole")
-    add("--seed", type=int, default=defaults.seed, help="seed of pruning and of the upstream trainer")
+    add("--seed", type=int, help="seed of pruning and of the upstream trainer (default 0)")
     add("--max-map-drop", type=float, default=defaults.max_map_drop, metavar="D",
         help="stop at the last step whose mAP50-95 is within D of dense")
     add("--sparsity", type=float, default=0.0, metavar="S",
         help="first train once with this BN-L1 strength (try 0.01); off in fine-tuning")
     add("--plan-only", action="store_true", help="write the plan, prune nothing")
-    add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step")
+    add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step, and by nothing else")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
     add("--no-export", dest="export", action="store_false", help="write no ONNX file at the end")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
-    """The checked settings of a parsed command line."""
+def settings_of(options: argparse.Namespace, defaults: Settings) -> Settings:
+    """The checked settings of a parsed command line; the default ratio counts where nothing else says how much."""
     names = {field.name for field in fields(Settings)}
     values = {key: value for key, value in vars(options).items() if key in names}
-    return Settings(**{**values, "ignore": tuple(options.ignore)}).checked()
+    if values["prune_ratio"] is values["target_macs"] is values["target_params"] is None and options.plan is None:
+        values["prune_ratio"] = defaults.prune_ratio
+    return Settings(**{**values, "ignore": tuple(options.ignore), "seed": options.seed or 0}).checked()
+
+
+def typed(options: argparse.Namespace, parser: argparse.ArgumentParser, but: Iterable[str] = ()) -> list[str]:
+    """The flags whose values differ from the parser's defaults, except those with a destination in `but`."""
+    actions = [action for action in parser._actions if action.dest not in {"help", *but}]
+    return [a.option_strings[0] for a in actions if getattr(options, a.dest, a.default) != a.default]
 
 
 def normalise(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .choose import Limits, Unit, Widths, by_ratio, by_target, make_units
 from .counts import Cost
-from .errors import PruneError
+from .errors import PruneError, Unreachable
 from .graph import PruningGraph
 from .scores import flat
 
@@ -153,7 +153,7 @@ def make_plan(
         criterion, scope, entries, graph.cost(), graph.cost(keep), graph.example_shape, dict(graph.frozen), notes, seed
     )
     if not plan.removed:
-        raise PruneError(_nothing_removed(plan, limits))
+        raise Unreachable(_nothing_removed(plan, limits))
     return plan
 
 

@@ -79,6 +79,8 @@ def plan_step(
         common["target_macs"] = step_target(settings.target_macs, dense.cost.macs, number, steps)
     elif settings.target_params is not None:
         common["target_params"] = step_target(settings.target_params, dense.cost.params, number, steps)
+    elif settings.prune_ratio is None:
+        raise PruneError("neither a ratio nor a target is given: --prune-ratio 0.5")
     elif settings.compound:
         common["ratio"] = 1 - (1 - settings.prune_ratio) ** (1 / steps)
     else:

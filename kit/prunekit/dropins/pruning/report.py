@@ -89,6 +89,8 @@ def _final_lines(state: State) -> list[str]:
     error = state.final.get("onnx_max_error")
     checked = "not checked" if error is None else f"differs from torch by {error:.1e} of the largest output"
     onnx = f", `{state.final['onnx']}` ({checked})" if "onnx" in state.final else ""
+    if "onnx_failed" in state.final:
+        onnx = f". ONNX export failed: {state.final['onnx_failed']}"
     return [f"Files: `{state.final['checkpoint']}`, `{state.final['yaml']}`{onnx}.", ""]
 
 

@@ -7,6 +7,7 @@ with upstream's seeded trainer, ends where an uninterrupted one ends.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 
 from .apply import apply_plan
 from .counts import Cost, count
-from .errors import PruneError
+from .errors import PruneError, Unreachable
 from .family import Family
 from .files import write_whole
 from .onnx_check import check_onnx
@@ -24,7 +25,7 @@ from .options import Settings
 from .plan import Plan, plan_table
 from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
 from .report import write_report
-from .scores import GRADIENT_CRITERIA
+from .scores import CRITERIA, GRADIENT_CRITERIA
 from .state import State
 from .surgery import merge_blocks
 
@@ -42,7 +43,18 @@ class Style:
 def new_run(folder: Path, family: Family, weights: Path, settings: Settings) -> State:
     """Begin the record of a run in a fresh folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    return State(folder, settings, family.name, str(weights.resolve()), dict(family.arguments()))
+    return State(
+        folder, settings, family.name, str(weights.resolve()), dict(family.arguments()), digest=digest_of(weights)
+    )
+
+
+def digest_of(weights: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(weights, "rb") as handle:
+        total = hashlib.sha256()
+        while chunk := handle.read(1 << 20):
+            total.update(chunk)
+    return total.hexdigest()
 
 
 def run(
@@ -69,7 +81,7 @@ def run(
     say(f"Before Pruning: {_figures(state.dense)}")
     if state.settings.sparsity and state.sparse is None:
         _train_sparse(state, family, say)
-    while state.status == "running" and len(state.steps) < state.settings.steps:
+    while state.status == "running" and len(state.steps) + state.skipped < state.settings.steps:
         _step(state, family, plan, say, style)
     if not state.final:
         _finish(state, family, say, style)
@@ -94,6 +106,8 @@ def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | No
     """
     model, graph = open_model(family, weights, settings)
     if plan is not None:
+        if plan.criterion not in CRITERIA:
+            raise PruneError(f"the plan's criterion '{plan.criterion}' is not one of {', '.join(CRITERIA)}.")
         plan.fitted(graph)
         return
     free = settings.importance not in GRADIENT_CRITERIA  # gradients cost a pass over data: any ranking serves here
@@ -126,10 +140,20 @@ def _train_sparse(state: State, family: Family, say: Say) -> None:
 
 
 def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Style) -> None:
-    """One whole step; nothing of it counts until the record is saved at its end."""
-    number, started = len(state.steps) + 1, time.perf_counter()
+    """One whole step; nothing of it counts until the record is saved at its end.
+
+    A step before the last that has nothing to remove, or cannot come near its share of a target, is left to the next.
+    """
+    number, started = len(state.steps) + state.skipped + 1, time.perf_counter()
     pruned = state.folder / f"step{number}_pruned.pt"
-    made, cost, widths = _prune(state, family, plan, number, pruned, say)
+    try:
+        made, cost, widths = _prune(state, family, plan, number, pruned, say)
+    except Unreachable as error:
+        if plan is not None or number == state.settings.steps:
+            raise
+        say(f"Step {number} is joined with the next: {error} (fewer --steps, or a smaller --round-to, would avoid it)")
+        state.skipped += 1
+        return state.save()
     before = _accuracy(family, pruned)
     best = family.finetune(pruned, _fresh(state.folder / f"step{number}_finetune"))
     _same_shape(family, best, widths)
@@ -150,6 +174,7 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
     state.save()
     speed_up = state.dense["macs"] / record["macs"]
     say(style.iteration.format(step=number, figures=f"{_figures(record)}, speed up={speed_up}"))
+    return None
 
 
 def _prune(
@@ -162,7 +187,7 @@ def _prune(
         dense = dense_of(family, Path(state.weights))
         plan, scores = plan_step(family, model, graph, state.settings, dense, number)
     else:
-        scores = scores_of(family, model, graph, plan.criterion, state.settings.seed)
+        scores = scores_of(family, model, graph, plan.criterion, plan.seed)
     made = state.folder / f"step{number}_plan.yaml"
     write_whole(made, plan.save)
     say(plan_table(plan))
@@ -197,22 +222,26 @@ def _finish(state: State, family: Family, say: Say, style: Style) -> None:
     best, target = state.path(last["checkpoint"]), state.folder / "pruned.pt"
     write_whole(target, lambda scratch: shutil.copyfile(best, scratch))
     write_whole(target.with_suffix(".yaml"), lambda scratch: family.write_yaml(target, scratch))
-    final = {"checkpoint": target.name, "yaml": "pruned.yaml"}
+    state.final = {"checkpoint": target.name, "yaml": "pruned.yaml"}
     if state.settings.export:
-        final.update(_export(state, family, target))
-    state.final = final
+        state.final.update(_export(state, family, target))
     state.status = "done" if state.status == "running" else state.status
     write_report(state, style.chart)
     state.save()
     say(f"Pruned network: {target}\nReport: {state.folder / 'report.md'}")
+    if "onnx_failed" in state.final:
+        raise PruneError(f"the network is pruned, but its ONNX file is not: {state.final['onnx_failed']}")
 
 
 def _export(state: State, family: Family, weights: Path) -> dict[str, Any]:
-    """ONNX of the final network, checked against torch."""
+    """ONNX of the final network, checked against torch; a failure is recorded, for the network itself is done."""
     target = weights.with_suffix(".onnx")
-    write_whole(target, lambda scratch: family.export(weights, scratch))
-    error = check_onnx(target, family, weights, state.image)
-    return {"onnx": target.name, "onnx_max_error": error}
+    try:
+        write_whole(target, lambda scratch: family.export(weights, scratch))
+        return {"onnx": target.name, "onnx_max_error": check_onnx(target, family, weights, state.image)}
+    except Exception as error:  # noqa: BLE001 - an exporter fails in many ways, none worth hours of training
+        target.unlink(missing_ok=True)
+        return {"onnx_failed": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
 
 
 def _source(state: State) -> Path:

@@ -2,11 +2,12 @@
 """The record of a run: one `report.json`, written whole after each step, read back by `--resume`.
 
 Schema 1 (the same in every fork; docs/report.md):
-  schema, status ("running" | "done" | "stopped"), family, weights, settings, arguments, image (height = width, pixels),
+  schema, status ("running" | "done" | "stopped"), family, weights, digest, plan, skipped, sparse, settings, arguments,
+  image (height = width, pixels),
   dense {params, macs, map50, map50_95, seconds, checkpoint, widths},
   steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
          gains, widths} ],
-  final {checkpoint, yaml, onnx, onnx_max_error}.
+  final {checkpoint, yaml, onnx, onnx_max_error, onnx_failed}.
 Paths are relative to the run folder where they lie in it.
 """
 
@@ -37,6 +38,9 @@ class State:
     image: int = 0
     status: str = "running"
     dense: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""  # SHA-256 of the weights: a run goes on with the network that it began with
+    plan: str | None = None  # an edited plan that is replayed
+    skipped: int = 0  # steps at which rounding left nothing to remove
     sparse: str | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, Any] = field(default_factory=dict)
@@ -59,11 +63,12 @@ class State:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings"))
+            state = cls(folder=folder, settings=settings, **values)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise PruneError(f"{path}: not a pruning report ({error}). Start the run anew.") from error
         if schema != SCHEMA:
             raise PruneError(f"{path}: schema {schema}, this fork reads {SCHEMA}. Resume with the fork that began it.")
-        return cls(folder=folder, settings=settings, **values)
+        return state
 
     def path(self, name: str) -> Path:
         """A recorded path, made absolute."""

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from ultralytics import YOLO
-from ultralytics.cfg import TASK2DATA
+from ultralytics.cfg import get_cfg
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 from ultralytics.models.yolo import classify, detect, obb, pose, segment
 from ultralytics.nn.tasks import load_checkpoint
@@ -24,6 +25,7 @@ from ultralytics.pruning.checkpoint import check_checkpoint
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family import Metrics
 from ultralytics.pruning.surgery import SwapRule
+from ultralytics.utils import LOGGER
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 from ultralytics.utils.torch_utils import select_device
@@ -41,6 +43,7 @@ TRAINERS = {
     "obb": obb.OBBTrainer,
     "classify": classify.ClassificationTrainer,
 }
+OPTIMIZERS = ("sgd", "musgd", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "auto")
 CALIBRATION_BATCHES = 8
 
 
@@ -73,12 +76,13 @@ class Ultralytics:
         self.task, self.ranked = model.task, bool(getattr(model, "end2end", False))
         if self.task not in TRAINERS:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
-        self._check_device()
         remembered = {key: model.args[key] for key in ("imgsz", "data") if model.args.get(key)}
-        if not Path(str(remembered.get("data", ""))).exists():
-            remembered["data"] = TASK2DATA[self.task]
-        self._given = {**remembered, **self._given}
+        self._given = {"imgsz": 640, **remembered, **self._given}
+        self._check_values()
+        self._check_device()
         self._given["imgsz"] = check_imgsz(self._given["imgsz"], stride=int(model.stride.max()), floor=32, max_dim=1)
+        if Path(str(self._given.get("data"))).exists():
+            self._given["data"] = str(Path(self._given["data"]).resolve())  # a run may be resumed from elsewhere
 
     def check_data(self, weights: Path) -> None:
         """Find the data set as upstream does, and hold its classes against the network's.
@@ -86,18 +90,49 @@ class Ultralytics:
         Raises:
             PruneError: the data set is missing or unreadable, or has another number of classes.
         """
-        data = self._given["data"]
+        data = self._given.get("data")
+        if not data:
+            raise PruneError(f"no data set given, and {weights} remembers none: --data VOC.yaml")
         try:
             found = check_cls_dataset(data) if self.task == "classify" else check_det_dataset(data)
         except (Exception, SystemExit) as error:
-            raise PruneError(f"--data {data}: {str(error).strip()} Give an existing data set with --data.") from error
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise PruneError(f"data set {data}: {first} Give an existing data set with --data.") from error
+        print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
+        split = self._given.get("split", "val")
+        if not found.get(split):
+            raise PruneError(f"--split {split}: {data} has no such split to validate on.")
+        self._check_classes(weights, found)
+
+    def _check_classes(self, weights: Path, found: Mapping[str, Any]) -> None:
+        """PruneError unless the data set has the network's classes and key points."""
+        data, structure = self._given["data"], load_checkpoint(weights)[0].yaml
+        shape = found.get("kpt_shape")
+        if self.task == "pose" and list(structure.get("kpt_shape") or shape) != list(shape):
+            raise PruneError(f"{weights} has key points {structure['kpt_shape']}, {data} has {list(shape)}.")
         classes = 1 if self._given.get("single_cls") else found["nc"]
-        own = load_checkpoint(weights)[0].yaml["nc"]
+        own = structure["nc"]
         if own != classes:
             raise PruneError(
                 f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
                 f"Train it on this data first: yolo train model={weights} data={data}"
             )
+
+    def _check_values(self) -> None:
+        """Refuse values that upstream would refuse, now instead of after hours."""
+        given = self._given
+        try:
+            args = get_cfg(overrides=dict(given))
+        except (Exception, SystemExit) as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise PruneError(f"{first} (see --help for upstream's train arguments)") from error
+        if str(args.optimizer).lower() not in OPTIMIZERS:
+            raise PruneError(f"--optimizer {args.optimizer}: upstream knows {', '.join(OPTIMIZERS)}.")
+        least_values = {"epochs": 0, "imgsz": 32, "fraction": 1e-9}
+        for key, least in least_values.items():
+            value = getattr(args, key)
+            if not isinstance(value, (int, float)) or value < least:
+                raise PruneError(f"--{key} {value}: must be a number, {least:g} or more.")
 
     def _check_device(self) -> None:
         """Refuse a device that is not here before anything is done on another."""
@@ -178,8 +213,10 @@ class Ultralytics:
 
     def evaluate(self, weights: Path) -> Metrics:
         """See `Family.evaluate`."""
-        keys = ("data", "imgsz", "batch", "device", "workers", "split", "iou", "max_det", "single_cls")
+        keys = "data imgsz batch device workers split iou max_det single_cls classes conf".split()
         given = {key: self._given[key] for key in keys if key in self._given}
+        if not isinstance(given.get("batch", 1), int) or given.get("batch", 1) < 1:
+            del given["batch"]  # AutoBatch is for training
         folder = Path(self._scratch.name)
         model = YOLO(weights, task=self.task)  # a fresh one: val fuses what it is given
         return _metrics(
@@ -197,12 +234,13 @@ class Ultralytics:
             copy = Path(folder) / "export.pt"
             shutil.copyfile(weights, copy)
             slim = importlib.util.find_spec("onnxslim") is not None
-            made = YOLO(copy, task=self.task).export(
-                format="onnx", imgsz=self._given["imgsz"], device="cpu", simplify=slim, verbose=False,
-                max_det=self._most_detections(),
-            )
+            with _quiet():  # its closing lines name this scratch copy
+                made = YOLO(copy, task=self.task).export(
+                    format="onnx", imgsz=self._given["imgsz"], device="cpu", simplify=slim, verbose=False,
+                    max_det=self._most_detections(),
+                )
             if not made or not Path(made).is_file():
-                raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
+                raise PruneError(f"{weights}: upstream's export wrote no file. Try: yolo export format=onnx model={weights}")
             shutil.copyfile(made, target)
 
     def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
@@ -237,16 +275,27 @@ def find_weights(name: str) -> Path:
         PruneError: neither.
     """
     path = Path(name)
-    if path.is_file():
-        return path
     if path.suffix in (".yaml", ".yml"):
         raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: yolo train model={name}")
+    if path.is_file():
+        return path
     if path.name == name and name in GITHUB_ASSETS_NAMES:
         try:
             return Path(attempt_download_asset(name))
         except Exception as error:
             raise PruneError(f"--weights {name}: not here, and downloading it failed ({error}).") from error
     raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/detect/train/weights/best.pt")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Upstream's log from warnings up."""
+    level = LOGGER.level
+    LOGGER.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
 
 
 def _metrics(task: str, result: Any) -> Metrics:

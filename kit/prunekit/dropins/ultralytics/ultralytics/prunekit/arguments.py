@@ -7,16 +7,20 @@ Only the spelling is translated here; the values are upstream's to check (`ultra
 
 from __future__ import annotations
 
+import argparse
 import difflib
 from pathlib import Path
 from typing import Any
 
 from ultralytics.cfg import smart_value
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.options import Settings, add_options
 from ultralytics.utils import DEFAULT_CFG_DICT, YAML
 
 # Spellings that users of the other YOLO repositories bring along.
 ALIASES = {"weights": "model", "img": "imgsz", "img_size": "imgsz", "batch_size": "batch"}
+# Train arguments that a pruning run sets itself, and why.
+RUN_KEYS = {"mode": "it trains and validates", "save_dir": "use --project and --name"}
 
 
 def split_arguments(argv: list[str]) -> dict[str, Any]:
@@ -30,39 +34,61 @@ def split_arguments(argv: list[str]) -> dict[str, Any]:
         stands below the words of the command line.
 
     Raises:
-        PruneError: a word is not an upstream argument (the nearest one is named), or `cfg` cannot be read.
+        PruneError: a word is not an upstream argument (the nearest one is named), a value is missing, or `cfg` cannot
+            be read.
     """
     overrides: dict[str, Any] = {}
     words = list(argv)
     while words:
         key, value = _take(words)
-        overrides[_upstream_key(key)] = smart_value(value) if isinstance(value, str) else value
+        name = _upstream_key(key)
+        if value is None and not isinstance(DEFAULT_CFG_DICT[name], bool):
+            raise PruneError(f"--{key} needs a value.")
+        overrides[name] = True if value is None else smart_value(value)
     return _under_config_file(overrides)
 
 
-def _take(words: list[str]) -> tuple[str, str | bool]:
-    """Take one argument off the front of `words`: (key, value), value True for a bare switch."""
+def _take(words: list[str]) -> tuple[str, str | None]:
+    """Take one argument off the front of `words`: (key, value), value None for a bare switch."""
     word = words.pop(0)
-    dashed = word.startswith("--")
     key, equals, value = word.removeprefix("--").partition("=")
     if equals:
         return key, value
-    if not dashed:
+    if not word.startswith("--"):
         raise PruneError(f"'{word}' is not an argument: write --key value or key=value (see --help).")
-    if words and not words[0].startswith("--") and "=" not in words[0]:
+    if words and not words[0].startswith("--") and not _is_pair(words[0]):
         return key, words.pop(0)
-    return key, True
+    return key, None
+
+
+def _is_pair(word: str) -> bool:
+    """`key=value` with a key that upstream knows; a path may hold an equals sign, too."""
+    key, equals, _ = word.partition("=")
+    return bool(equals) and _plain(key) in DEFAULT_CFG_DICT
+
+
+def _plain(key: str) -> str:
+    name = key.strip().replace("-", "_")
+    return ALIASES.get(name, name)
 
 
 def _upstream_key(key: str) -> str:
     """The upstream name of a key written with dashes, underscores or an alias."""
-    name = key.strip().replace("-", "_")
-    name = ALIASES.get(name, name)
+    name = _plain(key)
+    if name in RUN_KEYS:
+        raise PruneError(f"--{key} is not yours to set here: the run decides it ({RUN_KEYS[name]}).")
     if name in DEFAULT_CFG_DICT:
         return name
-    near = difflib.get_close_matches(name, list(DEFAULT_CFG_DICT), 1)
-    hint = f"did you mean --{near[0]}?" if near else "see --help for the list."
+    known = {option.replace("-", "_"): option for option in (*DEFAULT_CFG_DICT, *_own_options())}
+    near = [option for option in known if name in option.split("_")][:1] or difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean --{known[near[0]]}?" if near else "see --help for the list."
     raise PruneError(f"--{key} is neither a prunekit option nor an upstream train argument; {hint}")
+
+
+def _own_options() -> list[str]:
+    parser = argparse.ArgumentParser()
+    add_options(parser, Settings())
+    return [flag.removeprefix("--") for action in parser._actions for flag in action.option_strings]
 
 
 def _under_config_file(overrides: dict[str, Any]) -> dict[str, Any]:

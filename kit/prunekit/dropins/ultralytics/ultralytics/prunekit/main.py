@@ -10,14 +10,15 @@ from typing import Any
 from ultralytics.pruning import command
 from ultralytics.pruning import run as engine
 from ultralytics.pruning.command import Opened, guarded
-from ultralytics.pruning.options import Settings, normalise
-from ultralytics.pruning.state import REPORT
+from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.options import Settings, normalise, typed
 from ultralytics.utils.files import increment_path
 
 from .adapter import Ultralytics, find_weights
 from .arguments import help_text, split_arguments
 
 __all__ = ["guarded", "prune", "yolo11"]
+PLAN = "plan.yaml"
 
 
 class Upstream:
@@ -29,7 +30,7 @@ class Upstream:
 
     def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
         """See `pruning.command.Upstream.open`."""
-        return _open(weights, {"seed": settings.seed, **split_arguments(words)}, settings, trust)
+        return _open(weights, split_arguments(words), settings, trust)
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Ultralytics:
         """See `pruning.command.Upstream.reopen`."""
@@ -42,17 +43,24 @@ def prune(description: str, defaults: Settings, argv: list[str]) -> None:
 
 
 def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool) -> Opened:
-    """Find and check the network before anything is written."""
-    family = Ultralytics(overrides, head=settings.head, trust=trust)
+    """Find and check the network before anything is written; a configuration file may name it, too."""
+    given = given or str(overrides.get("model") or "")
+    if not given:
+        raise PruneError("no network given: --weights best.pt")
+    if "sparsity_beta" in overrides:
+        raise PruneError("--sparsity-beta belongs to train_sparse.py; here it is as strong as --sparsity.")
+    if settings.sparsity and overrides.get("epochs") == 0:
+        raise PruneError("--sparsity trains, but --epochs is 0: give --epochs, or leave --sparsity out.")
+    family = Ultralytics({"seed": 0, **overrides}, head=settings.head, trust=trust)
     weights = find_weights(given)
     family.check(weights)
-    return Opened(family, weights, _run_folder(overrides, family.task))
+    return Opened(family, weights, _run_folder(overrides, family.task), seed=overrides.get("seed", 0))
 
 
 def _run_folder(overrides: dict[str, Any], task: str, name: str = "prune") -> Path:
     """Where a run goes: --project / --name, else runs/<task>/prune; numbered on as upstream does unless --exist-ok."""
     base = Path(overrides.get("project") or Path("runs") / task) / (overrides.get("name") or name)
-    taken = (base / REPORT).exists() or base.exists()
+    taken = base.exists() and any(file.name != PLAN for file in base.iterdir())  # --plan-only leaves just a plan
     return Path(increment_path(base, exist_ok=bool(overrides.get("exist_ok")))) if taken else base
 
 
@@ -64,7 +72,7 @@ def yolo11(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", "--weights", dest="weights", default="yolo11n.pt", help="trained checkpoint (default yolo11n.pt)")
+    add("--model", "--weights", dest="weights", help="trained checkpoint (default yolo11n.pt)")
     add("--cfg", default="default.yaml", help="YAML of upstream train arguments (default default.yaml)")
     add("--iterative-steps", type=int, default=10, help="pruning steps (default 10)")
     add("--target-prune-rate", type=float, default=0.5, help="fraction of channels to remove in all (default 0.5)")
@@ -74,13 +82,14 @@ def yolo11(argv: list[str]) -> None:
     options, rest = parser.parse_known_args(normalise(argv, parser))
     style = engine.Style("After pruning iter {step}: {figures}", "yolo11_pruning_perf_change.png")
     if options.resume:
-        return command.resume(options.resume, Upstream(), options.trust, style)
+        command.refuse_beside("--resume", [*typed(options, parser, ("resume", "trust")), *rest])
+        return command.resume(options.resume, Upstream(), trust=options.trust, style=style)
     overrides = split_arguments([f"cfg={options.cfg}", *rest])
     settings = Settings(
         **{**defaults.as_dict(), "steps": options.iterative_steps, "prune_ratio": options.target_prune_rate,
            "max_map_drop": options.max_map_drop, "ignore": (), "seed": overrides.get("seed", 0)}
     ).checked()
-    opened = _open(options.weights, overrides, settings, options.trust)
+    opened = _open(options.weights or overrides.get("model") or "yolo11n.pt", overrides, settings, options.trust)
     opened.family.check_data(opened.weights)
     engine.preflight(opened.family, opened.weights, settings)
     folder = _published_folder(overrides, opened.family.task)
@@ -88,8 +97,9 @@ def yolo11(argv: list[str]) -> None:
 
 
 def _published_folder(overrides: dict[str, Any], task: str) -> Path:
-    """runs/<task> itself, as published (stepX_finetune lie in it); runs/<task>/prune2, ... once that holds a run."""
+    """runs/<task> itself, as published (stepX_finetune lie in it), unless it holds what a run would replace."""
     if overrides.get("project") or overrides.get("name"):
         return _run_folder(overrides, task)
     base = Path("runs") / task
-    return Path(increment_path(base / "prune")) if (base / REPORT).exists() else base
+    taken = [file for pattern in ("report.*", "step*", "pruned.*", "results.csv") for file in base.glob(pattern)]
+    return _run_folder(overrides, task) if taken else base
