@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -68,12 +69,19 @@ def test_inspection(sparse: ModuleType, checkpoints: Path, capsys: pytest.Captur
         ("train", "--weights none.pt --data x.yaml", "none.pt"),
         ("train", "--weights none.yaml --data x.yaml", "none.yaml"),
         ("train", "--weights {dense} --data none.yaml", "--data none.yaml"),
-        ("train", "--weights {dense} --data {data} --sparsity 2", "'sparsity=2'"),
+        ("train", "--weights {dense} --data {data} --sparsity 2", "--sparsity 2: must be a number between 0 and 1"),
+        ("train", "--weights {dense} --data {data} --sparsity-beta 2", "--sparsity-beta 2: must be a number"),
+        ("train", "--weights {dense} --data {data} --sparsity-beta -0.1", "--sparsity-beta -0.1: must be a number"),
+        ("train", "--weights {dense} --data {data} --device bad", "--device cpu"),
+        ("train", "--weights {dense} --data {data} --optimizer Foo", "--optimizer Foo"),
         ("train", "--weights {dense} --data {data} --epochs many", "'epochs=many'"),
         ("train", "--weights {dense} --data {data} --sparsity 0 --sparsity-beta 0", "yolo train"),
         ("train", "--weights {dense} --data {data} --sparcity 1", "did you mean --sparsity"),
         ("train", "--weights notes.pt --data {data}", "notes.pt"),
         ("train", "--resume {dense}", "nothing to resume"),
+        ("train", "--resume nope.pt", "--resume nope.pt: no such file"),
+        ("train", "--weights nope.pt --resume", "--weights nope.pt: no such file"),
+        ("inspect", "--weights {dense} --png /proc/x/y.png", "--png /proc/x/y.png: cannot write it"),
         ("inspect", "--weights {dense} --keep 1.5", "outside (0, 1)"),
         ("inspect", "--weights notes.pt", "notes.pt"),
         ("inspect", "--weights none.pt", "none.pt"),
@@ -84,6 +92,7 @@ def test_bad_input_is_one_line(
     checkpoints: Path,
     digits: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     script: str,
     words: str,
     said: str,
@@ -91,11 +100,37 @@ def test_bad_input_is_one_line(
     """Exit code 2 and one line of stderr with the reason."""
     from ultralytics.prunekit.main import guarded
 
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # upstream sets it when it looks for a device: restored afterwards
     Path("notes.pt").write_text("not a checkpoint")
     line = words.format(dense=checkpoints / "dense.pt", data=digits)
     assert guarded(lambda: getattr(sparse, script)("", line.split())) == 2
     errors = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert len(errors) == 1 and said in errors[0]
+
+
+@pytest.mark.parametrize(("script", "said"), [("train_sparse", "weights/last.pt"), ("inspect_bn", "run it again")])
+def test_interrupted(
+    fork: Path,
+    sparse: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    said: str,
+) -> None:
+    """After Ctrl-C each script says what may be typed next: --resume only where there is one, with what it takes."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sparse, "train", stop)
+    monkeypatch.setattr(sparse, "inspect", stop)
+    monkeypatch.setenv("PYTHONPATH", "")  # a script adds to it: restored afterwards
+    monkeypatch.setattr("sys.argv", [script])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(fork / f"{script}.py"), run_name="__main__")
+    text = capsys.readouterr().err.splitlines()[-1]
+    assert end.value.code == 130 and text.startswith("interrupted: ") and said in text
+    assert ("--resume" in text) == (script == "train_sparse")
 
 
 @pytest.mark.slow

@@ -15,4 +15,5 @@ from ultralytics.prunekit.main import guarded
 from ultralytics.prunekit.sparse import inspect
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: (require_own(__file__), inspect(__doc__, sys.argv[1:]))))
+    again = "nothing was changed, run it again"
+    sys.exit(guarded(lambda: (require_own(__file__), inspect(__doc__, sys.argv[1:])), interrupted=again))

@@ -15,4 +15,5 @@ from ultralytics.prunekit.main import guarded
 from ultralytics.prunekit.sparse import train
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: (require_own(__file__), train(__doc__, sys.argv[1:]))))
+    again = "if an epoch was done, go on with --resume and weights/last.pt in the run's folder"
+    sys.exit(guarded(lambda: (require_own(__file__), train(__doc__, sys.argv[1:])), interrupted=again))

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from ultralytics import YOLO
-from ultralytics.cfg import TASK2DATA, get_cfg
+from ultralytics.cfg import TASK2DATA
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 from ultralytics.pruning.bn import BnReport, bn_layers, bn_report
 from ultralytics.pruning.errors import PruneError
@@ -34,8 +34,8 @@ def train(description: str, argv: list[str]) -> Path:
         print(description, help_text(), sep="\n")
         raise SystemExit(0)
     overrides = split_arguments(argv)
+    _check_values(overrides)
     model = _resumed(overrides) if overrides.get("resume") else _fresh(overrides)
-    _checked_values(overrides)
     model.train(**overrides)
     best = Path(model.trainer.best if model.trainer.best.exists() else model.trainer.last)
     print(f"Sparsity training is done. Are the scales small enough?  python inspect_bn.py --weights {best}")
@@ -61,9 +61,12 @@ def _fresh(overrides: dict[str, Any]) -> YOLO:
 
 def _resumed(overrides: dict[str, Any]) -> YOLO:
     """A broken run: everything but the place comes from its checkpoint, the penalty too."""
-    place = overrides["resume"] if isinstance(overrides["resume"], str) else overrides.get("model")
+    named = isinstance(overrides["resume"], str)
+    place, flag = (overrides["resume"], "--resume") if named else (overrides.get("model"), "--weights")
     if not place:
         raise PruneError("which run? --resume runs/detect/train/weights/last.pt")
+    if not Path(place).is_file():
+        raise PruneError(f"{flag} {place}: no such file. Give the run's checkpoint: runs/detect/train/weights/last.pt")
     model = _open(str(place))
     if model.ckpt.get("optimizer") is None or model.ckpt.get("epoch", -1) < 0:
         raise PruneError(f"{place}: this run is finished, or its training state is gone: there is nothing to resume")
@@ -96,12 +99,15 @@ def _check_data(data: str, task: str) -> None:
         raise PruneError(f"--data {data}: {first} Give an existing data set with --data.") from error
 
 
-def _checked_values(overrides: dict[str, Any]) -> None:
-    """Let upstream check types and ranges, in one line instead of a traceback."""
-    try:
-        get_cfg(overrides=dict(overrides))
-    except (TypeError, ValueError, SyntaxError) as error:
-        raise PruneError(str(error).strip().splitlines()[0]) from error
+def _check_values(overrides: dict[str, Any]) -> None:
+    """Refuse what would end in a traceback once training has begun."""
+    for key in ("sparsity", "sparsity_beta"):
+        value = overrides.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise PruneError(f"--{key.replace('_', '-')} {value}: must be a number between 0 and 1.")
+    family = Ultralytics(overrides)
+    family._check_values()
+    family._check_device()
 
 
 def inspect(description: str, argv: list[str]) -> BnReport:
@@ -119,7 +125,11 @@ def inspect(description: str, argv: list[str]) -> BnReport:
     model = family.load(weights)
     report = bn_report(model, options.keep)
     png = options.png or weights.parent / "bn.png"
-    draw(model, report, png)
+    try:
+        draw(model, report, png)
+    except OSError as error:
+        reason = error.strerror or error
+        raise PruneError(f"--png {png}: cannot write it ({reason}). Name a file in another folder.") from error
     print(json.dumps({**asdict(report), "png": str(png)}, indent=2) if options.json else table(report))
     if not options.json:
         print(f"Histogram: {png}")
