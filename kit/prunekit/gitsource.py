@@ -3,7 +3,8 @@
 
 A server without partial clone sends one whole commit. A server that gives out no single commits is asked for the pin's
 tag, then for everything. Git has no connect timeout of its own (`http.lowSpeedTime` begins once connected), so the host
-is asked for its HEAD with a deadline before anything is fetched: over https, ssh or whatever else the user's git goes. What it is that fails is read off git's message, because git has one exit code for all of it.
+is asked for its HEAD with a deadline before anything is fetched: over https, ssh or whatever else the user's git goes.
+What it is that fails is read off git's message, because git has one exit code for all of it.
 """
 
 from __future__ import annotations

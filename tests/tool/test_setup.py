@@ -126,7 +126,7 @@ def test_second_run_touches_nothing(world: World) -> None:
 
 
 def test_second_run_under_another_name(world: World) -> None:
-    """A fork of the same tree is named as what it was set up as, as `status` names it; the commands are those asked for."""
+    """A fork of the same tree is named as it was set up, like `status` does; the commands are those asked for."""
     assert world.prunekit("setup", "s2", world.fork) == 0
     assert world.setup() == 0
     assert f"already set up: {world.fork} as s2 (the same tree as s1)" in world.out and "python prune.py" in world.out
