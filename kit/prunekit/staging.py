@@ -23,7 +23,7 @@ from prunekit.errors import UserError, from_os_error
 def claimed(directory: Path) -> Iterator[Path]:
     """Hold the right to make `directory`, and yield an empty staging folder on the same file system.
 
-    Raises UserError where another setup is at work there, or nothing can be made there. What stays in the staging folder
+    Raises UserError where another setup is at work or nothing can be made there. What stays in the staging folder
     is removed at the end, and so are the folders above `directory` that were made for it, if they are empty.
     """
     with _mendable(directory):
