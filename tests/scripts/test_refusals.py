@@ -77,7 +77,7 @@ TABLE = [
     ("word for a number", "--weights best.pt --data tiny.yaml --epochs two", "epochs"),
     ("optimizer", "--weights best.pt --data tiny.yaml --optimizer Foo", "--optimizer Foo"),
     ("split", "--weights best.pt --data tiny.yaml --split nowhere", "no such split"),
-    ("ratio and target", "--weights best.pt --data tiny.yaml --prune-ratio 0.3 --target-macs 0.5", "exclude each other"),
+    ("ratio and target", "--weights best.pt --data tiny.yaml --prune-ratio 0.3 --target-macs 0.5", "exclude each"),
     ("all of it", "--weights best.pt --data tiny.yaml --target-macs 1", "below 1"),
     ("no number", "--weights best.pt --data tiny.yaml --max-map-drop nan", "between 0 and 1"),
     ("negative seed", "--weights best.pt --data tiny.yaml --seed -1", "--seed -1"),
@@ -97,7 +97,7 @@ from ultralytics.prunekit.main import guarded, prune
 from ultralytics.pruning.options import Settings
 said = []
 for line in json.load(sys.stdin):
-    words = ["--device", "cpu", "--epochs", "1", *line.split()]
+    words = line.split() if "--resume" in line else ["--device", "cpu", "--epochs", "1", *line.split()]
     heard = io.StringIO()
     with contextlib.redirect_stderr(heard):
         code = guarded(lambda: prune("", Settings(round_to=8), words))

@@ -78,8 +78,8 @@ class Ultralytics:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
         remembered = {key: model.args[key] for key in ("imgsz", "data") if model.args.get(key)}
         self._given = {"imgsz": 640, **remembered, **self._given}
-        self._check_values()
-        self._check_device()
+        self.check_values()
+        self.check_device()
         self._given["imgsz"] = check_imgsz(self._given["imgsz"], stride=int(model.stride.max()), floor=32, max_dim=1)
         if Path(str(self._given.get("data"))).exists():
             self._given["data"] = str(Path(self._given["data"]).resolve())  # a run may be resumed from elsewhere
@@ -118,7 +118,7 @@ class Ultralytics:
                 f"Train it on this data first: yolo train model={weights} data={data}"
             )
 
-    def _check_values(self) -> None:
+    def check_values(self) -> None:
         """Refuse values that upstream would refuse, now instead of after hours."""
         given = self._given
         try:
@@ -134,7 +134,7 @@ class Ultralytics:
             if not isinstance(value, (int, float)) or value < least:
                 raise PruneError(f"--{key} {value}: must be a number, {least:g} or more.")
 
-    def _check_device(self) -> None:
+    def check_device(self) -> None:
         """Refuse a device that is not here before anything is done on another."""
         try:
             select_device(self._given.get("device"), verbose=False)
@@ -240,7 +240,7 @@ class Ultralytics:
                     max_det=self._most_detections(),
                 )
             if not made or not Path(made).is_file():
-                raise PruneError(f"{weights}: upstream's export wrote no file. Try: yolo export format=onnx model={weights}")
+                raise PruneError(f"{weights}: upstream's export wrote no file. Try: yolo export model={weights}")
             shutil.copyfile(made, target)
 
     def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:

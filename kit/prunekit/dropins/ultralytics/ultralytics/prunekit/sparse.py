@@ -99,15 +99,15 @@ def _check_data(data: str, task: str) -> None:
         raise PruneError(f"--data {data}: {first} Give an existing data set with --data.") from error
 
 
-def _check_values(overrides: dict[str, Any]) -> None:
+def check_values(overrides: dict[str, Any]) -> None:
     """Refuse what would end in a traceback once training has begun."""
     for key in ("sparsity", "sparsity_beta"):
         value = overrides.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise PruneError(f"--{key.replace('_', '-')} {value}: must be a number between 0 and 1.")
     family = Ultralytics(overrides)
-    family._check_values()
-    family._check_device()
+    family.check_values()
+    family.check_device()
 
 
 def inspect(description: str, argv: list[str]) -> BnReport:
