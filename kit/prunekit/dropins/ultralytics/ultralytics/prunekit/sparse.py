@@ -34,7 +34,7 @@ def train(description: str, argv: list[str]) -> Path:
         print(description, help_text(), sep="\n")
         raise SystemExit(0)
     overrides = split_arguments(argv)
-    _check_values(overrides)
+    check_values(overrides)
     model = _resumed(overrides) if overrides.get("resume") else _fresh(overrides)
     model.train(**overrides)
     best = Path(model.trainer.best if model.trainer.best.exists() else model.trainer.last)
