@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Prune a trained network step by step, fine-tuning and validating after each.
+
+    python prune.py --data VOC.yaml --weights best.pt --epochs 2 --cache --img 416 --project VOC --name prune_yolo
+
+--epochs is per step. Every flag of train.py (for a segmentation network, of segment/train.py) may follow.
+"""
+
+import sys
+
+from prunekit_v5.stack import start
+
+if __name__ == "__main__":
+    sys.exit(start(__file__, __doc__, sys.argv[1:], steps=5, round_to=8))

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The YOLOv5 family: what the engine needs of detection and segmentation networks, in upstream's own calls."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from models.common import Conv, TransformerBlock
+from models.experimental import attempt_load
+from models.yolo import DetectionModel, SegmentationModel
+from pruning.block import yaml_text
+from pruning.checkpoint import check_checkpoint
+from pruning.errors import PruneError
+from pruning.family import Metrics
+from pruning.surgery import SwapRule
+from torch import Tensor, nn
+from ultralytics.utils.patches import torch_load
+from utils.callbacks import Callbacks
+from utils.downloads import attempt_download
+from utils.general import check_dataset, check_file, check_img_size
+
+from . import calibration
+from .arguments import parse, trainer_of
+from .structure import close_structure, output_layers
+
+PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
+
+
+class Yolov5:
+    """Adapter bound to one run's upstream options; implements `pruning.family.Family`."""
+
+    name = "yolov5"
+    rules: Sequence[SwapRule] = ()  # no YOLOv5 block hides a split
+    ranked = False
+
+    def __init__(self, given: Mapping[str, Any] | None = None, *, head: str = "outputs", trust: bool = False) -> None:
+        """Bind the run's options.
+
+        Args:
+            given: every option of upstream's training script; `take` reads them from a command line instead.
+            head: "outputs" keeps only the head's output layers, "whole" keeps all of it.
+            trust: load checkpoints that run code of their own.
+        """
+        self._given = dict(given or {})
+        self._head, self._trust = head, trust
+        self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
+        self.task = "detect"
+
+    def check(self, weights: Path) -> None:
+        """See `Family.check`; also learns the task."""
+        check_checkpoint(weights, ("models", "utils"), trust=self._trust, methods=("models.yolo.Detect.forward",))
+        self.task = "segment" if isinstance(self.load(weights), SegmentationModel) else "detect"
+
+    def take(self, weights: Path, words: Sequence[str], seed: int) -> None:
+        """Read upstream's options from a command line; data and image size as the checkpoint remembers them.
+
+        Raises:
+            PruneError: an option that upstream does not have, or a value that does not fit.
+        """
+        trained = torch_load(weights, map_location="cpu").get("opt") or {}
+        remembered = {key: trained[key] for key in ("data", "imgsz") if trained.get(key)}
+        if not Path(str(remembered.get("data", ""))).is_file():
+            remembered.pop("data", None)
+        self._given = {**parse(words, self.task, remembered), "seed": seed}
+        stride = max(int(self.load(weights).stride.max()), 32)
+        self._given["imgsz"] = check_img_size(self._given["imgsz"], stride, floor=stride * 2)  # as train.py does
+        for key in ("data", "hyp"):
+            self._given[key] = _found(f"--{key}", self._given[key])
+
+    def check_data(self, weights: Path) -> None:
+        """See `Family.check_data`."""
+        data = self._given["data"]
+        try:
+            found = check_dataset(data)
+        except (Exception, SystemExit) as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise PruneError(f"--data {data}: {reason} Give an existing data set with --data.") from error
+        classes, own = 1 if self._given["single_cls"] else found["nc"], self.load(weights).yaml["nc"]
+        if own != classes:
+            raise PruneError(
+                f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
+                f"Train it on this data first: python train.py --weights {weights} --data {data}"
+            )
+
+    def load(self, weights: Path) -> nn.Module:
+        """See `Family.load`."""
+        try:
+            model = attempt_load(str(weights), device=torch.device("cpu"), fuse=False)
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+            raise PruneError(f"{weights}: upstream cannot load it ({reason}).") from error
+        if not isinstance(model, DetectionModel):
+            kind = type(model).__name__
+            raise PruneError(f"{weights}: a {kind}; prunekit prunes detection and segmentation networks.")
+        if any(isinstance(module, Conv) and not hasattr(module, "bn") for module in model.modules()):
+            raise PruneError(
+                f"{weights}: a fused network (batch normalisation folded away) cannot be trained again, so pruning it "
+                "makes no sense. Give the checkpoint that training wrote (weights/best.pt)."
+            )
+        return model.float().requires_grad_(True)
+
+    def example(self, model: nn.Module) -> Tensor:
+        """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
+        size = self._given["imgsz"]
+        return torch.zeros(1, model.yaml.get("ch", 3), size, size)
+
+    def ignored(self, model: nn.Module) -> Mapping[str, str]:
+        """See `Family.ignored`."""
+        return ignored_layers(model, self._head)
+
+    @contextmanager
+    def tracing(self, model: nn.Module) -> Iterator[None]:
+        """See `Family.tracing`: training mode, in which the head gives its convolutions' outputs."""
+        modes = {module: module.training for module in model.modules()}
+        model.train()
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+        """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""
+        return calibration.losses(model, argparse.Namespace(**self._given), self.task)
+
+    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+        """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
+        checkpoint = torch_load(source, map_location="cpu")
+        model = deepcopy(model).eval()
+        model.yaml = close_structure(model)
+        head = model.model[-1]
+        head.grid, head.anchor_grid = ([torch.empty(0)] * head.nl for _ in range(2))  # made again by each forward
+        stale = dict.fromkeys(("best_fitness", "ema", "updates", "optimizer"))
+        torch.save({**checkpoint, **stale, "epoch": -1, "model": model.requires_grad_(False)}, target)
+
+    def write_yaml(self, weights: Path, target: Path) -> None:
+        """See `Family.write_yaml`."""
+        head = "# Architecture of a pruned network; a prunekit fork builds it: train.py --cfg pruned.yaml\n"
+        target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
+
+    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
+        """See `Family.finetune`: a fresh copy of the options and fresh callbacks, for train.py changes both.
+
+        `hyp` stays a path: train.py scales the gains of the losses in what it has read from it.
+        """
+        if self._given["epochs"] == 0:
+            return weights
+        place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True, "resume": False}
+        strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
+        options = {**self._given, **place, **strength, "weights": str(weights), "cfg": ""}
+        fresh = {"callbacks": Callbacks()} if self.task == "detect" else {}
+        trainer_of(self.task).main(argparse.Namespace(**deepcopy(options)), **fresh)
+        best = folder / "weights" / "best.pt"
+        return best if best.exists() else folder / "weights" / "last.pt"
+
+    def evaluate(self, weights: Path) -> Metrics:
+        """See `Family.evaluate`: boxes for detect, masks for segment."""
+        given = {key: self._given[key] for key in ("data", "imgsz", "device", "workers", "single_cls")}
+        batch = self._given["batch_size"] * 2 if self._given["batch_size"] > 0 else 32
+        place = {"project": self._scratch.name, "name": "val", "exist_ok": True, "plots": False}
+        validator = importlib.import_module("val" if self.task == "detect" else "segment.val")
+        results = validator.run(**given, **place, weights=str(weights), batch_size=batch, half=False)[0]
+        loose = 2 if self.task == "detect" else 6  # (P, R, mAP50, mAP50-95) of boxes, then of masks
+        return Metrics(map50=float(results[loose]), map50_95=float(results[loose + 1]))
+
+    def gains(self, weights: Path) -> Mapping[str, float]:
+        """See `Family.gains`: `train.py` leaves its hyperparameters, scaled to the task, on the network."""
+        hyp = getattr(self.load(weights), "hyp", None) or {}
+        return {key: float(hyp[key]) for key in ("box", "obj", "cls") if key in hyp}
+
+    def export(self, weights: Path, target: Path) -> None:
+        """See `Family.export`; slimmed only where onnxslim is installed, for upstream would pip-install it."""
+        exporter = importlib.import_module("export")
+        with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+            copy = Path(folder) / "export.pt"
+            shutil.copyfile(weights, copy)
+            size, slim = self._given["imgsz"], importlib.util.find_spec("onnxslim") is not None
+            with contextlib.suppress(SystemExit):
+                exporter.run(weights=str(copy), imgsz=(size, size), include=("onnx",), device="cpu", simplify=slim)
+            made = copy.with_suffix(".onnx")
+            if not made.is_file():  # upstream's export reports a failure and goes on
+                raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
+            shutil.copyfile(made, target)
+
+    def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
+        """See `Family.reference`: outputs in export form."""
+        model = attempt_load(str(weights), device=torch.device("cpu"), fuse=True).float().eval()
+        head = model.model[-1]
+        head.export, head.inplace = True, False
+        with torch.inference_mode():
+            outputs = model(image)
+        return list(outputs)
+
+    def arguments(self) -> Mapping[str, Any]:
+        """See `Family.arguments`."""
+        return dict(self._given)
+
+
+def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
+    """Layers whose output channels must stay, with the reason; `head` "whole" keeps all of the head."""
+    kept = dict(output_layers(model))
+    if head == "whole":
+        kept[f"model.{len(model.model) - 1}"] = "head kept whole"
+    for name, module in model.named_modules():
+        if isinstance(module, TransformerBlock):
+            kept[name] = "transformer block kept whole: its reshapes fix the width"
+    return kept
+
+
+def find_weights(name: str) -> Path:
+    """The file behind `--weights`: a path, or the name of a published checkpoint that upstream downloads.
+
+    Raises:
+        PruneError: neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: python train.py --cfg {name}")
+    if not path.is_file() and path.name == name and PUBLISHED.fullmatch(name):
+        attempt_download(name)
+        if not path.is_file():
+            raise PruneError(f"--weights {name}: not here, and downloading it failed (its log is above).")
+    if not path.is_file():
+        raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/train/exp/weights/best.pt")
+    return path
+
+
+def _found(flag: str, name: str) -> str:
+    """The file that upstream would find under a name, absolute, so that --resume finds it from anywhere."""
+    try:
+        return str(Path(check_file(name)).resolve())
+    except AssertionError as error:
+        raise PruneError(f"{flag} {name}: no such file, here or in the fork's data folder ({error}).") from error

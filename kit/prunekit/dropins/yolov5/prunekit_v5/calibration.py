@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Upstream's training loss on a few batches of its own train loader, for criteria that look at gradients."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import yaml
+from torch import Tensor, nn
+from utils import dataloaders, loss
+from utils.general import check_dataset
+from utils.segment import dataloaders as mask_dataloaders
+from utils.segment import loss as mask_loss
+
+BATCHES = 8
+BATCH = 16
+
+
+def losses(model: nn.Module, opt: argparse.Namespace, task: str) -> Iterator[Tensor]:
+    """One scalar a batch, graph attached, weighted as train.py weights it; `model` is in training mode meanwhile."""
+    hyp = _hyp(model, opt)
+    own, model.hyp, mode = getattr(model, "hyp", None), hyp, model.training
+    segment = task == "segment"
+    criterion = mask_loss.ComputeLoss(model, overlap=not opt.no_overlap) if segment else loss.ComputeLoss(model)
+    try:
+        for images, targets, _, _, *masks in islice(_loader(model, opt, hyp, segment), BATCHES):
+            model.train()
+            outputs = model(images.float() / 255)  # (n, 3, h, w), 0 to 1
+            more = {"masks": masks[0].float()} if segment else {}
+            yield criterion(outputs, targets, **more)[0].sum()
+    finally:
+        model.hyp = own
+        model.train(mode)
+
+
+def _hyp(model: nn.Module, opt: argparse.Namespace) -> dict[str, Any]:
+    """The hyperparameters with their loss gains scaled to the task, as train.py does before its first batch."""
+    with open(opt.hyp, encoding="utf-8", errors="ignore") as file:
+        hyp = yaml.safe_load(file)
+    levels = model.model[-1].nl
+    hyp["box"] *= 3 / levels
+    hyp["cls"] *= model.yaml["nc"] / 80 * 3 / levels
+    hyp["obj"] *= (opt.imgsz / 640) ** 2 * 3 / levels
+    hyp["label_smoothing"] = opt.label_smoothing
+    return hyp
+
+
+def _loader(model: nn.Module, opt: argparse.Namespace, hyp: dict[str, Any], segment: bool) -> Any:
+    """Upstream's training loader, without workers: what they would read ahead is thrown away."""
+    batch = opt.batch_size if opt.batch_size > 0 else BATCH
+    common = {"hyp": hyp, "augment": True, "rect": opt.rect, "workers": 0, "shuffle": True, "seed": opt.seed}
+    place = (check_dataset(opt.data)["train"], opt.imgsz, batch, max(int(model.stride.max()), 32), opt.single_cls)
+    if segment:
+        masks = {"mask_downsample_ratio": opt.mask_ratio, "overlap_mask": not opt.no_overlap}
+        return mask_dataloaders.create_dataloader(*place, **common, **masks)[0]
+    return dataloaders.create_dataloader(*place, **common)[0]

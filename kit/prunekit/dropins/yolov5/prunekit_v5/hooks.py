@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The functions that the patches call. Each patch inserts a line or two; what they do is here, and tested here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import weakref
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pruning.bn import add_l1, gamma_strength, reach_report
+from pruning.differences import fit_norms
+from torch import nn, optim
+from ultralytics.utils import LOGGER, RANK, colorstr
+
+from . import structure
+
+PREFIX = colorstr("prunekit: ")
+_said: weakref.WeakSet[optim.Optimizer] = weakref.WeakSet()  # optimizers whose penalty was announced
+
+
+def amp_off(model: nn.Module) -> bool:
+    """Patch 1, in `check_amp`, on every DDP rank: train in full precision."""
+    if next(model.parameters()).device.type not in ("cpu", "mps") and RANK in {-1, 0}:
+        LOGGER.info(f"{PREFIX}AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
+    return True
+
+
+def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
+    """Patch 2, once per optimizer step, between clipping and the step: add the BN-L1 penalty to the gradients.
+
+    Raises:
+        PruneError: at the first step, if the penalty reaches no layer at all.
+    """
+    gamma, beta = getattr(opt, "sparsity", 0.0), getattr(opt, "sparsity_beta", 0.0)  # runs from before have neither
+    if not (gamma or beta):
+        return
+    reach = add_l1(model, gamma_strength(gamma, epoch, epochs), beta)
+    if optimizer in _said:
+        return
+    _said.add(optimizer)
+    line, warnings = reach_report(reach, gamma, beta, type(optimizer).__name__)
+    if RANK in {-1, 0}:
+        LOGGER.info(f"{PREFIX}{line}")
+        for warning in warnings:
+            LOGGER.warning(f"{PREFIX}{warning}")
+
+
+def open_structure(d: dict[str, Any]) -> dict[str, Any]:
+    """Patch 3, at the start of both `parse_model`: take the guard off a pruned model's YAML."""
+    return structure.open_structure(d)
+
+
+def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any]) -> None:
+    """Patch 3, before `parse_model` returns: give the layers the pruned widths."""
+    changed = structure.fit_layers(layers, d)
+    if changed:
+        total = sum(p.numel() for layer in layers for p in layer.parameters())
+        LOGGER.info(f"{PREFIX}pruned structure kept: {changed} layers resized, {total:,} parameters")
+
+
+def keep_norms(model: nn.Module) -> None:
+    """Patch 3, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
+    block = model.yaml.get(structure.BLOCK)
+    if block:
+        fit_norms(model, block)
+
+
+def say_if_dense(saved: nn.Module, built: nn.Module, cfg: str) -> None:
+    """Patch 3, after train.py has loaded weights: a pruned network that --cfg replaces by another one is announced."""
+    if cfg and structure.BLOCK in saved.yaml and structure.BLOCK not in built.yaml and RANK in {-1, 0}:
+        was, now = (sum(p.numel() for p in model.parameters()) for model in (saved, built))
+        LOGGER.warning(
+            f"{PREFIX}--cfg {cfg} builds another network than the pruned one in --weights ({was:,} -> {now:,} "
+            "parameters). To train the pruned one, leave --cfg out or give its pruned.yaml"
+        )
+
+
+def may_install() -> bool:
+    """Patch 4, in `check_requirements`: only who asks for it gets packages installed."""
+    return any(os.environ.get(name, "").lower() == "true" for name in ("YOLO_AUTOINSTALL", "YOLOv5_AUTOINSTALL"))
+
+
+def local_font(file: Path) -> bool:
+    """Patch 4, in `check_font`: put matplotlib's own font where upstream looks for Arial, instead of downloading it."""
+    import matplotlib
+
+    source = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    if not source.is_file():
+        return False
+    shutil.copyfile(source, file)
+    return True

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command lines of prune.py and prune_one_shot.py, for YOLOv5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pruning import command
+from pruning.command import Opened
+from pruning.options import Settings
+from utils.general import increment_path
+
+from .adapter import Yolov5, find_weights
+from .arguments import help_text
+
+FOLDERS = {"detect": "runs/prune", "segment": "runs/prune-seg"}
+
+
+class Upstream:
+    """Implements `pruning.command.Upstream`."""
+
+    def help_text(self) -> str:
+        """See `pruning.command.Upstream.help_text`."""
+        return help_text()
+
+    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
+        """See `pruning.command.Upstream.open`."""
+        path = find_weights(weights)
+        family = Yolov5(head=settings.head, trust=trust)
+        family.check(path)
+        family.take(path, words, settings.seed)
+        return Opened(family, path, _run_folder(family))
+
+    def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov5:
+        """See `pruning.command.Upstream.reopen`."""
+        return Yolov5(arguments, head=settings.head, trust=trust)
+
+
+def prune(description: str, defaults: Settings, argv: list[str]) -> None:
+    """prune.py and prune_one_shot.py."""
+    command.prune(description, defaults, argv, Upstream())
+
+
+def _run_folder(family: Yolov5) -> Path:
+    """Where a run goes: --project / --name, else runs/prune/exp; numbered on as upstream does unless --exist-ok."""
+    given = family.arguments()
+    base = Path(given["project"] or FOLDERS[family.task]) / (given["name"] or "exp")
+    return increment_path(base, exist_ok=bool(given["exist_ok"]))

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Start a script: is what YOLOv5 needs there? Then run it; what the user can mend is one line."""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pruning.command import guarded
+from pruning.errors import PruneError
+from pruning.options import Settings
+
+LEAST = (8, 4, 118)
+INSTALL = "pip install 'prunekit[v5]', or: pip install 'ultralytics>=8.4.118' pandas seaborn tqdm"
+
+
+def start(script: str, description: str, argv: list[str], **defaults: Any) -> int:
+    """Run a pruning script of the fork that `script` lies in; returns the exit code."""
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # nothing is installed behind the user's back
+
+    def body() -> None:
+        require_stack(Path(script).resolve().parent)
+        try:
+            from .main import prune
+        except ImportError as error:
+            raise PruneError(f"YOLOv5 cannot start: {error}. Type: {INSTALL}") from error
+        prune(description, Settings(**defaults), argv)
+
+    return guarded(body)
+
+
+def require_stack(root: Path) -> None:
+    """Make sure of the `ultralytics` package that YOLOv5 leans on, and that `pruning` is this fork's.
+
+    Raises:
+        PruneError: naming what was found and what to type.
+    """
+    import pruning
+
+    found = Path(str(pruning.__file__)).resolve().parents[1]
+    if found != root:
+        raise PruneError(f"this script belongs to the fork {root}, but Python imported {found / 'pruning'}. cd {root}")
+    try:
+        version = metadata.version("ultralytics")
+    except metadata.PackageNotFoundError:
+        raise PruneError(f"YOLOv5 needs the ultralytics package, which is not installed. Type: {INSTALL}") from None
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    if numbers < LEAST:
+        raise PruneError(
+            f"YOLOv5 needs ultralytics 8.4.118 or newer, this environment has {version}. Type: {INSTALL} (a fork of "
+            "ultralytics that is installed here needs an environment of its own)"
+        )
