@@ -52,11 +52,13 @@ def next_commands(outcome: Outcome) -> list[str]:
     The fork is installed without its dependencies: they come with the kit's extra, and upstream's own list would bring
     a second OpenCV beside the headless one.
     """
-    missing = [name for name in _NEEDED if installed(name) is None]
+    is_package = "/" in outcome.target.upstream.engine  # otherwise its scripts run where they lie
+    needed = _NEEDED if is_package else (*_NEEDED, "ultralytics")  # YOLOv5 leans on the package from pip
+    missing = [name for name in needed if installed(name) is None]
     extra = [f"pip install 'prunekit[{outcome.target.name}]'  # brings {', '.join(missing)}"] if missing else []
     cd = [] if outcome.directory == Path.cwd() else [f"cd {shlex.quote(_short(outcome.directory))}"]
-    install = "pip install --no-deps -e .  # or `yolo` and `import ultralytics` run another copy than this fork"
-    return [*extra, *cd, install, *outcome.target.next]
+    install = ["pip install --no-deps -e .  # or `yolo` and `import ultralytics` run another copy than this fork"]
+    return [*extra, *cd, *(install if is_package else []), *outcome.target.next]
 
 
 def show_targets(pins: Pins, console: Console) -> None:

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A fork of YOLOv5, the pristine upstream beside it, and the packages that both need, made once for a session."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from home5 import HERE, SERIES, Home
+
+PACKAGES = ("ultralytics>=8.4.118", "seaborn>=0.11.0", "tqdm>=4.66.3")
+
+
+@pytest.fixture(scope="session")
+def stack5(shared_tmp: Path) -> Path:
+    """A folder with the packages that YOLOv5 takes from pip, or a skip that says why there is none."""
+    folder = shared_tmp / "stack-v5"
+    words = ["-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--no-compile", "--quiet"]
+    _once(folder, [*words, "--target", str(folder), *PACKAGES], f"no pip packages for YOLOv5 ({', '.join(PACKAGES)})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fork5(shared_tmp: Path) -> Path:
+    """The root of a fork that `prunekit setup v5` has made, or a skip where upstream cannot be fetched."""
+    folder = shared_tmp / "fork-v5"
+    _once(folder, ["-m", "prunekit", "setup", "v5", str(folder)], "no YOLOv5 sources")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pristine5(fork5: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Upstream as it is at the pin: the fork's root commit, whose blobs setup has checked against the manifest."""
+    folder = tmp_path_factory.mktemp("pristine") / "yolov5"
+    git = ["git", "-C", str(fork5)]
+    root = subprocess.run([*git, "rev-list", "--max-parents=0", "HEAD"], capture_output=True, text=True, check=True)
+    folder.mkdir()
+    archive = subprocess.run([*git, "archive", root.stdout.strip()], capture_output=True, check=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    assert not (folder / "prunekit_v5").exists()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def env5(stack5: Path, offline_env: dict[str, str]) -> dict[str, str]:
+    """Variables under which YOLOv5 runs offline; the pip packages are importable, nothing else is added."""
+    own = {"YOLOv5_CONFIG_DIR": offline_env["YOLO_CONFIG_DIR"], "PYTHONPATH": str(stack5), "CUDA_VISIBLE_DEVICES": "-1"}
+    return {**os.environ, **offline_env, **own}
+
+
+@pytest.fixture
+def home(fork5: Path, env5: dict[str, str], tmp_path: Path) -> Home:
+    """A private copy of the fork to work in."""
+    return _copy(fork5, tmp_path / "fork", env5, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def copy_of(env5: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Home]:
+    """Make a private copy of any YOLOv5 folder; for fixtures that outlive a test."""
+    return lambda root: _copy(root, (folder := tmp_path_factory.mktemp("copy")) / "fork", env5, folder)
+
+
+def _copy(root: Path, target: Path, env: dict[str, str], folder: Path) -> Home:
+    shutil.copytree(root, target, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(env["YOLOv5_CONFIG_DIR"], folder / "config")
+    own = {"YOLO_CONFIG_DIR": str(folder / "config"), "YOLOv5_CONFIG_DIR": str(folder / "config")}
+    paths = os.pathsep.join([env["PYTHONPATH"], str(target), str(HERE), str(HERE.parent / "engine")])
+    return Home(target, {**env, **own, "PYTHONPATH": paths})
+
+
+@pytest.fixture(scope="session")
+def without5(fork5: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """The fork as it would be without patch N of the series (1-based)."""
+
+    @cache
+    def make(number: int) -> Path:
+        patch = SERIES / (SERIES / "series").read_text().split()[number - 1]
+        copy = tmp_path_factory.mktemp(f"without{number}") / "fork"
+        shutil.copytree(fork5, copy, ignore=shutil.ignore_patterns(".git", "__pycache__"))
+        subprocess.run(["git", "apply", "-R", "--unsafe-paths", f"--directory={copy}", patch], cwd="/", check=True)
+        return copy
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny5(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Sixteen scenes to train on and eight to validate on, 64 px, for both tasks: {task: data YAML}."""
+    from prunekit.demo.digits import build
+
+    folder = tmp_path_factory.mktemp("tiny5")
+    return {
+        task: build(folder / task, train=16, val=8, imgsz=64, seed=0, task=task) for task in ("detect", "segment")
+    }
+
+
+def _once(folder: Path, words: list[str], lacking: str) -> None:
+    """Run this Python with `words` unless an earlier worker has; what it could not get skips with the reason."""
+    done, failed = folder.with_suffix(".done"), folder.with_suffix(".failed")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists() and not failed.exists():
+            quiet = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "check": False}
+            made = subprocess.run([sys.executable, *words], **quiet)
+            said = [line for line in (made.stdout + made.stderr).splitlines() if line.strip()]
+            failed.write_text(said[-1] if said else "no message") if made.returncode else done.touch()
+    if failed.exists():
+        reason = failed.read_text()
+        if "cannot be reached" in reason or lacking.startswith("no pip"):
+            pytest.skip(f"{lacking}: {reason}")
+        pytest.fail(f"{' '.join(words[:4])}: {reason}")

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Questions about networks, answered inside a YOLOv5: `python networks5.py [[NAME, ARGUMENT, ...], ...]` prints JSON.
+
+Runs in a process of its own (two forks bring an `ultralytics` and a `utils` of their own), with tests/engine on the
+path for what is not upstream's: random statistics, masks, comparisons.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from engine_helpers import image, masked, randomise, relative, tensors
+from torch import nn
+
+ROOT = Path.cwd()
+
+
+def network(name: str, classes: int = 80, seed: int = 0) -> nn.Module:
+    """A fresh network of one of upstream's YAMLs, with random weights and statistics, in eval mode."""
+    from models import yolo
+
+    file = next(path for path in (Path(yolo.__file__).parent).rglob(f"{name}.yaml"))
+    torch.manual_seed(seed)
+    kind = yolo.SegmentationModel if "-seg" in name else yolo.DetectionModel
+    model = kind(str(file), ch=3, nc=classes)
+    randomise(model, seed)
+    return model.eval()
+
+
+def graph_of(model: nn.Module, x: torch.Tensor, head: str = "outputs") -> Any:
+    """The groups of a network, seen as prune.py sees them."""
+    from prunekit_v5.adapter import Yolov5, ignored_layers
+    from pruning.graph import PruningGraph
+
+    with Yolov5().tracing(model):
+        return PruningGraph.build(model, x, ignored=ignored_layers(model, head), rules=())
+
+
+def prune(model: nn.Module, x: torch.Tensor, criterion: str, **limits: Any) -> Any:
+    """Prune in place, in one call; the plan and the scores it was made from."""
+    from pruning.apply import apply_plan
+    from pruning.plan import make_plan
+    from pruning.scores import score_groups
+
+    graph = graph_of(model, x, limits.pop("head", "outputs"))
+    scores = score_groups(graph, criterion)
+    plan = make_plan(graph, scores, criterion=criterion, **limits)
+    apply_plan(graph, plan, scores)
+    return graph, plan, scores
+
+
+def published() -> Any:
+    """yolov5s, fused, 224 px, half of the channels by L2: the figures that were published for it."""
+    from pruning.counts import count
+
+    model, x = network("yolov5s").fuse().requires_grad_(True), torch.zeros(1, 3, 224, 224)
+    before = count(model, x)
+    prune(model, x, "l2", ratio=0.5, floor=1)
+    after = count(model, x)
+    return [before.macs, before.params, after.macs, after.params]
+
+
+def halved(name: str, size: str, criterion: str, scope: str) -> Any:
+    """MACs and parameters of a network before and after removing half of its channels, and what the plan foresaw."""
+    from pruning.counts import count
+
+    model, x = network(name), torch.zeros(1, 3, int(size), int(size))
+    before = count(model, x)
+    _, plan, _ = prune(model, x, criterion, ratio=0.5, scope=scope, floor=1)
+    after = count(model, x)
+    assert (plan.pruned.macs, plan.pruned.params) == (after.macs, after.params)
+    return [before.macs, before.params, after.macs, after.params]
+
+
+def equivalence(name: str, scope: str) -> Any:
+    """Largest relative difference, in float64, of the pruned network and the dense one with the same channels silenced.
+
+    In evaluation (boxes, prototypes) and in training form (each level's raw outputs), after LAMP at one half.
+    """
+    model = network(name, classes=10).double()
+    dense, x = deepcopy(model), image(64)
+    graph, plan, scores = prune(model, x, "lamp", ratio=0.5, scope=scope)
+    masked(dense, graph.groups, plan, scores)
+    apart = []
+    for training in (False, True):
+        with torch.no_grad():
+            apart.append(relative(tensors(_mode(model, training)(x)), tensors(_mode(dense, training)(x))))
+    return [max(apart), plan.removed, sorted({type(m).__module__.split(".")[0] for m in model.modules()})]
+
+
+def _mode(model: nn.Module, training: bool) -> nn.Module:
+    """Training form of the head, with the norms as in evaluation."""
+    model.eval()
+    model.model[-1].training = training
+    return model
+
+
+def rebuilt(name: str, *scopes: str) -> Any:
+    """Prune one time after another, close, go through a YAML file, build, load strictly: [difference, sizes]."""
+    from models import yolo
+    from prunekit_v5.structure import close_structure
+    from pruning.block import yaml_text
+
+    model, x, sizes = network(name, classes=10), image(64, torch.float32), []
+    model.model[-1].anchors *= torch.tensor([1.0, 1.25, 1.5, 1.0])[: model.model[-1].nl].view(-1, 1, 1)
+    for scope in scopes:
+        sizes.append(sum(p.numel() for p in model.parameters()))
+        prune(model, x, "lamp", ratio=0.3, scope=scope)
+        model.yaml = close_structure(model)
+    file = Path("closed.yaml")
+    file.write_text(yaml_text(model.yaml))
+    again = type(model)(str(file)).eval()
+    anchors = float((again.model[-1].anchors - model.model[-1].anchors).abs().max())
+    again.load_state_dict(model.state_dict(), strict=True)
+    with torch.no_grad():
+        pairs = zip(tensors(again(x)), tensors(model.eval()(x)), strict=True)
+        off = max(float((a - b).abs().max()) for a, b in pairs)
+    after = sum(p.numel() for p in again.parameters())
+    assert isinstance(again, yolo.DetectionModel)
+    return [off, anchors, sizes[0], sizes[-1], after]
+
+
+def other_yaml(name: str) -> Any:
+    """One of the hub's YAMLs at 128 px: [relative difference to masked, removed, rebuilt difference, what is kept]."""
+    model = network(name, classes=10).double()
+    dense, x = deepcopy(model), image(128)
+    graph, plan, scores = prune(model, x, "lamp", ratio=0.5)
+    masked(dense, graph.groups, plan, scores)
+    with torch.no_grad():
+        apart = relative(tensors(model(x)), tensors(dense(x)))
+    from prunekit_v5.structure import close_structure
+
+    model.float().yaml = close_structure(model)
+    again = type(model)(deepcopy(model.yaml)).eval()
+    again.load_state_dict(model.state_dict(), strict=True)
+    with torch.no_grad():
+        off = relative(tensors(again(x.float())), tensors(model(x.float())))
+    return [apart, plan.removed, off, sorted({reason.split(":")[0] for reason in graph.frozen.values()})]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    questions = json.loads(sys.argv[1])
+    print("\nANSWERS" + json.dumps([partial(globals()[name], *words)() for name, *words in questions]))
