@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from prunekit import __version__, views
+from prunekit.cli_patches import patches
 from prunekit.console import Console
 from prunekit.doctor import examine
 from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, from_os_error, nearest
@@ -133,6 +134,9 @@ def demo(context: click.Context, words: tuple[str, ...]) -> Any:
 
     with command.make_context("demo", list(words), parent=context.parent) as own:
         return command.invoke(own)
+
+
+cli.add_command(patches)
 
 
 def main() -> None:

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Re-anchoring never lands in the wrong place: random edits of real upstream files against known truth."""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+from edits import HOOK, edit, make_case
+from prunekit.gaps import Refused
+from prunekit.reanchor import transplant
+
+FILES = (
+    "ultralytics/engine/trainer.py",
+    "ultralytics/utils/torch_utils.py",
+    "ultralytics/cfg/__init__.py",
+    "ultralytics/nn/modules/block.py",
+    "ultralytics/data/base.py",
+    "ultralytics/engine/validator.py",
+    "ultralytics/models/yolo/detect/train.py",
+    "ultralytics/utils/loss.py",
+)
+CASES = int(os.environ.get("PRUNEKIT_CASES", "40"))  # for each file; a seed that fails is in the message
+
+
+@pytest.fixture(scope="session")
+def pristine(fork: Path) -> Path:
+    """The upstream's files at the pin."""
+    return fork
+
+
+def original(fork: Path, path: str) -> str:
+    """Return a file as upstream has it."""
+    root = subprocess.run(
+        ["git", "rev-list", "--max-parents=0", "HEAD"], cwd=fork, capture_output=True, check=True, text=True
+    )
+    shown = subprocess.run(["git", "show", f"{root.stdout.strip()}:{path}"], cwd=fork, capture_output=True, check=True)
+    return shown.stdout.decode()
+
+
+def outline(text: str) -> list[str]:
+    """Return a file's statements with our hook taken out."""
+
+    class Drop(ast.NodeTransformer):
+        def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+            return None if ast.unparse(node) == HOOK else node
+
+    return ast.dump(Drop().visit(ast.parse(text))).split("\n")
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("path", FILES)
+def test_never_in_the_wrong_place(fork: Path, path: str) -> None:
+    """A hook ends between what stood before and what stood after it, in the same function, or nowhere."""
+    text = original(fork, path)
+    placed = refused = 0
+    for seed in range(CASES):
+        rng = random.Random(f"{path} {seed}")
+        made = make_case(text, rng)
+        if made is None:
+            continue
+        case, indent, patched = made
+        for _ in range(rng.randrange(1, 5)):
+            edit(case, indent, rng)
+        try:
+            target = case.text
+            ast.parse(target)
+        except SyntaxError:
+            continue
+        try:
+            result = transplant(text, patched, target)
+        except Refused:
+            refused += 1
+            continue
+        placed += 1
+        at = next(n for n, line in enumerate(result.splitlines()) if line.strip() == HOOK)
+        assert case.is_right(at), f"seed {seed}: wrong place after {case.did}\n" + "\n".join(
+            result.splitlines()[max(at - 8, 0) : at + 8]
+        )
+        assert outline(result) == outline(target), f"seed {seed}: something else changed after {case.did}"
+    assert placed >= refused / 4 and placed > CASES / 5, f"placed {placed}, refused {refused}: too timid to be of use"
+    print(f"{path}: placed {placed}, refused {refused}, wrong 0")
