@@ -73,15 +73,17 @@ class Yolov5:
         remembered = {key: trained[key] for key in ("data", "imgsz") if trained.get(key)}
         if not Path(str(remembered.get("data", ""))).is_file():
             remembered.pop("data", None)
-        self._given = {**parse(words, self.task, remembered), "seed": seed}
+        self._given = {**parse(words, self.task, {"data": "", **remembered}), "seed": seed}
         stride = max(int(self.load(weights).stride.max()), 32)
         self._given["imgsz"] = check_img_size(self._given["imgsz"], stride, floor=stride * 2)  # as train.py does
         for key in ("data", "hyp"):
-            self._given[key] = _found(f"--{key}", self._given[key])
+            self._given[key] = _found(f"--{key}", self._given[key]) if self._given[key] else ""
 
     def check_data(self, weights: Path) -> None:
         """See `Family.check_data`."""
         data = self._given["data"]
+        if not data:
+            raise PruneError(f"no data set given, and that of {weights} is not here: --data VOC.yaml")
         try:
             found = check_dataset(data)
         except (Exception, SystemExit) as error:

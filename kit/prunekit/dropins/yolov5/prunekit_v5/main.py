@@ -8,6 +8,7 @@ from typing import Any
 
 from pruning import command
 from pruning.command import Opened
+from pruning.errors import PruneError
 from pruning.options import Settings
 from utils.general import increment_path
 
@@ -26,6 +27,8 @@ class Upstream:
 
     def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
         """See `pruning.command.Upstream.open`."""
+        if not weights:
+            raise PruneError("no network given: --weights best.pt")
         path = find_weights(weights)
         family = Yolov5(head=settings.head, trust=trust)
         family.check(path)
