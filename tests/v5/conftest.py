@@ -107,8 +107,8 @@ def _once(folder: Path, words: list[str], lacking: str) -> None:
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists() and not failed.exists():
-            command = [sys.executable, *words]
-            made = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+            quiet = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+            made = subprocess.run([sys.executable, *words], check=False, **quiet)
             said = [line for line in (made.stdout + made.stderr).splitlines() if line.strip()]
             failed.write_text(said[-1] if said else "no message") if made.returncode else done.touch()
     if failed.exists():

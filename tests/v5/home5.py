@@ -20,7 +20,7 @@ class Home:
         self.root, self.env = root, env
 
     def start(self, *words: object, cwd: Path | None = None, **more: Any) -> subprocess.Popen[str]:
-        """Start `python words...` in the folder (or in `cwd`), in a process group of its own, output in one pipe."""
+        """Start `python words...` in the folder (or in `cwd`), as a process group, its output in one pipe."""
         return subprocess.Popen(
             [sys.executable, *map(str, words)], cwd=cwd or self.root, env={**self.env, **more}, text=True,
             start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -32,5 +32,5 @@ if __name__ == "__main__":
         made.yaml = close_structure(made)
         Path(target).with_suffix(".yaml").write_text(yaml_text(made.yaml))
     if kind == ["fused"]:
-        made.fuse()
+        made.requires_grad_(False).fuse()
     save(made, Path(target))
