@@ -32,6 +32,8 @@ def shared_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fork(shared_tmp: Path) -> Path:
     """Return the root of a fork of ultralytics that `prunekit setup v8` has made. Do not write into it."""
+    if given := os.environ.get("PRUNEKIT_FORK"):  # `prunekit pins update` tries the fork that it would make
+        return Path(given)
     folder = shared_tmp / "fork-v8"
     _once(folder, lambda: _run(["-m", "prunekit", "setup", "v8", str(folder)], "prunekit setup v8"))
     return folder

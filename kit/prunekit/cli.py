@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from prunekit import __version__, views
 from prunekit.cli_patches import patches
+from prunekit.cli_pins import pins
 from prunekit.console import Console
 from prunekit.doctor import examine
 from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, from_os_error, nearest
@@ -137,6 +138,7 @@ def demo(context: click.Context, words: tuple[str, ...]) -> Any:
 
 
 cli.add_command(patches)
+cli.add_command(pins)
 
 
 def main() -> None:

@@ -16,11 +16,11 @@ _UNORDERED = ("Set", "Dict")  # a new element beside ours does not matter
 
 
 class Refused(Exception):
-    """No certain place: `reason`, and the text of both sides."""
+    """No certain place: `reason`, and the text of both sides; `form`: the edit is of a kind that has no anchor."""
 
-    def __init__(self, reason: str, ours: str = "", theirs: str = "") -> None:
+    def __init__(self, reason: str, ours: str = "", theirs: str = "", *, form: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.ours, self.theirs = reason, ours, theirs
+        self.reason, self.ours, self.theirs, self.form = reason, ours, theirs, form
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ class Gap:
     def after(self) -> Item | None:
         """The item after the gap; None at the end of the block."""
         return self.block.items[self.at] if self.at < len(self.block.items) else None
+
+    @property
+    def line(self) -> float:
+        """A number between the last line before the gap and the first one after it."""
+        if self.after is not None:
+            return self.after.first - 0.5
+        return (self.before.last if self.before else self.block.start) + 0.5
 
 
 # Where a neighbour says the gap is; or it is missing, ambiguous, or repeated: there as often as it was, more than once.
@@ -164,13 +171,15 @@ def _word(hit: Hit) -> str:
 
 
 def check_order(before: Source, after: Source, gap: Gap, found: Gap) -> None:
-    """Refuse a place that changes sides with a statement which both versions hold exactly once."""
-    own = [item.key for b in before.blocks if b.scope == gap.block.scope for item in b.items]
-    there = [item.key for b in after.blocks if b.scope == gap.block.scope for item in b.items]
-    place = {item.key: n for n, item in enumerate(found.block.items)}
+    """Refuse a place that changes sides with a statement of the block which both versions hold exactly once."""
+    kind = (gap.block.kind == "body", gap.block.scope)
+    own = [item.key for b in before.blocks if (b.kind == "body", b.scope) == kind for item in b.items]
+    there = [item for b in after.blocks if (b.kind == "body", b.scope) == kind for item in b.items]
+    keys = [item.key for item in there]
     for number, item in enumerate(gap.block.items):
-        if own.count(item.key) == there.count(item.key) == 1 and item.key in place:
-            if (number < gap.at) != (place[item.key] < found.at):
+        if own.count(item.key) == keys.count(item.key) == 1:
+            now = there[keys.index(item.key)]
+            if (now.last >= found.line) if number < gap.at else (now.first <= found.line):
                 raise Refused("upstream has moved statements across the place")
 
 

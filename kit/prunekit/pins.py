@@ -15,6 +15,7 @@ from prunekit.manifest import is_plain
 from prunekit.yamlfile import Node, read_yaml
 
 _SHA = r"[0-9a-f]{40}"
+UNRESOLVED = "unresolved"  # the commit of a pin that was made from an sdist, until somebody looks it up
 _SHA256 = r"[0-9a-f]{64}"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # no leading dash: these end up in command lines
 _DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d|Z)"
@@ -85,7 +86,7 @@ def _upstream(name: str, node: Node) -> Upstream:
     return Upstream(
         name=name,
         url=keys["url"].text(r"[^-\s].*", "a git URL"),
-        commit=keys["commit"].text(_SHA, "a commit id of 40 hex digits"),
+        commit=keys["commit"].text(f"{_SHA}|{UNRESOLVED}", "a commit id of 40 hex digits"),
         date=keys["date"].text(_DATE, "a date like 2026-05-13T01:18:57+08:00"),
         release=keys["release"].text(_NAME, "a release name, in quotes"),
         tag=keys["tag"].text(_NAME, "a tag name") if "tag" in keys else None,

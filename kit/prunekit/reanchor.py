@@ -23,7 +23,7 @@ def place(old: str, target: str, edit: Edit) -> Edit:
     try:
         before, after = parse(old), parse(target)
     except (SyntaxError, ValueError) as error:
-        raise Refused(f"the file is no Python that this version reads: {error}") from error
+        raise Refused(f"the file is no Python that this version reads: {error}", form=True) from error
     if edit.first != edit.last:
         return _replace(before, after, edit)
     reason: Refused | None = None
@@ -43,7 +43,7 @@ def _read_insertion(old: str, source: Source, edit: Edit) -> tuple[tuple[Item, .
     try:
         made = parse(apply(old, [edit]))
     except SyntaxError as error:
-        raise Refused("the inserted lines are no whole statements", "".join(edit.lines)) from error
+        raise Refused("the inserted lines are no whole statements", "".join(edit.lines), form=True) from error
     for block in made.blocks:
         inside = [n for n, item in enumerate(block.items) if first <= item.first and item.last <= last]
         if not inside or not _covers(made, block, inside, first, last):
@@ -54,7 +54,7 @@ def _read_insertion(old: str, source: Source, edit: Edit) -> tuple[tuple[Item, .
         same = [b for b in twins if [item.key for item in b.items] == keys]
         if len(same) == 1:
             return block.items[inside[0] : inside[-1] + 1], Gap(same[0], inside[0])
-    raise Refused("the inserted lines are no whole statements or elements", "".join(edit.lines))
+    raise Refused("the inserted lines are no whole statements or elements", "".join(edit.lines), form=True)
 
 
 def _covers(made: Source, block: Block, inside: list[int], first: int, last: int) -> bool:
@@ -189,7 +189,7 @@ def _replaced(before: Source, edit: Edit) -> tuple[tuple[Item, ...], str]:
         inside = [n for n, i in enumerate(block.items) if first <= i.first and i.last <= last]
         if inside and block.items[inside[0]].first == first and block.items[inside[-1]].last == last:
             return block.items[inside[0] : inside[-1] + 1], block.scope
-    raise Refused("the patch changes part of a statement", "".join(before.lines[edit.first : edit.last]))
+    raise Refused("the patch changes part of a statement", "".join(before.lines[edit.first : edit.last]), form=True)
 
 
 def _show_gap(before: Source, gap: Gap, edit: Edit) -> str:

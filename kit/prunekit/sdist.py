@@ -42,7 +42,7 @@ def fetch_sdist(sdist: Sdist, manifest: Manifest, scratch: Path, report: Callabl
     Raises Unreachable where no index has it, UserError for a wrong hash or an archive that reaches outside itself.
     """
     report(f"pip download {sdist.project} {sdist.version}")
-    archive = _download(sdist, scratch)
+    archive = _download(sdist.project, sdist.version, sdist.sha256, scratch)
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != sdist.sha256:
         raise UserError(_wrong_hash(sdist, found))
@@ -80,27 +80,49 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _download(sdist: Sdist, scratch: Path) -> Path:
-    """Let pip download the sdist with its hash required; returns the archive."""
+def download_release(project: str, version: str, scratch: Path, report: Callable[[str], None]) -> tuple[Path, str]:
+    """Download the sdist of any release; returns (archive, its sha256). Raises Unreachable."""
+    report(f"pip download {project} {version}")
+    archive = _download(project, version, None, scratch)
+    return archive, hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
+def members_of(archive: Path) -> dict[str, tuple[bytes, float]]:
+    """Return path below the top folder -> (content, time) of an archive's files; every name is checked first."""
+    with tarfile.open(archive) as tar:
+        members = tar.getmembers()
+        for member in members:
+            _check_member(archive, member)
+        files = [member for member in members if member.isfile()]
+        return {m.name.partition("/")[2]: (tar.extractfile(m).read(), m.mtime) for m in files}  # type: ignore[union-attr]
+
+
+def releases(project: str) -> list[str]:
+    """Return the releases that pip's indexes have, newest first. Raises Unreachable."""
+    command = [sys.executable, "-m", "pip", "index", "versions", project]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    found = re.search(r"^Available versions: (.+)$", done.stdout, re.MULTILINE)
+    if done.returncode or found is None:
+        raise Unreachable(f"pip knows no releases of {project} ({(done.stderr.strip().splitlines() or ['?'])[-1]})")
+    return found.group(1).split(", ")
+
+
+def _download(project: str, version: str, sha256: str | None, scratch: Path) -> Path:
+    """Let pip download the sdist, its hash required if there is one; returns the archive."""
     folder, stand_in = scratch / "sdist", scratch / "backend"
     folder.mkdir(parents=True)
     _write(stand_in / "setuptools" / "__init__.py", b"")
     _write(stand_in / "setuptools" / "build_meta.py", _STAND_IN.encode())
     wanted = scratch / "requirements.txt"
-    wanted.write_text(f"{sdist.project}=={sdist.version} --hash=sha256:{sdist.sha256}\n")
-    options = [
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-cache-dir",
-        f"--no-binary={sdist.project}",
-        "--require-hashes",
-    ]
+    wanted.write_text(f"{project}=={version}{f' --hash=sha256:{sha256}' if sha256 else ''}\n")
+    options = ["--no-deps", "--no-build-isolation", "--no-cache-dir", f"--no-binary={project}"]
+    options += ["--require-hashes"] if sha256 else []
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "-r", str(wanted)]
     env = _environment(stand_in, scratch)
     done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
     archives = sorted(folder.glob("*.tar.gz"))
     if done.returncode or not archives:
-        raise _pip_failure(sdist, done.stdout + done.stderr)
+        raise _pip_failure(Sdist(project, version, sha256 or ""), done.stdout + done.stderr)
     return archives[0]
 
 

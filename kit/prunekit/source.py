@@ -10,7 +10,7 @@ from pathlib import Path
 from prunekit.errors import Unreachable, UserError
 from prunekit.gitsource import fetch_git
 from prunekit.manifest import Manifest, blob_id
-from prunekit.pins import Upstream
+from prunekit.pins import UNRESOLVED, Upstream
 from prunekit.sdist import fetch_sdist
 
 SOURCES = ("auto", "git", "sdist")
@@ -60,6 +60,10 @@ def _fetch(
             raise UserError(
                 "--mirror names a git repository: leave it out with --source sdist (pip has its own settings)"
             )
+        return _from_sdist(upstream, manifest, scratch, report, ())
+    if upstream.commit == UNRESOLVED:
+        if source == "git":
+            raise UserError(f"the pin of {upstream.name} has no commit id yet: use --source sdist")
         return _from_sdist(upstream, manifest, scratch, report, ())
     try:
         folder, size, notes = fetch_git(upstream, mirror or upstream.url, scratch, report)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SERIES = HERE.parents[1] / "patches" / "ultralytics"
+KIT = Path(os.environ.get("PRUNEKIT_KIT") or HERE.parents[1])  # another one while `pins update` tries it
+SERIES = KIT / "patches" / "ultralytics"
 Without = Callable[[int], Path]  # patch number (1-based) -> a fork without it
 Questions = dict[int | str, list[tuple[object, ...]]]  # about a patch (its number) or a subject
 Answers = dict[int | str, list[Any]]

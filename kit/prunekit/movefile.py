@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One file of one patch onto another version of the file: 3-way, checked by the anchors, or these alone."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from prunekit.gaps import Refused
+from prunekit.gitrepo import Repo
+from prunekit.reanchor import transplant
+from prunekit.reanchor_text import transplant_text
+
+# From the least to the most that happened to a file.
+UNTOUCHED, ABSORBED, MOVED, REANCHORED, FAILED = "untouched", "absorbed upstream", "moved", "re-anchored", "failed"
+
+
+@dataclass(frozen=True)
+class MovedFile:
+    """A file after the patch, and what happened to it; None where the patch removes it."""
+
+    text: str | None
+    verdict: str
+
+
+def move_file(path: str, old: str | None, new: str | None, target: str | None) -> MovedFile:
+    """Return `target` changed as `new` is from `old`. Raises Refused where there is no certain place."""
+    if target == new:
+        return MovedFile(new, ABSORBED)
+    if target == old:
+        return MovedFile(new, UNTOUCHED)
+    if old is None or new is None:
+        raise Refused(
+            "upstream has a file of this name by now"
+            if old is None
+            else "upstream has changed the file that the patch removes"
+        )
+    if target is None:
+        raise Refused("upstream no longer has this file")
+    merged = merge(old, new, target)
+    try:
+        placed = _transplant(path, old, new, target)
+    except Refused as error:
+        if merged is None or not error.form:
+            raise
+        return MovedFile(merged, ABSORBED if merged == target else MOVED)
+    if merged == target:
+        return MovedFile(target, ABSORBED)
+    return MovedFile(placed, MOVED if merged == placed else REANCHORED)
+
+
+def merge(old: str, new: str, target: str) -> str | None:
+    """Return git's 3-way merge of three texts, or None where it conflicts."""
+    text, conflicts = merge_text(old, new, target)
+    return None if conflicts else text
+
+
+def merge_text(old: str, new: str, target: str) -> tuple[str, bool]:
+    """Return git's 3-way merge, with conflict marks where it has them, and whether it has."""
+    with tempfile.TemporaryDirectory(prefix="prunekit-") as name:
+        folder = Path(name)
+        for kind, text in (("upstream", target), ("pin", old), ("patch", new)):
+            (folder / kind).write_bytes(text.encode())
+        words = (
+            "-p",
+            "--diff3",
+            "-L",
+            "upstream now",
+            "-L",
+            "upstream at the pin",
+            "-L",
+            "the patch",
+            "upstream",
+            "pin",
+            "patch",
+        )
+        done = Repo(folder).run("merge-file", *words, check=False)
+    return done.out.decode(), done.status != 0
+
+
+def _transplant(path: str, old: str, new: str, target: str) -> str:
+    """Move the edits by their anchors."""
+    if path.endswith(".py"):
+        return transplant(old, new, target)
+    return transplant_text(old, new, target, yaml=path.endswith((".yaml", ".yml")))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A whole series onto another upstream commit: `git rebase --onto NEW OLD`, with anchors where it conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from prunekit import fork
+from prunekit.gaps import Refused
+from prunekit.gitrepo import Repo
+from prunekit.mailpatch import changed_files
+from prunekit.manifest import Entry
+from prunekit.movefile import ABSORBED, FAILED, MOVED, REANCHORED, UNTOUCHED, move_file
+
+_ORDER = (UNTOUCHED, MOVED, REANCHORED, FAILED)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A file of a patch that found no certain place, with both sides."""
+
+    path: str
+    reason: str
+    ours: str
+    theirs: str
+
+
+@dataclass
+class Move:
+    """What happened to one patch: verdict, that of each file, the commit it is now (None: failed, absorbed)."""
+
+    name: str
+    verdict: str
+    files: dict[str, str] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+    commit: str | None = None
+
+
+def move_series(repo: Repo, root: str, commits: Sequence[str], names: Sequence[str], target: str) -> list[Move]:
+    """Put the commits on top of `target`, one after another; a patch that fails is left out and the others go on.
+
+    Uses the repository's index; touches no branch and no file.
+    """
+    parent, head, moves = root, target, []
+    for name, commit in zip(names, commits, strict=True):
+        move, texts = try_move(repo, name, parent, commit, head)
+        if move.verdict not in (FAILED, ABSORBED):
+            head = move.commit = put(repo, commit, head, texts)
+        moves.append(move)
+        parent = commit
+    return moves
+
+
+def try_move(repo: Repo, name: str, parent: str, commit: str, head: str) -> tuple[Move, dict[str, str | None]]:
+    """Return what becomes of one patch on `head`, and the files as they are then."""
+    move, texts = Move(name, UNTOUCHED), {}
+    for path in changed_files(repo, parent, commit):
+        old, new, now = (text_of(repo, tree, path) for tree in (parent, commit, head))
+        try:
+            moved = move_file(path, old, new, now)
+        except Refused as error:
+            move.files[path] = FAILED
+            move.conflicts.append(Conflict(path, error.reason, error.ours, error.theirs))
+            continue
+        move.files[path], texts[path] = moved.verdict, moved.text
+    kinds = set(move.files.values())
+    move.verdict = ABSORBED if kinds == {ABSORBED} else max(kinds - {ABSORBED} or {UNTOUCHED}, key=_ORDER.index)
+    return move, texts
+
+
+def put(repo: Repo, commit: str, head: str, texts: dict[str, str | None]) -> str:
+    """Commit the files on top of `head` with the message and the date of the patch; returns the commit."""
+    repo.run("read-tree", head)
+    modes = fork.files_of(repo, head)
+    entries = {}
+    for path, text in texts.items():
+        if text is None:
+            repo.run("rm", "--quiet", "--cached", "--", path)
+            continue
+        blob = repo.text("hash-object", "-w", "--stdin", "--no-filters", stdin=text.encode())
+        entries[path] = Entry(modes[path].mode if path in modes else "100644", blob)
+    fork.stage(repo, entries)
+    message, date = repo.text("log", "-1", "--format=%B", commit), repo.text("log", "-1", "--format=%aI", commit)
+    return fork.commit(repo.with_env(GIT_AUTHOR_DATE=date), message, head)
+
+
+def text_of(repo: Repo, commit: str, path: str) -> str | None:
+    """Return a file of a commit, or None where it has none."""
+    done = repo.run("cat-file", "blob", f"{commit}:{path}", check=False)
+    return done.out.decode("utf-8", "surrogateescape") if done.status == 0 else None

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`prunekit pins update`: replay at the old pin, move the series, test the result, then write, in one commit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from prunekit import fork
+from prunekit.candidate import Candidate, find_candidate
+from prunekit.console import Console
+from prunekit.errors import PatchConflict
+from prunekit.kitdir import PINS, Kit
+from prunekit.kitwrite import commit, need_clean, recover
+from prunekit.lint import read_tests
+from prunekit.mailpatch import export_series
+from prunekit.manifest import Manifest, read_manifest
+from prunekit.movefile import ABSORBED, FAILED
+from prunekit.moves import Move, move_series
+from prunekit.patchwork import pick, series_files
+from prunekit.pinfile import rewrite
+from prunekit.pins import Upstream, read_pins
+from prunekit.smoke import Tried, import_modules, run_tests
+from prunekit.verify import compose
+from prunekit.workbench import Bench, From, scratch, set_up_bench
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asked for."""
+
+    upstream: str
+    to: str | None
+    origin: From
+    commit: str | None = None
+    dry_run: bool = False
+    smoke: bool = True
+
+
+@dataclass
+class Updated:
+    """What happened: the old pin, the new one, each patch, the checks, and the commit ("" where none was made)."""
+
+    old: Upstream
+    candidate: Candidate
+    moves: list[Move]
+    tried: list[Tried] = field(default_factory=list)
+    files: dict[str, bytes | None] = field(default_factory=dict)
+    tree: str = ""
+    commit: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Return whether every patch found its place and every check passed."""
+        return all(move.verdict != FAILED for move in self.moves) and all(item.passed for item in self.tried)
+
+
+def update(kit: Kit, wanted: Wanted, console: Console) -> Updated:
+    """Move one upstream's pin; raises UserError, and writes nothing unless everything is well.
+
+    The caller looks at `good`: a result that is not has been reported in full and nothing was written.
+    """
+    recover(kit)
+    (upstream,) = pick(read_pins(kit.pins), wanted.upstream)
+    manifests = f"manifests/{upstream.name}.txt"
+    if not wanted.dry_run:
+        need_clean(kit, PINS, manifests, f"patches/{upstream.name}")
+    with scratch() as folder:
+        with console.step("old pin") as step:
+            bench = set_up_bench(kit, upstream, wanted.origin, folder / "old", step.report)
+            step.result = f"{upstream.name} {upstream.release}, {len(bench.commits)} patches"
+        with console.step("new pin") as step:
+            old = read_manifest(kit.root / manifests, upstream.tree)
+            words = (wanted.to, wanted.origin, wanted.commit, folder / "new", step.report)
+            candidate = find_candidate(upstream, old, *words)
+            step.result = (
+                f"{candidate.upstream.release} ({candidate.upstream.commit[:12]}), {len(candidate.manifest)} files"
+            )
+        done = _move(bench, candidate, console)
+        if all(move.verdict != FAILED for move in done.moves):
+            _try_and_write(kit, wanted, bench, done, folder, console)
+        return done
+
+
+def _move(bench: Bench, candidate: Candidate, console: Console) -> Updated:
+    """Put the series onto the new files."""
+    with console.step("series") as step:
+        repo, target = bench.repo, root_commit(bench, candidate)
+        moves = move_series(repo, bench.root, bench.commits, [path.name for path in bench.patches], target)
+        step.result = ", ".join(f"{move.name[:4]} {move.verdict}" for move in moves)
+    return Updated(bench.upstream, candidate, moves)
+
+
+def root_commit(bench: Bench, candidate: Candidate) -> str:
+    """Commit the candidate's files in the bench's repository; returns the commit. The index holds it then."""
+    new, repo = candidate.upstream, fork.dated(bench.repo, candidate.upstream)
+    fork.add_blobs(repo, [candidate.folder / path for path in candidate.manifest])
+    repo.run("read-tree", "--empty")
+    fork.stage(repo, candidate.manifest)
+    return fork.commit(repo, f"upstream {new.name} {new.release} ({new.commit})")
+
+
+def _try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder: Path, console: Console) -> None:
+    """Make the kit and the fork as they would be, run the checks on them, write if all is well."""
+    kept = [move.commit for move in done.moves if move.commit]
+    patches = export_series(
+        bench.repo, bench.repo.text("rev-parse", f"{kept[0]}^") if kept else "", kept, bench.patches
+    )
+    done.files = _new_files(kit, done.candidate, patches)
+    trial = _trial_kit(kit, done.files, folder / "kit")
+    made, done.tree = make_fork(trial, done.candidate, folder / "fork")
+    if wanted.smoke:
+        with console.step("smoke") as step:
+            done.tried = list(_checks(kit, trial, bench.upstream, done, made, folder))
+            step.result = f"{sum(item.passed for item in done.tried)} of {len(done.tried)} passed"
+    if done.good and not wanted.dry_run:
+        with console.step("commit") as step:
+            done.commit = commit(kit, done.files, message(done))
+            step.result = done.commit[:12]
+
+
+def _checks(kit: Kit, trial: Kit, upstream: Upstream, done: Updated, made: Path, folder: Path) -> list[Tried]:
+    """Import what is patched, then run every patch's own test; an absorbed patch must pass its own without being there.
+
+    All tests run in one process, which shares what is slow to make; one by one only to tell which of them fail.
+    """
+    files = sorted({path for move in done.moves for path in move.files})
+    found = [import_modules(made, files, folder)]
+    if not found[0].passed:
+        return found
+    tests = read_tests(kit, upstream)
+    missing = [move.name for move in done.moves if not tests.get(move.name)]
+    found += [Tried(f"{name[:4]}: its test", False, f"patches/{upstream.name}/tests names none") for name in missing]
+    rows = [(move.name[:4], tests[move.name]) for move in done.moves if tests.get(move.name)]
+    every = run_tests(kit, trial, made, [test for _, own in rows for test in own]) if rows else Tried("", True)
+    for name, own in rows:
+        item = Tried("", True) if every.passed else run_tests(kit, trial, made, own)
+        found.append(replace(item, name=f"{name}: {' '.join(own)}"))
+    return found
+
+
+def make_fork(kit: Kit, candidate: Candidate, folder: Path) -> tuple[Path, str]:
+    """Make the fork of a candidate, as setup would; returns (folder, tree id)."""
+    repo, root = fork.start(folder, candidate.folder, candidate.manifest, candidate.upstream)
+    composed = compose(repo, kit, candidate.upstream, root, lambda _: None)
+    new = candidate.upstream
+    fork.finish(
+        repo, fork.Record(new.name, new.name, new.release, new.commit, "git", root, composed.head, composed.tree)
+    )
+    return folder, composed.tree
+
+
+def _new_files(kit: Kit, candidate: Candidate, patches: dict[str, bytes]) -> dict[str, bytes | None]:
+    """Return what changes in the kit: pin, manifest, patches."""
+    new = candidate.upstream
+    values = {"commit": new.commit, "date": new.date, "release": new.release, "tree": new.tree, "tag": new.tag}
+    sdist = new.sdist
+    values.update({"sdist.version": sdist.version, "sdist.sha256": sdist.sha256} if sdist else {"sdist": None})
+    files: dict[str, bytes | None] = dict(series_files(kit, new, patches))
+    wanted = {PINS: rewrite(kit.pins.read_text(encoding="utf-8"), new.name, values).encode()}
+    wanted[f"manifests/{new.name}.txt"] = rows_of(candidate.manifest)
+    files.update({path: data for path, data in wanted.items() if (kit.root / path).read_bytes() != data})
+    return files
+
+
+def rows_of(manifest: Manifest) -> bytes:
+    """Return a manifest as `git ls-tree -r` prints it."""
+    return "".join(
+        f"{entry.mode} blob {entry.blob}\t{path}\n"
+        for path, entry in sorted(manifest.items(), key=lambda i: i[0].encode())
+    ).encode()
+
+
+def _trial_kit(kit: Kit, files: dict[str, bytes | None], folder: Path) -> Kit:
+    """Return a copy of the kit with these files, in which nothing is committed."""
+    folder.mkdir(parents=True)
+    shutil.copy(kit.pins, folder / PINS)
+    for name in ("manifests", "patches"):
+        shutil.copytree(kit.root / name, folder / name)
+    for path, data in files.items():
+        if data is None:
+            (folder / path).unlink()
+        else:
+            (folder / path).write_bytes(data)
+    return Kit(folder, kit.dropins)
+
+
+def message(done: Updated) -> str:
+    """Return the commit message: what happened to each patch."""
+    old, new = done.old, done.candidate.upstream
+    rows = [f"- {move.name}: {move.verdict}" for move in done.moves]
+    tests = f"{len(done.tried)} checks passed on the result; fork tree {done.tree}"
+    pins = f"from {old.commit}\nto   {new.commit}"
+    return (
+        f"{new.name}: pin moved from {old.release} to {new.release}\n\n{pins}\n\n" + "\n".join(rows) + f"\n\n{tests}\n"
+    )
+
+
+def need_good(done: Updated) -> None:
+    """Raise PatchConflict that says what to type next, unless all is well."""
+    bad = [move for move in done.moves if move.verdict == FAILED]
+    if bad:
+        to = done.candidate.upstream.release
+        raise PatchConflict(
+            f"{bad[0].name} found no certain place in {to}; nothing was written. See why: "
+            f"prunekit why {bad[0].name} --onto {to}; "
+            f"place it by hand: prunekit rebase {done.old.name} --onto {to}"
+        )
+    failed = [item for item in done.tried if not item.passed]
+    if failed:
+        to = done.candidate.upstream.release
+        raise PatchConflict(f"{failed[0].name} fails on {to}; nothing was written{os.linesep}{failed[0].said}")
+
+
+__all__ = ["ABSORBED", "Updated", "Wanted", "make_fork", "message", "need_good", "root_commit", "update"]

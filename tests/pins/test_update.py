@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`prunekit pins update`: every verdict, everything written in one commit, nothing on failure, whole under kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Place, git
+
+CLIP = (
+    "pkg/engine.py",
+    "        clip(self.model)\n",
+    "        if self.clip:\n            clip(self.model)\n        else:\n            other(self)\n",
+)
+
+
+def verdicts(place: Place) -> dict[str, str]:
+    """Return patch number -> verdict from the JSON document."""
+    return {row["patch"][:4]: row["verdict"] for row in json.loads(place.out)["patches"]}
+
+
+def test_untouched_and_written_in_one_commit(place: Place) -> None:
+    """A commit that touches none of our files: the patches keep every byte; pin, manifest and nothing else change."""
+    before, head = place.series(), place.state()[0]
+    new = place.upstream("1.1", ("LICENSE", "free\n", "free as in speech\n"))
+    assert place.prunekit("pins", "update", "small", "--to", new, "--json") == 0, place.err
+    assert set(verdicts(place).values()) == {"untouched"}
+    assert place.series() == before
+    assert place.state()[1] == "" and git(place.kit, "rev-parse", "HEAD~1") == head
+    changed = git(place.kit, "diff", "--name-only", "HEAD~1").splitlines()
+    assert changed == ["manifests/small.txt", "pinned_commits.yaml"]
+    pins = (place.kit / "pinned_commits.yaml").read_text()
+    assert f"commit: {new}  # of 1.0\n" in pins and "# the pins\n" in pins and "small:  # the only one\n" in pins
+    assert "0001-Patch-amp-off.patch: untouched" in git(place.kit, "log", "-1", "--format=%B")
+    assert place.prunekit("setup", "s1", place.root / "fork") == 0
+    assert place.prunekit("patches", "export", "--check") == 0
+
+
+def test_moved_and_reanchored(place: Place) -> None:
+    """Lines put above move a patch; a wrapped neighbour conflicts in 3-way and is found again as a statement."""
+    place.upstream("lines", ("pkg/engine.py", "import os\n", "import os\nimport sys\n"))
+    new = place.upstream("wrap", CLIP)
+    assert place.prunekit("pins", "update", "small", "--to", new, "--json") == 0, place.err
+    assert verdicts(place) == {"0001": "moved", "0002": "re-anchored", "0003": "untouched", "0004": "moved"}
+    assert place.prunekit("setup", "s1", place.root / "fork") == 0
+    text = (place.root / "fork" / "pkg" / "engine.py").read_text()
+    assert "            other(self)\n        hooks.penalty(self)\n        self.optimizer.step()\n" in text
+    assert place.prunekit("patches", "export", "--check") == 0
+
+
+def test_absorbed(place: Place) -> None:
+    """Upstream has the very same key by now: the patch goes, its test having passed without it."""
+    new = place.upstream("same", ("pkg/default.yaml", "decay: 0.1\n", "decay: 0.1\nsparsity: 0.0\n"))
+    assert place.prunekit("pins", "update", "small", "--to", new, "--json") == 0, place.err
+    assert verdicts(place)["0003"] == "absorbed upstream"
+    assert "0003-Patch-key.patch" not in place.series()
+    assert place.prunekit("patches", "lint") == 0, place.out
+
+
+@pytest.mark.parametrize("how", ["gone", "twice"])
+def test_a_conflict_writes_nothing(place: Place, how: str) -> None:
+    """A function that is gone, or there twice: exit code 4, both sides shown, the kit as it was."""
+    twin = "\n\ndef parse(cfg):\n    layers = []\n    return layers\n"
+    change = (
+        ("pkg/engine.py", "def parse(", "def build_layers(")
+        if how == "gone"
+        else (
+            "pkg/engine.py",
+            "        layers.append(name)\n    return layers\n",
+            f"        layers.append(name)\n    return layers\n{twin}",
+        )
+    )
+    new = place.upstream(how, change)
+    before, series = place.state(), place.series()
+    assert place.prunekit("pins", "update", "small", "--to", new) == 4
+    assert place.state() == before and place.series() == series
+    assert "hooks.widths(layers)" in place.out and "failed" in place.out
+    assert ("parse is not there" if how == "gone" else "parse is defined 2 times") in place.out
+    assert "prunekit why" in place.err
+
+
+def test_a_failing_test_writes_nothing(place: Place) -> None:
+    """The series fits, but a patch's own test does not pass on the result."""
+    (place.kit / "tests" / "test_it.py").write_text("def test_it():\n    assert False, 'no good'\n")
+    git(place.kit, "commit", "--quiet", "-am", "a test that fails")
+    new = place.upstream("1.1", ("LICENSE", "free\n", "free!\n"))
+    before = place.state()
+    assert place.prunekit("pins", "update", "small", "--to", new) == 4
+    assert "no good" in place.err and place.state() == before
+
+
+def test_dirty_patches_stop_it_and_dry_run_writes_nothing(place: Place) -> None:
+    """Changes that no commit holds are named; a dry run does not mind them, and writes nothing."""
+    new = place.upstream("1.1", ("LICENSE", "free\n", "free!\n"))
+    (place.kit / "patches" / "small" / "mine.patch").write_text("mine\n")
+    before = place.state()
+    assert place.prunekit("pins", "update", "small", "--to", new) == 2 and "mine.patch" in place.err
+    assert place.prunekit("pins", "update", "small", "--to", new, "--no-smoke") == 2
+    assert place.prunekit("pins", "update", "small", "--to", new, "--dry-run", "--no-smoke", "--json") == 0
+    assert place.state() == before and json.loads(place.out)["commit"] == ""
+
+
+def test_a_release_is_found_by_its_commit_subject(place: Place) -> None:
+    """Without tags, the one commit whose subject names the release; where there are two, it is asked for."""
+    one = place.upstream("`small 1.2` better", ("LICENSE", "free\n", "free!\n"))
+    assert place.prunekit("pins", "update", "small", "--to", "1.2", "--dry-run", "--no-smoke", "--json") == 0, place.err
+    assert json.loads(place.out)["to"]["commit"] == one
+    place.upstream("after 1.2", ("LICENSE", "free!\n", "free!!\n"))
+    assert (
+        place.prunekit("pins", "update", "small", "--to", "1.2", "--dry-run", "--no-smoke") == 2
+        and "2 commits" in place.err
+    )
+
+
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new(place: Place) -> None:
+    """Killed at random moments, then any command: a clean kit that is wholly the old one or wholly the new one."""
+    new = place.upstream("wrap", CLIP)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-m", "prunekit", "--kit", str(place.kit), "pins", "update", "small", "--to", new]
+    old, series = place.state()[0], place.series()
+    rng, hits = random.Random(0), 0
+    start = time.monotonic()
+    assert subprocess.run([*words, "--dry-run"], env=env, capture_output=True, check=False).returncode == 0
+    whole = time.monotonic() - start
+    for _ in range(8):
+        process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.3, 1.1) * whole)
+        process.send_signal(signal.SIGKILL)
+        hits += process.wait() != 0
+        assert place.prunekit("pins", "show") == 0
+        head, changes = place.state()
+        assert changes == ""
+        assert place.series() == series if head == old else git(place.kit, "rev-parse", "HEAD~1") == old
+        git(place.kit, "reset", "--quiet", "--hard", old)
+    assert hits
+
+
+@pytest.mark.parametrize("touched", range(4))
+def test_a_kill_while_writing(place: Place, touched: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after each of the files it writes: the next command puts all of them back."""
+    from prunekit import kitwrite
+
+    new, put, calls = place.upstream("wrap", CLIP), kitwrite._put, []
+
+    def stop(path: Path, content: bytes | None) -> None:
+        calls.append(path)
+        if len(calls) == touched + 2:  # the journal comes first
+            (path.parent / f".{path.name}.prunekit-1").write_bytes(b"half")
+            os._exit(9)
+        put(path, content)
+
+    before, series = place.state(), place.series()
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(kitwrite, "_put", stop)
+        place.prunekit("pins", "update", "small", "--to", new)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert place.prunekit("pins", "show") == 0
+    assert place.state() == before and place.series() == series
