@@ -8,11 +8,18 @@ import click
 from prunekit import views_pins
 from prunekit.cli_patches import JSON, MIRROR, SOURCE
 from prunekit.console import Console
+from prunekit.errors import CONFLICT, DONE
 from prunekit.kitdir import Kit
 from prunekit.kitwrite import recover
+from prunekit.matrix import LEVELS
+from prunekit.matrix import matrix as run_matrix
+from prunekit.overlay import dropins
+from prunekit.patchwork import pick
 from prunekit.pins import read_pins
 from prunekit.series import read_series
 from prunekit.update import Wanted, need_good, update
+from prunekit.why import check as look_ahead
+from prunekit.why import why as find_why
 from prunekit.workbench import From
 
 
@@ -31,6 +38,16 @@ def show(kit: Kit, as_json: bool) -> None:
     found = read_pins(kit.pins)
     counts = {it.name: len(read_series(kit, it)) for it in found.upstreams.values()}
     views_pins.show_pins(found, counts, Console(as_json=as_json))
+
+
+@pins.command()
+@JSON
+@click.pass_obj
+def freeze(kit: Kit, as_json: bool) -> None:
+    """Print what forks are made of, to the byte: commit, tree, sdist, every patch and the drop-ins as git ids."""
+    every = pick(read_pins(kit.pins), None)
+    found = [(it, read_series(kit, it), dropins(kit, it)) for it in every]
+    views_pins.show_frozen(found, Console(as_json=as_json))
 
 
 @pins.command(name="update")
@@ -62,3 +79,53 @@ def update_pin(
     views_pins.show_update(done, dry_run, console)
     if not as_json or done.good:
         need_good(done)
+
+
+@pins.command()
+@click.argument("upstream", required=False)
+@click.option("--to", metavar="REF", help="Look as far as this release, tag, branch or commit.")
+@MIRROR
+@JSON
+@click.pass_obj
+def check(kit: Kit, upstream: str | None, to: str | None, mirror: str | None, as_json: bool) -> int:
+    """Show what has moved upstream since the pin, and the patch most at risk; 4 where one has no place."""
+    console = Console(as_json=as_json)
+    found = []
+    for it in pick(read_pins(kit.pins), upstream):
+        with console.step("history") as step:
+            found.append(look_ahead(kit, it, to, From("git" if mirror else "auto", mirror), step.report))
+            step.result = it.name
+    views_pins.show_ahead(found, console)
+    return CONFLICT if any(risk.verdict == "failed" for it in found for risk in it.risks) else DONE
+
+
+@pins.command()
+@click.argument("upstream")
+@click.option("--releases", metavar="N", type=click.IntRange(2), default=24, show_default=True)
+@click.option("--from", "start", metavar="RELEASE", default="8.3.145", show_default=True, help="The oldest release.")
+@click.option("--smoke", type=click.Choice(LEVELS), default="tests", show_default=True)
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Releases at a time.")
+@click.pass_obj
+def matrix(kit: Kit, upstream: str, releases: int, start: str, smoke: str, jobs: int) -> int:
+    """Try the series on N releases; writes docs/compatibility.md and .json as it goes, and goes on after a kill."""
+    console = Console()
+    with console.step("matrix") as step:
+        rows = run_matrix(kit, upstream, releases, start, smoke, jobs, step.report)
+        step.result = f"{sum(row.passed for row in rows)} of {len(rows)} releases"
+    return DONE if all(row.passed for row in rows) else CONFLICT
+
+
+@click.command()
+@click.argument("patch")
+@click.option("--onto", metavar="REF", required=True, help="A release, tag, branch or commit.")
+@MIRROR
+@JSON
+@click.pass_obj
+def why(kit: Kit, patch: str, onto: str, mirror: str | None, as_json: bool) -> int:
+    """Name the first upstream commit at which PATCH has no place any more; 4 where there is one."""
+    console = Console(as_json=as_json)
+    with console.step("bisect") as step:
+        found = find_why(kit, patch, onto, From("git" if mirror else "auto", mirror), step.report)
+        step.result = f"{found.tried} of {found.touching} commits looked at"
+    views_pins.show_why(found, console)
+    return CONFLICT if found.commit else DONE

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prunekit import fork
 from prunekit.candidate import Candidate, find_candidate
 from prunekit.console import Console
 from prunekit.errors import PatchConflict
@@ -16,14 +14,13 @@ from prunekit.kitdir import PINS, Kit
 from prunekit.kitwrite import commit, need_clean, recover
 from prunekit.lint import read_tests
 from prunekit.mailpatch import export_series
-from prunekit.manifest import Manifest, read_manifest
-from prunekit.movefile import ABSORBED, FAILED
+from prunekit.manifest import read_manifest
+from prunekit.movefile import FAILED
 from prunekit.moves import Move, move_series
-from prunekit.patchwork import pick, series_files
-from prunekit.pinfile import rewrite
+from prunekit.patchwork import pick
 from prunekit.pins import Upstream, read_pins
 from prunekit.smoke import Tried, import_modules, run_tests
-from prunekit.verify import compose
+from prunekit.trial import make_fork, new_files, root_commit, trial_kit
 from prunekit.workbench import Bench, From, scratch, set_up_bench
 
 
@@ -93,23 +90,14 @@ def _move(bench: Bench, candidate: Candidate, console: Console) -> Updated:
     return Updated(bench.upstream, candidate, moves)
 
 
-def root_commit(bench: Bench, candidate: Candidate) -> str:
-    """Commit the candidate's files in the bench's repository; returns the commit. The index holds it then."""
-    new, repo = candidate.upstream, fork.dated(bench.repo, candidate.upstream)
-    fork.add_blobs(repo, [candidate.folder / path for path in candidate.manifest])
-    repo.run("read-tree", "--empty")
-    fork.stage(repo, candidate.manifest)
-    return fork.commit(repo, f"upstream {new.name} {new.release} ({new.commit})")
-
-
 def _try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder: Path, console: Console) -> None:
     """Make the kit and the fork as they would be, run the checks on them, write if all is well."""
     kept = [move.commit for move in done.moves if move.commit]
     patches = export_series(
         bench.repo, bench.repo.text("rev-parse", f"{kept[0]}^") if kept else "", kept, bench.patches
     )
-    done.files = _new_files(kit, done.candidate, patches)
-    trial = _trial_kit(kit, done.files, folder / "kit")
+    done.files = new_files(kit, done.candidate, patches)
+    trial = trial_kit(kit, done.files, folder / "kit")
     made, done.tree = make_fork(trial, done.candidate, folder / "fork")
     if wanted.smoke:
         with console.step("smoke") as step:
@@ -141,52 +129,6 @@ def _checks(kit: Kit, trial: Kit, upstream: Upstream, done: Updated, made: Path,
     return found
 
 
-def make_fork(kit: Kit, candidate: Candidate, folder: Path) -> tuple[Path, str]:
-    """Make the fork of a candidate, as setup would; returns (folder, tree id)."""
-    repo, root = fork.start(folder, candidate.folder, candidate.manifest, candidate.upstream)
-    composed = compose(repo, kit, candidate.upstream, root, lambda _: None)
-    new = candidate.upstream
-    fork.finish(
-        repo, fork.Record(new.name, new.name, new.release, new.commit, "git", root, composed.head, composed.tree)
-    )
-    return folder, composed.tree
-
-
-def _new_files(kit: Kit, candidate: Candidate, patches: dict[str, bytes]) -> dict[str, bytes | None]:
-    """Return what changes in the kit: pin, manifest, patches."""
-    new = candidate.upstream
-    values = {"commit": new.commit, "date": new.date, "release": new.release, "tree": new.tree, "tag": new.tag}
-    sdist = new.sdist
-    values.update({"sdist.version": sdist.version, "sdist.sha256": sdist.sha256} if sdist else {"sdist": None})
-    files: dict[str, bytes | None] = dict(series_files(kit, new, patches))
-    wanted = {PINS: rewrite(kit.pins.read_text(encoding="utf-8"), new.name, values).encode()}
-    wanted[f"manifests/{new.name}.txt"] = rows_of(candidate.manifest)
-    files.update({path: data for path, data in wanted.items() if (kit.root / path).read_bytes() != data})
-    return files
-
-
-def rows_of(manifest: Manifest) -> bytes:
-    """Return a manifest as `git ls-tree -r` prints it."""
-    return "".join(
-        f"{entry.mode} blob {entry.blob}\t{path}\n"
-        for path, entry in sorted(manifest.items(), key=lambda i: i[0].encode())
-    ).encode()
-
-
-def _trial_kit(kit: Kit, files: dict[str, bytes | None], folder: Path) -> Kit:
-    """Return a copy of the kit with these files, in which nothing is committed."""
-    folder.mkdir(parents=True)
-    shutil.copy(kit.pins, folder / PINS)
-    for name in ("manifests", "patches"):
-        shutil.copytree(kit.root / name, folder / name)
-    for path, data in files.items():
-        if data is None:
-            (folder / path).unlink()
-        else:
-            (folder / path).write_bytes(data)
-    return Kit(folder, kit.dropins)
-
-
 def message(done: Updated) -> str:
     """Return the commit message: what happened to each patch."""
     old, new = done.old, done.candidate.upstream
@@ -203,15 +145,12 @@ def need_good(done: Updated) -> None:
     bad = [move for move in done.moves if move.verdict == FAILED]
     if bad:
         to = done.candidate.upstream.release
+        name = bad[0].name
         raise PatchConflict(
-            f"{bad[0].name} found no certain place in {to}; nothing was written. See why: "
-            f"prunekit why {bad[0].name} --onto {to}; "
-            f"place it by hand: prunekit rebase {done.old.name} --onto {to}"
+            f"{name} found no certain place in {to}; nothing was written. See why: prunekit why {name} --onto {to}. "
+            f"Anchor it elsewhere: prunekit patches checkout {done.old.name}; or: prunekit patches drop {name}"
         )
     failed = [item for item in done.tried if not item.passed]
     if failed:
         to = done.candidate.upstream.release
         raise PatchConflict(f"{failed[0].name} fails on {to}; nothing was written{os.linesep}{failed[0].said}")
-
-
-__all__ = ["ABSORBED", "Updated", "Wanted", "make_fork", "message", "need_good", "root_commit", "update"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from prunekit.console import Console
+from prunekit.manifest import Entry, blob_id, tree_id
 from prunekit.moves import Move
-from prunekit.pins import Pins
+from prunekit.pins import Pins, Upstream
 from prunekit.update import Updated
+from prunekit.why import Ahead, Why
 
 
 def show_pins(pins: Pins, counts: dict[str, int], console: Console) -> None:
@@ -21,6 +24,20 @@ def show_pins(pins: Pins, counts: dict[str, int], console: Console) -> None:
         rows.append((it.name, it.release, it.commit[:12], it.date[:10], it.tree[:12], sdist, str(counts[it.name])))
     console.table(("upstream", "release", "commit", "date", "tree", "sdist", "patches"), rows)
     console.document({it.name: {**asdict(it), "patches": counts[it.name]} for it in pins.upstreams.values()})
+
+
+def show_frozen(found: Sequence[tuple[Upstream, list[Path], dict[str, Path]]], console: Console) -> None:
+    """Show each upstream's ids: two kits that print the same make the same forks."""
+    document = {}
+    for it, patches, files in found:
+        tree = tree_id({path: Entry("100644", blob_id(file.read_bytes())) for path, file in files.items()})
+        ids = {"commit": it.commit, "tree": it.tree, "sdist": it.sdist.sha256 if it.sdist else "-", "drop-ins": tree}
+        rows = {**ids, **{path.name: blob_id(path.read_bytes()) for path in patches}}
+        document[it.name] = rows
+        console.say(f"{it.name} {it.release}")
+        for name, value in rows.items():
+            console.say(f"  {value:<64}  {name}")
+    console.document(document)
 
 
 def show_moves(moves: Sequence[Move], console: Console) -> None:
@@ -68,3 +85,33 @@ def document(done: Updated, dry_run: bool) -> dict[str, Any]:
         "fork_tree": done.tree,
         "commit": done.commit,
     }
+
+
+def show_ahead(found: Sequence[Ahead], console: Console) -> None:
+    """Show what has moved upstream since each pin, the patch most at risk first."""
+    for it in found:
+        if not it.commits:
+            console.say(f"{it.upstream}: nothing has moved, the pin is upstream's newest commit ({it.head[:12]})")
+            continue
+        named = f", releases {', '.join(it.releases)}" if it.releases else ""
+        console.say(f"{it.upstream}: {it.commits} commits since the pin{named}; newest {it.head[:12]}")
+        rows = [(r.patch, str(r.commits), str(r.functions), r.verdict) for r in it.risks]
+        if rows:
+            console.table(
+                ("patch (most at risk first)", "touch its files", "touch its functions", "on the newest"), rows
+            )
+    console.document([asdict(it) for it in found])
+
+
+def show_why(it: Why, console: Console) -> None:
+    """Show where a patch breaks, upstream's change beside ours."""
+    if not it.commit:
+        console.say(f"{it.patch} has its place at {it.onto[:12]}: {it.verdict} ({it.touching} commits touch its files)")
+    else:
+        console.say(f"{it.patch} has no certain place since {it.commit[:12]} {it.subject}")
+        console.say(f"({it.tried} of {it.touching} commits that touch its files were looked at)")
+        for conflict in it.conflicts:
+            console.say(f"\n{conflict.path}: {conflict.reason}")
+            console.say(f"--- ours, at the pin\n{conflict.ours}")
+        console.say(f"--- upstream's change\n{it.diff}")
+    console.document(asdict(it))

@@ -21,19 +21,23 @@ LAYERS = [
     {"__init__", "errors"},
     {"console", "kitdir", "manifest", "yamlfile", "gitrepo", "syntax", "hunks"},
     {"pins", "patchfile", "staging", "gaps", "kitwrite"},
-    {"gitsource", "sdist", "reanchor", "reanchor_text"},
-    {"source", "fork"},
+    {"gitsource", "sdist", "reanchor", "reanchor_text", "smoke", "pinfile", "store"},
+    {"source", "fork", "movefile"},
     {"series", "overlay", "localwork"},
     {"verify", "mailpatch"},
-    {"occupant", "forks", "workbench", "lint"},
-    {"setup_fork", "doctor", "patchwork"},
-    {"views", "views_patches"},
+    {"occupant", "forks", "workbench", "lint", "moves"},
+    {"setup_fork", "doctor", "patchwork", "candidate", "probe"},
+    {"trial", "why"},
+    {"update", "matrix"},
+    {"views", "views_patches", "views_pins"},
     {"cli_patches"},
+    {"cli_pins"},
     {"cli"},
     {"__main__"},
 ]
 COMMANDS = ["", "setup", "list", "status", "verify", "diff", "doctor", "patches"]
 COMMANDS += [f"patches {name}" for name in ("list", "show", "checkout", "export", "refresh", "lint", "drop")]
+COMMANDS += ["why", "pins", *(f"pins {name}" for name in ("show", "freeze", "check", "update", "matrix"))]
 
 
 def imports(path: Path) -> set[str]:
@@ -72,7 +76,8 @@ def test_only_gitrepo_runs_git() -> None:
     """GitPython, and git itself, are used in one module."""
     users = {name for name in MODULES if any(i.split(".")[0] == "git" for i in imports(PACKAGE / f"{name}.py"))}
     assert users == {"gitrepo"}
-    assert {name for name in MODULES if "subprocess" in imports(PACKAGE / f"{name}.py")} == {"sdist"}  # pip
+    # pip, and code of an upstream
+    assert {name for name in MODULES if "subprocess" in imports(PACKAGE / f"{name}.py")} == {"sdist", "smoke"}
 
 
 def test_cli_is_click_only() -> None:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What would become of a patch at any upstream commit, without a checkout: only the files that it changes are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from prunekit.gaps import Refused
+from prunekit.gitrepo import Repo
+from prunekit.mailpatch import changed_files
+from prunekit.movefile import FAILED, UNTOUCHED, move_file
+from prunekit.moves import Conflict, text_of
+from prunekit.syntax import parse
+from prunekit.workbench import Bench
+
+_SEVERITY = ("absorbed upstream", UNTOUCHED, "moved", "re-anchored", FAILED)
+Texts = tuple[str | None, str | None]
+
+
+@dataclass
+class Probe:
+    """The series at its pin, and the upstream's history; `texts` keeps what was read of the series."""
+
+    bench: Bench
+    history: Repo
+    texts: dict[tuple[int, str], Texts] = field(default_factory=dict)
+
+    def files(self, number: int) -> list[str]:
+        """Return the files that patch `number` (from 0) changes."""
+        parent = self.bench.commits[number - 1] if number else self.bench.root
+        return changed_files(self.bench.repo, parent, self.bench.commits[number])
+
+    def sides(self, number: int, path: str) -> Texts:
+        """Return a file before and after a patch, at the pin."""
+        if (number, path) not in self.texts:
+            parent = self.bench.commits[number - 1] if number else self.bench.root
+            both = (text_of(self.bench.repo, parent, path), text_of(self.bench.repo, self.bench.commits[number], path))
+            self.texts[number, path] = both
+        return self.texts[number, path]
+
+    def verdict(self, number: int, commit: str) -> tuple[str, list[Conflict]]:
+        """Return what becomes of a patch at an upstream commit, the patches before it applied where they can be."""
+        verdicts, conflicts = [UNTOUCHED], []
+        for path in self.files(number):
+            now = text_of(self.history, commit, path)
+            for earlier in range(number):
+                old, new = self.sides(earlier, path)
+                if old != new:
+                    try:
+                        now = move_file(path, old, new, now).text
+                    except Refused:
+                        continue
+            try:
+                verdicts.append(move_file(path, *self.sides(number, path), now).verdict)
+            except Refused as error:
+                conflicts.append(Conflict(path, error.reason, error.ours, error.theirs))
+        return (FAILED if conflicts else max(verdicts, key=_SEVERITY.index)), conflicts
+
+    def scopes(self, number: int, path: str) -> set[str]:
+        """Return the functions and classes that a patch changes, the innermost only; empty for what is not Python."""
+        return changed_scopes(*self.sides(number, path)) if path.endswith(".py") else set()
+
+
+def changed_scopes(old: str | None, new: str | None) -> set[str]:
+    """Return the qualified names of the innermost functions and classes that differ between two versions of a file."""
+    try:
+        before, after = parse(old or "").scopes, parse(new or "").scopes
+    except (SyntaxError, ValueError):
+        return set()
+    changed = {name for name in before.keys() | after.keys() if name and before.get(name) != after.get(name)}
+    return {name for name in changed if not any(other.startswith(f"{name}.") for other in changed)}

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`prunekit why` names the commit that broke a patch; `pins check` says what is coming."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import Place, git
+
+PAIR = "        clip(self.model)\n        self.optimizer.step()\n"
+BREAKS = {
+    "deleted function": ("0001", ("pkg/engine.py", "    def setup(self):\n", "    def prepare(self):\n")),
+    "moved statement": (
+        "0002",
+        (
+            "pkg/engine.py",
+            PAIR,
+            "        self.optimizer.step()\n        clip(self.model)\n",
+        ),
+    ),
+    "duplicated anchor": (
+        "0002",
+        (
+            "pkg/engine.py",
+            PAIR,
+            2 * PAIR,
+        ),
+    ),
+}
+
+
+def noise(place: Place, number: int) -> None:
+    """Commit a harmless change of the patched file, and one elsewhere."""
+    place.upstream(f"noise {number}", ("pkg/engine.py", "import os\n", f"import os\nimport noise_{number}\n"))
+    place.upstream(f"elsewhere {number}", (f"pkg/other_{number}.py", "", "x = 1\n"))
+
+
+@pytest.mark.parametrize("kind", [*BREAKS, "renamed file"])
+def test_names_the_commit(place: Place, kind: str) -> None:
+    """A break among harmless changes of the same file; the commits before it are not blamed."""
+    for number in range(5):
+        noise(place, number)
+    if kind == "renamed file":
+        git(place.origin, "mv", "pkg/engine.py", "pkg/motor.py")
+        patch, broken = "0004", place.upstream("the break")
+        place.upstream("later", ("pkg/motor.py", "import os\n", "import os\nimport late\n"))
+    else:
+        patch, change = BREAKS[kind]
+        broken = place.upstream("the break", change)
+        for number in range(5, 8):
+            noise(place, number)
+    assert place.prunekit("why", patch, "--onto", "main", "--json") == 4, place.out
+    found = json.loads(place.out)
+    assert found["commit"] == broken and found["subject"] == "the break"
+    assert found["tried"] <= 6 and found["conflicts"]
+
+
+def test_nothing_to_explain(place: Place) -> None:
+    """A patch that still has its place."""
+    noise(place, 1)
+    assert place.prunekit("why", "amp", "--onto", "main") == 0 and "moved" in place.out
+
+
+def test_check(place: Place) -> None:
+    """Nothing moved; then the patch whose function was touched comes first."""
+    assert place.prunekit("pins", "check") == 0 and "nothing has moved" in place.out
+    noise(place, 1)
+    place.upstream("`small 1.3`", ("pkg/engine.py", "        self.unscale()\n", "        self.unscale(1)\n"))
+    assert place.prunekit("pins", "check", "small", "--json") == 0
+    (found,) = json.loads(place.out)
+    assert found["commits"] == 3 and found["releases"] == ["1.3"]
+    assert (found["risks"][0]["patch"][:4], found["risks"][0]["commits"], found["risks"][0]["functions"]) == (
+        "0002",
+        2,
+        1,
+    )
+    place.upstream("gone", ("pkg/engine.py", "def parse(", "def build("))
+    assert place.prunekit("pins", "check", "small") == 4
