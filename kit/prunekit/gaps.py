@@ -171,16 +171,26 @@ def _word(hit: Hit) -> str:
 
 
 def check_order(before: Source, after: Source, gap: Gap, found: Gap) -> None:
-    """Refuse a place that changes sides with a statement of the block which both versions hold exactly once."""
+    """Refuse a place that changes sides with a statement of the block that both versions hold equally often.
+
+    Where that is more than once, the first is taken for the first, and so on.
+    """
     kind = (gap.block.kind == "body", gap.block.scope)
-    own = [item.key for b in before.blocks if (b.kind == "body", b.scope) == kind for item in b.items]
-    there = [item for b in after.blocks if (b.kind == "body", b.scope) == kind for item in b.items]
-    keys = [item.key for item in there]
+    own, there = (
+        sorted((item for b in source.blocks if (b.kind == "body", b.scope) == kind for item in b.items), key=_line)
+        for source in (before, after)
+    )
     for number, item in enumerate(gap.block.items):
-        if own.count(item.key) == keys.count(item.key) == 1:
-            now = there[keys.index(item.key)]
+        ours, theirs = ([other for other in items if other.key == item.key] for items in (own, there))
+        if len(ours) == len(theirs):
+            now = theirs[next(n for n, other in enumerate(ours) if _line(other) == _line(item))]
             if (now.last >= found.line) if number < gap.at else (now.first <= found.line):
                 raise Refused("upstream has moved statements across the place")
+
+
+def _line(item: Item) -> tuple[int, int]:
+    """Return where an item begins."""
+    return item.first, item.column
 
 
 def near(scope: str, after: Source) -> str:
