@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Place, git
+from pinworld import Place, git
 
 CLIP = (
     "pkg/engine.py",

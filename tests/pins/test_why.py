@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Place, git
+from pinworld import Place, git
 
 PAIR = "        clip(self.model)\n        self.optimizer.step()\n"
 BREAKS = {

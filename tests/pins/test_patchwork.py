@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Place, git
+from pinworld import Place, git
 
 DATE = "Date: Tue, 2 Jan 2024 03:04:05 +0200"
 
