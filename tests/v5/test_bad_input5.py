@@ -71,7 +71,8 @@ said = []
 for line in json.loads(sys.argv[1]):
     heard = io.StringIO()
     with contextlib.redirect_stderr(heard):
-        code = start(os.path.abspath("prune.py"), "", [*line.split(), "--device", "cpu"], steps=1, round_to=8)
+        words = line.split() if "--resume" in line else [*line.split(), "--device", "cpu"]
+        code = start(os.path.abspath("prune.py"), "", words, steps=1, round_to=8)
     said.append([code, heard.getvalue()])
 print("ANSWERS" + json.dumps(said))
 """
