@@ -133,8 +133,12 @@ def test_other_tasks(workshop: Workshop, tmp_path: Path, task: str, suffix: str)
 
     data = build(tmp_path / "data", train=8, val=4, imgsz=64, seed=0, task=task)
     workshop.python("-c", MAKE_TASK, f"yolo11n{suffix}.yaml", "task.pt", str(data), task)
-    workshop.python("prune_one_shot.py", "--model", "task.pt", f"data={data}", "--name", "t", *QUICK)
+    said = workshop.python("prune_one_shot.py", "--model", "task.pt", f"data={data}", "--name", "t", *QUICK)
     report = workshop.report(f"runs/{task}/t")
+    loose, strict = ("top-5", "top-1") if task == "classify" else ("mAP50", "mAP50-95")
+    assert report["dense"]["measures"] == [loose, strict]
+    assert f"{'mAP' if strict == 'mAP50-95' else strict}={report['dense']['map50_95']}" in said
+    assert f"| {loose} | {strict} |" in (workshop.root / f"runs/{task}/t/report.md").read_text()
     assert report["steps"][0]["params"] < 0.8 * report["dense"]["params"]
     rebuilt = workshop.python("-c", REBUILD, f"runs/{task}/t/pruned.yaml", f"runs/{task}/t/pruned.pt")
     assert "difference 0.0" in rebuilt

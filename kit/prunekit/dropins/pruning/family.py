@@ -23,11 +23,13 @@ class Metrics:
     """Accuracy on the validation set, fractions in [0, 1].
 
     `map50` and `map50_95` are the task's own mean average precision (boxes for detect and obb, masks for segment,
-    key points for pose). For classify they hold top-5 and top-1 accuracy, the loose and the strict measure.
+    key points for pose). For classify they hold top-5 and top-1 accuracy, the loose and the strict measure; `labels`
+    says so to whoever reads them.
     """
 
     map50: float
     map50_95: float
+    labels: tuple[str, str] = ("mAP50", "mAP50-95")
 
 
 class Family(Protocol):

@@ -45,12 +45,13 @@ def _table_csv(state: State) -> str:
 
 def _markdown(state: State, pictures: list[Path]) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in state.settings.as_dict().items())
+    loose, strict = state.measures()
     lines = [
         f"# Pruning report: {Path(state.weights).name}",
         "",
         f"Status: {state.status}. Family: {state.family}. Image size: {state.image} px. Accuracy: validation set.",
         "",
-        "| step | params | MACs | MACs ratio | mAP50 pruned | mAP50 | mAP50-95 | kept |",
+        f"| step | params | MACs | MACs ratio | {loose} pruned | {loose} | {strict} | kept |",
         "|---|---|---|---|---|---|---|---|",
         *(_row(row, state.dense["macs"]) for row in _rows(state)),
         "",
@@ -120,13 +121,13 @@ def _draw(state: State, steps: Path, widths: Path) -> list[Path]:
 
 
 def _draw_steps(axis: Any, state: State) -> None:
-    """Pruned mAP, recovered mAP and MACs per step."""
-    rows = list(_rows(state))
+    """Accuracy when pruned, accuracy recovered, and MACs per step."""
+    rows, strict = list(_rows(state)), state.measures()[1]
     number = [row["step"] for row in rows]
-    axis.plot(number, [row["map50_95"] for row in rows], "o-", color="tab:blue", label="recovered mAP50-95")
+    axis.plot(number, [row["map50_95"] for row in rows], "o-", color="tab:blue", label=f"recovered {strict}")
     pruned = [row.get("pruned_map50_95", row["map50_95"]) for row in rows]
-    axis.plot(number, pruned, "s--", color="tab:purple", label="pruned mAP50-95")
-    axis.set(xlabel="pruning step (0 = dense)", ylabel="mAP50-95", xticks=number)
+    axis.plot(number, pruned, "s--", color="tab:purple", label=f"pruned {strict}")
+    axis.set(xlabel="pruning step (0 = dense)", ylabel=strict, xticks=number)
     axis.set_ylim(0, 1.1 * max(*(row["map50_95"] for row in rows), 0.01))
     right = axis.twinx()
     right.bar(number, [row["macs"] / 1e9 for row in rows], width=0.4, color="tab:orange", alpha=0.3, label="MACs")

@@ -18,7 +18,7 @@ from typing import Any
 from .apply import apply_plan
 from .counts import Cost, count
 from .errors import PruneError, Unreachable
-from .family import Family
+from .family import Family, Metrics
 from .files import write_whole
 from .onnx_check import check_onnx
 from .options import Settings
@@ -78,7 +78,7 @@ def run(
     style = style or Style()
     if not state.dense:
         _measure_dense(state, family)
-    say(f"Before Pruning: {_figures(state.dense)}")
+    say(f"Before Pruning: {_figures(state, state.dense)}")
     if state.settings.sparsity and state.sparse is None:
         _train_sparse(state, family, say)
     while state.status == "running" and len(state.steps) + state.skipped < state.settings.steps:
@@ -120,9 +120,11 @@ def _measure_dense(state: State, family: Family) -> None:
     model = family.load(weights)
     example = family.example(model)
     state.image = example.shape[-1]
+    metrics = family.evaluate(weights)
     state.dense = {
         **_cost(count(model, example)),
-        **_accuracy(family, weights),
+        **_fractions(metrics),
+        "measures": list(metrics.labels),
         "seconds": round(time.perf_counter() - started, 2),
         "checkpoint": str(weights),
         "widths": widths_of(model),
@@ -170,10 +172,10 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
     state.steps.append(record)
     if not record["kept"]:
         state.status = "stopped"
-        say(f"mAP50-95 fell by {drop:.4f}, more than --max-map-drop {limit}: step {number} is not kept")
+        say(f"{state.measures()[1]} fell by {drop:.4f}, more than --max-map-drop {limit}: step {number} is not kept")
     state.save()
     speed_up = state.dense["macs"] / record["macs"]
-    say(style.iteration.format(step=number, figures=f"{_figures(record)}, speed up={speed_up}"))
+    say(style.iteration.format(step=number, figures=f"{_figures(state, record)}, speed up={speed_up}"))
     return None
 
 
@@ -258,7 +260,10 @@ def _fresh(folder: Path) -> Path:
 
 
 def _accuracy(family: Family, weights: Path) -> dict[str, float]:
-    metrics = family.evaluate(weights)
+    return _fractions(family.evaluate(weights))
+
+
+def _fractions(metrics: Metrics) -> dict[str, float]:
     return {"map50": metrics.map50, "map50_95": metrics.map50_95}
 
 
@@ -266,6 +271,8 @@ def _cost(cost: Cost) -> dict[str, float]:
     return {"params": int(cost.params), "macs": float(cost.macs)}
 
 
-def _figures(record: Mapping[str, Any]) -> str:
-    """The published console form: G of MACs, M of parameters, mAP50-95."""
-    return f"MACs={record['macs'] / 1e9} G, #Params={record['params'] / 1e6} M, mAP={record['map50_95']}"
+def _figures(state: State, record: Mapping[str, Any]) -> str:
+    """The published console form: G of MACs, M of parameters, and mAP50-95, which it calls mAP."""
+    strict = state.measures()[1]
+    accuracy = f"{'mAP' if strict == Metrics.labels[1] else strict}={record['map50_95']}"
+    return f"MACs={record['macs'] / 1e9} G, #Params={record['params'] / 1e6} M, {accuracy}"

@@ -4,7 +4,7 @@
 Schema 1 (the same in every fork; docs/report.md):
   schema, status ("running" | "done" | "stopped"), family, weights, digest, plan, skipped, sparse, settings, arguments,
   image (height = width, pixels),
-  dense {params, macs, map50, map50_95, seconds, checkpoint, widths},
+  dense {params, macs, map50, map50_95, measures, seconds, checkpoint, widths}; measures names the two accuracies,
   steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
          gains, widths} ],
   final {checkpoint, yaml, onnx, onnx_max_error, onnx_failed}.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import PruneError
+from .family import Metrics
 from .files import write_json
 from .options import Settings
 
@@ -69,6 +70,11 @@ class State:
         if schema != SCHEMA:
             raise PruneError(f"{path}: schema {schema}, this fork reads {SCHEMA}. Resume with the fork that began it.")
         return state
+
+    def measures(self) -> tuple[str, str]:
+        """What the loose and the strict accuracy are called in this run's task."""
+        loose, strict = self.dense.get("measures", Metrics.labels)
+        return loose, strict
 
     def path(self, name: str) -> Path:
         """A recorded path, made absolute."""

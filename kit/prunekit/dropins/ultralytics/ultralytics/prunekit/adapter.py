@@ -301,6 +301,6 @@ def _quiet() -> Iterator[None]:
 def _metrics(task: str, result: Any) -> Metrics:
     """Upstream's result as the engine's two figures."""
     if task == "classify":
-        return Metrics(map50=float(result.top5), map50_95=float(result.top1))
+        return Metrics(map50=float(result.top5), map50_95=float(result.top1), labels=("top-5", "top-1"))
     own = {"segment": "seg", "pose": "pose"}.get(task, "box")
     return Metrics(map50=float(getattr(result, own).map50), map50_95=float(getattr(result, own).map))
