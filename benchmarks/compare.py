@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is left of a network's accuracy at half its MACs, by every way there is to prune it, and by the controls.
+
+    prunekit setup v8 forks/v8
+    python benchmarks/compare.py v8 forks/v8 --tier full --seeds 0 1 2 --out compared/v8
+
+Trains on scenes of handwritten digits (as `prunekit demo` does). Equal MACs, equal epochs after pruning, the same data.
+Interrupt it at any time: the same command goes on with the next cell. `--only default random-local` makes some of the
+variants and what they start from; the report always shows what there is, and says what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "kit")]
+
+from comparing.cells import Bench, make_cell
+from comparing.targets import TARGETS
+from comparing.variants import ordered, variants
+from prunekit.demo.digits import build
+from prunekit.errors import PrunekitError
+
+DATA_SEED = 0  # one data set for all; a seed is that of a training
+
+
+def main() -> int:
+    """Parse, make what is missing, report."""
+    options = parse()
+    bench = prepare(options)
+    every = variants()
+    names = ordered(options.only or list(every), every)
+    failed = 0
+    for seed in options.seeds if not options.report_only else ():
+        for name in names:
+            try:
+                figures = make_cell(bench, seed, every[name])
+                print(f"{options.target} seed {seed} {name:<20} mAP50 {figures['map50']:.4f}", flush=True)
+            except PrunekitError as error:
+                failed += 1
+                print(f"{options.target} seed {seed} {name}: {error}", file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("fork", type=Path, help="a fork that `prunekit setup TARGET` made")
+    parser.add_argument("--out", type=Path, help="folder of cells and report (default compared/TARGET)")
+    parser.add_argument("--tier", choices=("quick", "full"), default="full", help="quick shows that it works, no more")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", choices=[*variants()], help="these variants")
+    parser.add_argument("--report-only", action="store_true", help="make nothing, report what there is")
+    return parser.parse_args()
+
+
+def prepare(options: argparse.Namespace) -> Bench:
+    """The folder, claimed for one target and tier, and the data.
+
+    Raises:
+        SystemExit: the folder belongs to another comparison.
+    """
+    folder = (options.out or Path("compared") / options.target).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp, mine = folder / "comparison.json", {"target": options.target, "tier": options.tier}
+    if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")) != mine:
+        raise SystemExit(f"{folder} holds another comparison ({stamp.read_text().strip()}): name another --out")
+    stamp.write_text(json.dumps(mine) + "\n", encoding="utf-8")
+    sizes = TARGETS[options.target].tiers[options.tier]
+    data = build(folder / "data", train=sizes.train, val=sizes.val, imgsz=sizes.imgsz, seed=DATA_SEED)
+    return Bench(folder, options.fork.resolve(), options.target, options.tier, data, shown(sys.argv))
+
+
+def shown(argv: Iterable[str]) -> str:
+    """The command, as it is typed again."""
+    return shlex.join(["python", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

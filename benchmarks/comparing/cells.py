@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Make one cell of the comparison (a target, a seed, a variant): run its programs in the fork, keep figures and network.
+
+A cell works in a scratch folder and counts once its `cell.json` lies in place, so a killed comparison loses one cell.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prunekit.demo import runner
+
+from .targets import TARGETS, Job
+from .variants import HALF, Variant
+
+INFORK = Path(__file__).with_name("infork.py")
+FIGURES = ("params", "macs", "map50", "map50_95")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A whole comparison: its folder, the fork, the target's name, tier and data, and the command that goes on."""
+
+    folder: Path
+    fork: Path
+    name: str
+    tier: str
+    data: Path
+    again: str
+
+    def job(self, seed: int) -> Job:
+        """The command lines of one seed."""
+        target = TARGETS[self.name]
+        scratch = self.folder / "settings"
+        scratch.mkdir(parents=True, exist_ok=True)
+        return Job(target, target.tiers[self.tier], seed, self.data, self.fork, scratch)
+
+    def cell(self, seed: int, variant: str) -> Path:
+        """Where a cell's result lies."""
+        return self.folder / "cells" / f"s{seed}" / variant
+
+    def figures(self, seed: int, variant: str) -> dict[str, Any] | None:
+        """What a finished cell found, or None."""
+        path = self.cell(seed, variant) / "cell.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    @property
+    def workshop(self) -> runner.Workshop:
+        """Where programs run."""
+        return runner.Workshop(self.fork, self.folder / "logs", self.folder / "settings")
+
+
+def make_cell(bench: Bench, seed: int, variant: Variant) -> dict[str, Any]:
+    """Make a cell, or read it where it is finished.
+
+    Raises:
+        PrunekitError: one of its programs failed; names the log.
+    """
+    done = bench.figures(seed, variant.name)
+    if done is not None:
+        return done
+    work = bench.folder / "running" / f"s{seed}-{variant.name}"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    started = time.monotonic()
+    made = _MAKERS[variant.kind](_Cell(bench, seed, variant, work))
+    figures = {"variant": asdict(variant), "seed": seed, **made, "seconds": round(time.monotonic() - started, 1)}
+    (work / "cell.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    _tidy(work)
+    place = bench.cell(seed, variant.name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    work.rename(place)
+    return figures
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell in the making."""
+
+    bench: Bench
+    seed: int
+    variant: Variant
+    work: Path
+
+    @property
+    def job(self) -> Job:
+        return self.bench.job(self.seed)
+
+    @property
+    def start(self) -> Path:
+        """The folder of the cell that this one begins with."""
+        return self.bench.cell(self.seed, self.variant.start)
+
+    def run(self, words: list[str]) -> None:
+        name = f"{self.variant.name}-s{self.seed}"
+        runner.run(self.bench.workshop, name, words, lambda: None, self.bench.again)
+
+    def train(self, start: Path | str, epochs: int) -> dict[str, Any]:
+        """Upstream's trainer, then the yardstick, on what it left."""
+        place = self.work / "train"
+        self.run(self.job.train(start, epochs, place))
+        return self.measured(place / "weights")
+
+    def measured(self, weights: Path) -> dict[str, Any]:
+        """Keep the best checkpoint and measure it."""
+        best = weights / "best.pt"
+        shutil.copyfile(best if best.is_file() else weights / "last.pt", self.work / "best.pt")
+        return self.measure(self.work / "best.pt")
+
+    def measure(self, weights: Path) -> dict[str, Any]:
+        """MACs, parameters and accuracy of a checkpoint."""
+        out = self.work / "measured.json"
+        self.run(self.infork("measure", out, weights))
+        return json.loads(out.read_text(encoding="utf-8"))
+
+    def infork(self, action: str, out: Path, weights: Path, *more: str) -> list[str]:
+        words = self.job.words(1, self.work / "scratch")
+        return [str(INFORK), action, str(out), self.job.target.upstream, str(weights), *more, *words]
+
+    def fraction(self) -> str:
+        """The MACs to prune to: half, or, for the larger network, those of the small one."""
+        if not self.variant.large:
+            return str(HALF)
+        large, small = (self.bench.figures(self.seed, name) for name in ("large-dense", "small-native"))
+        assert large and small, "made before this cell"
+        return str(round(small["macs"] / large["macs"], 6))
+
+
+def _dense(cell: _Cell) -> dict[str, Any]:
+    job = cell.job
+    whole = job.sizes.epochs + (job.sizes.extra if cell.variant.name == "small-native" else 0)
+    return cell.train(job.target.large if cell.variant.large else job.target.small, whole)
+
+
+def _more(cell: _Cell) -> dict[str, Any]:
+    return cell.train(cell.start / "best.pt", cell.job.sizes.extra)
+
+
+def _prune(cell: _Cell) -> dict[str, Any]:
+    """A script of the fork, as a user types it; the figures are its own report's."""
+    place, options = cell.work / "run", ["--target-macs", cell.fraction(), *cell.variant.options]
+    epochs = max(1, cell.job.sizes.extra // cell.variant.steps)
+    cell.run(cell.job.prune(cell.variant.script, cell.start / "best.pt", options, epochs, place))
+    report = json.loads((place / "report.json").read_text(encoding="utf-8"))
+    last = report["steps"][-1]
+    shutil.copyfile(place / "pruned.pt", cell.work / "best.pt")
+    shutil.copyfile(place / "pruned.yaml", cell.work / "pruned.yaml")
+    kept = {key: last[key] for key in FIGURES}
+    return {**kept, "zero_map50": report["steps"][0]["pruned_map50"], "settings": report["settings"]}
+
+
+def _stock(cell: _Cell) -> dict[str, Any]:
+    pruned = cell.work / "stock.pt"
+    cell.run(cell.infork("stock", pruned, cell.start / "best.pt", cell.fraction()))
+    before = cell.measure(pruned)
+    return {**cell.train(pruned, cell.job.sizes.extra), "zero_map50": before["map50"]}
+
+
+def _scratch(cell: _Cell) -> dict[str, Any]:
+    sizes = cell.job.sizes
+    return cell.train(cell.start / "pruned.yaml", sizes.epochs + sizes.extra)
+
+
+_MAKERS: dict[str, Callable[[_Cell], dict[str, Any]]] = {
+    "dense": _dense, "more": _more, "prune": _prune, "stock": _stock, "scratch": _scratch,
+}
+
+
+def _tidy(work: Path) -> None:
+    """Keep figures, network and YAML; trainings leave tens of megabytes."""
+    for path in work.iterdir():
+        if path.name not in ("cell.json", "best.pt", "pruned.yaml"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def quick(variant: Variant) -> Variant:
+    """The variant for a tier of one epoch: as many steps as there are epochs."""
+    return replace(variant, steps=1)

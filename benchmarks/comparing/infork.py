@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Runs inside a fork, with its adapter: measure a checkpoint, or prune one with Torch-Pruning's own pruner.
+
+    python infork.py measure OUT.json UPSTREAM WEIGHTS WORDS...
+    python infork.py stock   OUT.pt   UPSTREAM WEIGHTS FRACTION WORDS...
+    python infork.py export  OUT.onnx UPSTREAM WEIGHTS WORDS...
+
+UPSTREAM is module:class of the fork's `pruning.command.Upstream`, WORDS are upstream's train arguments.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from copy import deepcopy
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch_pruning as tp
+
+
+def engine(name: str) -> ModuleType:
+    """A module of the fork's engine, wherever the family keeps it."""
+    for package in ("ultralytics.pruning", "pruning"):
+        if importlib.util.find_spec(package.split(".")[0]) is None:
+            continue
+        try:
+            return importlib.import_module(f"{package}.{name}")
+        except ModuleNotFoundError:
+            continue
+    raise SystemExit("no pruning engine here: run this inside a fork")
+
+
+def opened(upstream: str, weights: str, words: list[str]) -> Any:
+    """The network, checked, with its adapter (`pruning.command.Opened`)."""
+    module, _, name = upstream.partition(":")
+    made = getattr(importlib.import_module(module), name)()
+    return made.open(weights, words, engine("options").Settings(), trust=False)
+
+
+def measure(out: Path, found: Any) -> None:
+    """MACs, parameters and accuracy, as the fork's own reports count them."""
+    model = found.family.load(found.weights)
+    cost = engine("counts").count(model, found.family.example(model))
+    metrics = found.family.evaluate(found.weights)
+    figures = {"params": int(cost.params), "macs": float(cost.macs), "map50": metrics.map50,
+               "map50_95": metrics.map50_95}
+    scratch = out.with_suffix(".part")
+    scratch.write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    os.replace(scratch, out)
+
+
+def stock(out: Path, found: Any, fraction: float) -> None:
+    """Prune to `fraction` of the MACs with `tp.pruner.BasePruner` as it comes; only the ratio is searched for.
+
+    What it cannot do by itself is done for it, as its own YOLOv8 example does: blocks are split, the head's outputs and
+    attention are ignored. Ratios are tried on copies, 1/256 apart.
+    """
+    dense = found.family.load(found.weights)
+    example = found.family.example(dense)
+    count = engine("counts").count
+    wanted = fraction * count(dense, example).macs
+    low, high = 0, 256
+    while high - low > 1:
+        middle = (low + high) // 2
+        macs = count(_stock_pruned(found.family, deepcopy(dense), example, middle / 256), example).macs
+        low, high = (middle, high) if macs > wanted else (low, middle)
+    pruned = _stock_pruned(found.family, dense, example, high / 256)
+    found.family.save(pruned, found.weights, out)
+    print(f"ratio {high / 256}: {count(pruned, example)}")
+
+
+def _stock_pruned(family: Any, model: Any, example: torch.Tensor, ratio: float) -> Any:
+    surgery = engine("surgery")
+    surgery.split_blocks(model, family.rules)
+    kept = family.ignored(model)
+    with family.tracing(model):
+        pruner = tp.pruner.BasePruner(
+            model, example, importance=tp.importance.GroupMagnitudeImportance(), pruning_ratio=ratio,
+            ignored_layers=[module for name, module in model.named_modules() if name in kept],
+            in_channel_groups={}, out_channel_groups={}, num_heads={},
+        )
+        pruner.step()
+    surgery.merge_blocks(model, family.rules)
+    return model
+
+
+def main(words: list[str]) -> None:
+    """See the module's text."""
+    action, out, upstream, weights, *rest = words
+    extra = [rest.pop(0)] if action == "stock" else []
+    found = opened(upstream, weights, rest)
+    if action == "measure":
+        measure(Path(out), found)
+    elif action == "stock":
+        stock(Path(out), found, float(extra[0]))
+    else:
+        found.family.export(found.weights, Path(out))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1:])

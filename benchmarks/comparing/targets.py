@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is trained for each target, and how its upstream is told to: the only place that knows one family from another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prunekit.demo.recipe import TRAINING
+from prunekit.demo.runner import YOLO
+
+# YOLOv5 and YOLOv7 read these from a file; what is not named stays as upstream's own file has it.
+HYP: dict[str, Any] = {
+    "lr0": 0.03, "lrf": 0.01, "momentum": 0.9, "warmup_epochs": 0.0, "mosaic": 0.0, "mixup": 0.0, "copy_paste": 0.0,
+    "paste_in": 0.0, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.15, "scale": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is trained: scenes, pixels per side, images a batch, epochs from scratch, epochs after pruning."""
+
+    train: int
+    val: int
+    imgsz: int
+    batch: int
+    epochs: int
+    extra: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target: its networks (the small one, the next larger one) and its upstream's habits.
+
+    Attributes:
+        upstream: module and class of the fork's `pruning.command.Upstream`.
+        small, large: architectures by upstream's names.
+        style: whose train arguments: "ultralytics", "yolov5" or "yolov7".
+        hyp: upstream's own hyperparameters in the fork, for those that read a file.
+        tiers: the sizes of each tier.
+    """
+
+    upstream: str
+    small: str
+    large: str
+    style: str
+    tiers: Mapping[str, Sizes]
+    hyp: str = ""
+
+
+_FULL, _QUICK = Sizes(800, 400, 64, 16, 10, 4), Sizes(32, 16, 64, 8, 1, 1)
+_ULTRALYTICS = "ultralytics.prunekit.main:Upstream"
+# YOLOv5 and YOLOv7 count on batches of 64 (nbs): smaller ones would be accumulated, and warm up for longer.
+_V5 = {"full": Sizes(800, 400, 64, 64, 30, 12), "quick": Sizes(32, 16, 64, 16, 1, 1)}
+
+TARGETS: Mapping[str, Target] = {
+    "v8": Target(_ULTRALYTICS, "yolov8n.yaml", "yolov8s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
+    "v11": Target(_ULTRALYTICS, "yolo11n.yaml", "yolo11s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
+    "v12": Target(_ULTRALYTICS, "yolo12n.yaml", "yolo12s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
+    "v26": Target(_ULTRALYTICS, "yolo26n.yaml", "yolo26s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
+    "v5": Target("prunekit_v5.main:Upstream", "models/yolov5n.yaml", "models/yolov5s.yaml", "yolov5", _V5,
+                 "data/hyps/hyp.scratch-low.yaml"),
+    "v7": Target("prunekit_v7.main:Upstream", "cfg/training/yolov7-tiny.yaml", "cfg/training/yolov7.yaml", "yolov7",
+                 _V5, "data/hyp.scratch.tiny.yaml"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A target at one tier and seed, with its data and its fork: knows every command line of the comparison."""
+
+    target: Target
+    sizes: Sizes
+    seed: int
+    data: Path
+    fork: Path
+    scratch: Path
+
+    def words(self, epochs: int, place: Path) -> list[str]:
+        """Train arguments, the same for upstream's trainer and for the fork's pruning scripts."""
+        sizes = self.sizes
+        if self.target.style == "ultralytics":
+            values = {"data": self.data, "epochs": epochs, "imgsz": sizes.imgsz, "batch": sizes.batch,
+                      "nbs": sizes.batch, **TRAINING, "seed": self.seed, "device": "cpu"}
+            where = {"project": place.parent, "name": place.name, "exist_ok": True}
+            return [f"{key}={value}" for key, value in {**values, **where}.items()]
+        size = ["--img-size" if self.target.style == "yolov7" else "--imgsz", str(sizes.imgsz)]
+        words = ["--data", str(self.data), "--epochs", str(epochs), *size, "--batch-size", str(sizes.batch),
+                 "--workers", "0", "--device", "cpu", "--hyp", str(self.hyperparameters()),
+                 "--project", str(place.parent), "--name", place.name, "--exist-ok"]
+        return words if self.target.style == "yolov7" else [*words, "--noplots", "--seed", str(self.seed)]
+
+    def train(self, start: Path | str, epochs: int, place: Path) -> list[str]:
+        """Upstream's trainer, from an architecture (YAML) or from a checkpoint (.pt), into `place`."""
+        if self.target.style == "ultralytics":
+            return [*YOLO, "detect", "train", f"model={start}", *self.words(epochs, place)]
+        fresh = Path(start).suffix in (".yaml", ".yml")
+        network = ["--cfg", str(start), "--weights", ""] if fresh else ["--cfg", "", "--weights", str(start)]
+        return ["train.py", *network, *self.words(epochs, place)]
+
+    def prune(self, script: str, weights: Path, options: list[str], epochs: int, place: Path) -> list[str]:
+        """One of the fork's pruning scripts."""
+        return [script, "--weights", str(weights), "--no-export", *options, *self.words(epochs, place)]
+
+    def hyperparameters(self) -> Path:
+        """The hyperparameter file of this comparison: upstream's own, with what small images ask for."""
+        own = yaml.safe_load((self.fork / self.target.hyp).read_text(encoding="utf-8"))
+        path, values = self.scratch / "hyp.yaml", {key: HYP.get(key, value) for key, value in own.items()}
+        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        return path

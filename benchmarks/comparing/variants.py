@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is compared: each variant is a name, how it is made, and which cell it starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HALF = 0.5  # of the dense network's MACs
+CRITERIA = ("lamp", "l1", "l2", "group_norm", "bn_scale", "taylor", "hessian", "fpgm", "random")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to a network.
+
+    Attributes:
+        kind: "dense" (from scratch), "more" (a checkpoint trained on), "prune" (a script of the fork), "stock"
+            (Torch-Pruning's own pruner), "scratch" (a pruned architecture from random weights).
+        start: the variant whose result it begins with.
+        script, options: of the fork, for "prune".
+        steps: into how many the fine-tuning epochs are divided.
+        large: of the next larger network; pruned to the MACs of the small one.
+        about: one line for the table.
+    """
+
+    name: str
+    kind: str
+    about: str
+    start: str = "dense"
+    script: str = "prune_one_shot.py"
+    options: tuple[str, ...] = ()
+    steps: int = 1
+    large: bool = False
+
+
+def variants() -> dict[str, Variant]:
+    """All of them, by name, each after the one that it starts from; the questions asked first stand first."""
+    found = [
+        Variant("dense", "dense", "the network that is pruned", start=""),
+        Variant("dense-more", "more", "dense, trained on for the same epochs"),
+        Variant("default", "prune", "prune_one_shot.py as it comes"),
+        Variant("random-local", "prune", "control: random channels", options=("--importance", "random")),
+        Variant("stock-tp", "stock", "Torch-Pruning's high-level pruner with its own defaults"),
+        Variant("scratch", "scratch", "the default's architecture from random weights, all epochs", start="default"),
+        Variant("steps-2", "prune", "two steps, half the epochs each", script="prune.py", options=("--steps", "2"),
+                steps=2),
+        Variant("steps-4", "prune", "four steps, a quarter of the epochs each", script="prune.py",
+                options=("--steps", "4"), steps=4),
+    ]
+    found += _criteria()
+    found += [
+        Variant("large-dense", "dense", "the next larger network", start="", large=True),
+        Variant("small-native", "dense", "the small network, all epochs from scratch", start=""),
+        Variant("large-pruned", "prune", "the larger network, pruned to the small one's MACs", start="large-dense",
+                large=True),
+    ]
+    return {variant.name: variant for variant in found}
+
+
+def _criteria() -> list[Variant]:
+    """Each criterion and scope that is not there yet."""
+    there = {("lamp", "local"), ("random", "local")}
+    pairs = [(name, scope) for scope in ("local", "global") for name in CRITERIA if (name, scope) not in there]
+    return [
+        Variant(f"{name}-{scope}", "prune", f"{name}, {scope}", options=("--importance", name, "--scope", scope))
+        for name, scope in pairs
+    ]
+
+
+def ordered(names: list[str], every: dict[str, Variant]) -> list[str]:
+    """These variants and those that they start from, each after its start.
+
+    Raises:
+        KeyError: a name that is not one of `every`.
+    """
+    wanted: list[str] = []
+
+    def add(name: str) -> None:
+        needs = ["small-native", "large-dense"] if every[name].large and every[name].start else [every[name].start]
+        for need in needs:
+            if need and need not in wanted:
+                add(need)
+        if name not in wanted:
+            wanted.append(name)
+
+    for name in names:
+        add(name)
+    return wanted
