@@ -18,8 +18,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "kit")]
-
 from comparing.cells import Bench, make_cell
 from comparing.targets import TARGETS
 from comparing.variants import ordered, variants

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Make one cell of the comparison (a target, a seed, a variant): run its programs in the fork, keep figures and network.
+"""Make one cell of the comparison (a target, a seed, a variant): run its programs in the fork, keep what they found.
 
 A cell works in a scratch folder and counts once its `cell.json` lies in place, so a killed comparison loses one cell.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is trained for each target, and how its upstream is told to: the only place that knows one family from another."""
+"""What is trained for each target, and how its upstream is told to: only here one family differs from another."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ class Style:
 
     iteration: str = "After pruning step {step}: {figures}"
     chart: str = "plots/steps.png"
+    ratio: str = "MACs ratio"  # what dense / pruned MACs are called: it is arithmetic, not a measured time
 
 
 def new_run(folder: Path, family: Family, weights: Path, settings: Settings) -> State:
@@ -174,8 +175,8 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
         state.status = "stopped"
         say(f"{state.measures()[1]} fell by {drop:.4f}, more than --max-map-drop {limit}: step {number} is not kept")
     state.save()
-    speed_up = state.dense["macs"] / record["macs"]
-    say(style.iteration.format(step=number, figures=f"{_figures(state, record)}, speed up={speed_up}"))
+    ratio = f"{style.ratio}={state.dense['macs'] / record['macs']}"
+    say(style.iteration.format(step=number, figures=f"{_figures(state, record)}, {ratio}"))
     return None
 
 

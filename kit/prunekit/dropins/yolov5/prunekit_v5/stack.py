@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pruning.command import guarded
+from pruning.command import Upstream, guarded
 from pruning.errors import PruneError
 from pruning.options import Settings
 
@@ -29,6 +30,21 @@ def start(script: str, description: str, argv: list[str], **defaults: Any) -> in
         prune(description, Settings(**defaults), argv)
 
     return guarded(body)
+
+
+def launch(script: str, body: Callable[[Upstream], Any]) -> int:
+    """Run another script of the fork with its `Upstream`; it changes no network. Returns the exit code."""
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+
+    def program() -> None:
+        require_stack(Path(script).resolve().parent)
+        try:
+            from .main import Upstream as Own
+        except ImportError as error:
+            raise PruneError(f"YOLOv5 cannot start: {error}. Type: {INSTALL}") from error
+        body(Own())
+
+    return guarded(program, interrupted="nothing was changed, run it again")
 
 
 def require_stack(root: Path) -> None:

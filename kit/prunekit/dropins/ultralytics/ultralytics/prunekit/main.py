@@ -80,7 +80,7 @@ def yolo11(argv: list[str]) -> None:
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
     options, rest = parser.parse_known_args(normalise(argv, parser))
-    style = engine.Style("After pruning iter {step}: {figures}", "yolo11_pruning_perf_change.png")
+    style = engine.Style("After pruning iter {step}: {figures}", "yolo11_pruning_perf_change.png", ratio="speed up")
     if options.resume:
         command.refuse_beside("--resume", [*typed(options, parser, ("resume", "trust")), *rest])
         return command.resume(options.resume, Upstream(), trust=options.trust, style=style)
