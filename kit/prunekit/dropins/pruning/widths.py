@@ -27,15 +27,16 @@ def read_widths(model: nn.Module, open_outputs: Collection[str], stem: str) -> d
 
     Args:
         model: the network; names are those of `model.named_modules()`.
-        open_outputs: layers whose output width belongs to the task (classes, keypoints) and is not recorded.
+        open_outputs: layers and bare parameters whose width belongs to the task (classes, keypoints): not recorded.
         stem: the layer whose input width belongs to the image and is not recorded.
 
     Raises:
         PruneError: `stem` or an open output is not a layer of the model.
     """
     layers = dict(_sized_layers(model))
+    bare = {name: p.numel() for name, _, p in _bare_parameters(model)}
     for name in (*open_outputs, stem):
-        if name not in layers:
+        if name not in layers and name not in bare:
             raise PruneError(f"widths: '{name}' is no layer with a width in this model{_nearest(name, layers)}")
     widths: dict[str, Width] = {}
     for name, layer in layers.items():
@@ -46,7 +47,7 @@ def read_widths(model: nn.Module, open_outputs: Collection[str], stem: str) -> d
         width[1] = None if name in open_outputs else width[1]
         if width != [None, None]:
             widths[name] = width
-    widths.update({name: [None, p.numel()] for name, _, p in _bare_parameters(model)})
+    widths.update({name: [None, size] for name, size in bare.items() if name not in open_outputs})
     return widths
 
 

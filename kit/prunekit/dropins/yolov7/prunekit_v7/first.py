@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`train.py --prune_ratio R`: prune the network that is about to be trained (patch 10)."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+import torch
+from pruning.apply import apply_plan
+from pruning.counts import Cost, count
+from pruning.errors import PruneError
+from pruning.plan import make_plan
+from pruning.scores import score_groups
+from torch import nn
+
+from .network import graph_of, refuse_unknown
+from .ranks import first_rank
+from .structure import close_structure, sync_attributes
+
+STALE = ("optimizer", "ema", "updates", "training_results", "best_fitness")  # of the network before it was pruned
+
+
+def pruning_arguments(parser: ArgumentParser) -> None:
+    """Beside the arguments of both train scripts."""
+    parser.add_argument("--prune_ratio", "--prune-ratio", type=float, default=None, metavar="R",
+                        help="prunekit: remove this share of each layer's channels, then train (off)")
+
+
+def checked(parser: ArgumentParser) -> Namespace:
+    """Parse; what makes no sense together with pruning ends here, in one line and exit code 2."""
+    opt = parser.parse_args()
+    if opt.prune_ratio is None:
+        return opt
+    if not 0 < opt.prune_ratio < 1:
+        parser.error(f"--prune_ratio {opt.prune_ratio}: must lie between 0 and 1 (the share of channels to remove)")
+    if opt.device not in ("", "cpu") and not torch.cuda.is_available():
+        parser.error(f"--device {opt.device}: no CUDA device here. Add --device cpu, or leave --device out")
+    return opt
+
+
+def prune_first(model: nn.Module, opt: Namespace, ckpt: dict[str, Any]) -> None:
+    """Prune `model` in place, once: a resumed run goes on with the network that its checkpoint holds.
+
+    Args:
+        model: freshly built, weights loaded, on its device.
+        opt: the options; `prune_ratio` None leaves everything as it is.
+        ckpt: the checkpoint that the weights came from, {} for none; what no longer fits is dropped from it.
+
+    Raises:
+        PruneError: this network cannot be pruned.
+    """
+    ratio = getattr(opt, "prune_ratio", None)
+    if ratio is None or opt.resume:
+        return
+    refuse_unknown(model, opt.weights or opt.cfg)
+    size = max(-(-opt.img_size[0] // 64) * 64, 64)  # a multiple of every stride
+    example = torch.zeros(1, model.yaml.get("ch", 3), size, size, device=next(model.parameters()).device)
+    mode = model.training
+    before = count(model, example)
+    _prune(model, example, ratio)
+    after = count(model, example)
+    model.train(mode)
+    if first_rank():
+        print(f"Before Pruning: {_figures(before)}")
+        print(f"After Pruning: {_figures(after)}, speed up={before.macs / after.macs}")
+    if ckpt:
+        ckpt.update(dict.fromkeys(STALE), epoch=-1)
+
+
+def _prune(model: nn.Module, example: torch.Tensor, ratio: float) -> None:
+    """Local LAMP, eight channels at least, as prune_one_shot.py; all ranks of a DDP run come to the same widths."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    graph = graph_of(model, example)
+    scores = score_groups(graph, "lamp")
+    plan = make_plan(graph, scores, ratio=ratio, round_to=8, floor=8, criterion="lamp")
+    if not plan.removed:
+        raise PruneError(f"--prune_ratio {ratio} removes nothing from this network: give a larger one")
+    apply_plan(graph, plan, scores)
+    sync_attributes(model)
+    model.yaml = close_structure(model)
+
+
+def _figures(cost: Cost) -> str:
+    """The published form: G of MACs, M of parameters."""
+    return f"MACs={cost.macs / 1e9} G, #Params={cost.params / 1e6} M"

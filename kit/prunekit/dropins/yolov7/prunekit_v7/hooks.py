@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The functions that the patches call. Each patch inserts a line or two; what they do is here, and tested here."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import weakref
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pruning.block import BLOCK
+from pruning.bn import add_l1, gamma_strength, reach_report
+from pruning.differences import fit_norms
+from torch import nn, optim
+
+from . import structure
+from .first import checked, prune_first, pruning_arguments
+from .offline import published, summary_writer, want_wandb
+from .ranks import ddp_place, first_rank, join_ranks
+
+__all__ = [  # with the functions below, all that the patches call
+    "checked", "ddp_place", "join_ranks", "prune_first", "pruning_arguments", "published", "summary_writer",
+    "want_wandb",
+]
+LOGGER = logging.getLogger("prunekit_v7")
+_said: weakref.WeakSet[optim.Optimizer] = weakref.WeakSet()  # optimizers whose penalty was announced
+
+
+def amp_on(device: torch.device) -> bool:
+    """Patch 2, in both train scripts: train in full precision, and say so where it changes something."""
+    if device.type != "cpu":
+        _say("AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
+    return False
+
+
+def sparsity_arguments(parser: ArgumentParser) -> None:
+    """Patch 3, beside the arguments of both train scripts."""
+    about = "prunekit: BN-L1 on {} (sparse training: 0.01)"
+    parser.add_argument("--sparsity", type=float, default=0.0, help=about.format("gamma"))
+    parser.add_argument("--sparsity-beta", type=float, default=0.0, help=about.format("beta"))
+
+
+def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
+    """Patch 3, once per optimizer step, before it: add the BN-L1 penalty to the gradients.
+
+    Raises:
+        PruneError: at the first step, if the penalty reaches no layer at all.
+    """
+    gamma, beta = getattr(opt, "sparsity", 0.0), getattr(opt, "sparsity_beta", 0.0)  # runs from before have neither
+    if not (gamma or beta):
+        return
+    reach = add_l1(model, gamma_strength(gamma, epoch, epochs), beta)
+    if optimizer in _said:
+        return
+    _said.add(optimizer)
+    line, warnings = reach_report(reach, gamma, beta, type(optimizer).__name__)
+    _say(line)
+    for warning in warnings:
+        _say(warning, logging.WARNING)
+
+
+def open_structure(d: dict[str, Any]) -> dict[str, Any]:
+    """Patch 4, at the start of `parse_model`: take the guard off a pruned model's YAML."""
+    return structure.open_structure(d)
+
+
+def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any]) -> None:
+    """Patch 4, before `parse_model` returns: give the layers the pruned widths."""
+    changed = structure.fit_layers(layers, d)
+    if changed:
+        total = sum(p.numel() for layer in layers for p in layer.parameters())
+        logging.getLogger("models.yolo").info(
+            f"prunekit: pruned structure kept: {changed} layers resized, {total:,} parameters"
+        )
+
+
+def keep_norms(model: nn.Module) -> None:
+    """Patch 4, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
+    block = model.yaml.get(BLOCK)
+    if block:
+        fit_norms(model, block)
+
+
+def say_if_dense(saved: nn.Module, built: nn.Module, cfg: str) -> None:
+    """Patch 4, after weights are loaded: a pruned network that --cfg replaces by another is announced."""
+    if cfg and BLOCK in saved.yaml:
+        was, now = (sum(p.numel() for p in model.parameters()) for model in (saved, built))
+        if was != now:
+            _say(
+                f"--cfg {cfg} builds another network than the pruned one in --weights ({was:,} -> {now:,} parameters). "
+                "To train the pruned one, leave --cfg out or give its pruned.yaml", logging.WARNING
+            )
+
+
+def divisor(d: Mapping[str, Any]) -> int:
+    """Patch 5, in `parse_model`: what a row's width is rounded up to a multiple of."""
+    return 1 if d.get(structure.EXACT) else 8
+
+
+def row_widths(args: list[Any]) -> dict[str, Any]:
+    """Patch 5, before a row's module is built: take its explicit inner widths off the arguments."""
+    return structure.row_widths(args)
+
+
+def fit_row(block: nn.Module, widths: dict[str, Any]) -> None:
+    """Patch 5, after a row's module was built: give it those widths."""
+    structure.fit_row(block, widths)
+
+
+def warmup(hyp: Mapping[str, Any], iterations: int, usual: int) -> int:
+    """Patch 8: iterations of warm-up: `warmup_iters` of the hyperparameters, else upstream's 1000 or more.
+
+    Args:
+        hyp: the hyperparameters; `warmup_iters` is a share of the run if below 1, else a number.
+        iterations: of the whole run.
+        usual: what upstream would take.
+    """
+    asked = hyp.get("warmup_iters")
+    if asked is None:
+        return usual
+    return max(round(asked * iterations if asked < 1 else asked), 1)
+
+
+def exported(weights: str, started: float) -> int:
+    """Patch 9, at the end of export.py: its exit code, 1 if no ONNX file was written.
+
+    Args:
+        weights: as given to export.py, which names its files after them.
+        started: seconds since the epoch; an older file is of another export.
+    """
+    stem = Path(weights.replace(".pt", ""))
+    made = [f"{stem}{end}" for end in (".onnx", ".torchscript.pt", ".torchscript.ptl", ".mlmodel")]
+    made = [name for name in made if Path(name).is_file() and Path(name).stat().st_mtime >= started - 1]
+    if f"{stem}.onnx" in made:
+        return 0
+    print(f"error: no ONNX file was written (the reason is above); written: {', '.join(made) or 'nothing'}",
+          file=sys.stderr)
+    return 1
+
+
+def _say(text: str, level: int = logging.INFO) -> None:
+    """One line, of the first rank only."""
+    if first_rank():
+        LOGGER.log(level, f"prunekit: {text}")

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A YOLOv7 network as the engine sees it: what cannot be pruned, what stays, how every branch shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from pruning.errors import PruneError
+from pruning.graph import PruningGraph
+from torch import nn
+
+from .structure import HEADS, output_layers
+
+
+def refuse_unknown(model: nn.Module, source: str) -> None:
+    """PruneError for a network that cannot be pruned, or not be trained afterwards; `source` names it."""
+    kinds = {type(module).__name__ for module in model.modules()}
+    if kinds & {"RepConv_OREPA", "OREPA_3x3_RepConv"}:
+        raise PruneError(
+            f"{source}: holds RepConv_OREPA, whose kernels are sums of other parameters: there are no channels to "
+            "remove, and looking for them does not end. Train with RepConv instead, or reparameterize it first."
+        )
+    head = type(model.model[-1]).__name__
+    if head not in HEADS:
+        raise PruneError(f"{source}: ends in {head}, which train.py cannot train; prunekit knows {', '.join(HEADS)}.")
+    if any(type(module).__name__ == "Conv" and not hasattr(module, "bn") for module in model.modules()):
+        raise PruneError(
+            f"{source}: a fused network (batch normalisation folded away) cannot be trained again, so pruning it makes "
+            "no sense. Give the checkpoint that training wrote (weights/best.pt)."
+        )
+
+
+def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
+    """Layers whose output channels must stay, with the reason. YOLOv7's heads are output layers and nothing else."""
+    modules = dict(model.named_modules())
+    return {name: reason for name, reason in output_layers(model).items() if name in modules}
+
+
+@contextmanager
+def tracing(model: nn.Module) -> Iterator[None]:
+    """Training mode: the head gives its convolutions' outputs, an auxiliary head those of its aux branch too."""
+    modes = {module: module.training for module in model.modules()}
+    model.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def graph_of(model: nn.Module, example: torch.Tensor, more: Mapping[str, str] | None = None) -> PruningGraph:
+    """The groups of a network for one image (1, channels, height, width); `more` layers stay, with their reasons."""
+    with tracing(model):
+        return PruningGraph.build(model, example, ignored={**ignored_layers(model), **(more or {})})
