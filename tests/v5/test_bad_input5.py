@@ -61,18 +61,55 @@ TABLE = [
     ("nothing prunable", f"{B} --ignore model --imgsz 64", "Nothing can be pruned"),
     ("missing plan", f"{B} --plan nowhere.yaml", "nowhere.yaml"),
     ("missing hyp", f"{B} --hyp nowhere.yaml", "--hyp nowhere.yaml: no such file"),
+    ("half a hyp", f"{B} --hyp half.yaml", "half.yaml: lacks anchor_t"),
+    ("no data", "--weights best.pt", "no data set given"),
+    ("no value", f"{B} --epochs", "--epochs: expected one argument"),
+    ("negative epochs", f"{B} --epochs -1", "--epochs -1: must be 0 or more"),
+    ("empty batch", f"{B} --batch-size 0", "--batch-size 0: must be 1 or more"),
+    ("optimizer", f"{B} --optimizer Foo", "--optimizer: invalid choice"),
+    ("no such device", f"{B} --device 7", "give --device cpu"),
+    ("penalty of beta", f"{B} --sparsity-beta 0.1", "belongs to train_sparse.py"),
+    ("sparse without training", f"{B} --sparsity 0.1 --epochs 0", "--epochs is 0"),
+    ("ratio and target", f"{B} --prune-ratio 0.3 --target-macs 0.5", "exclude each other"),
+    ("all of it", f"{B} --target-macs 1", "below 1"),
+    ("no number", f"{B} --max-map-drop nan", "between 0 and 1"),
+    ("negative seed", f"{B} --seed -1", "--seed -1"),
+    ("plan and ratio", "--plan plan.yaml --prune-ratio 0.3", "leave out --prune-ratio"),
+    ("unwritable", f"{B} --project /proc/x --imgsz 64", "writable"),
     ("resume nothing", "--resume nowhere", "no report.json"),
+    ("resume and more", "--resume runs/x --epochs 5", "leave out --epochs 5"),
+]
+SPARSE = [
+    ("train", "--data tiny.yaml", "no network given"),
+    ("train", "--cfg nowhere.yaml --data tiny.yaml", "--cfg nowhere.yaml: no such file"),
+    ("train", "--weights nowhere.pt --data tiny.yaml", "nowhere.pt: no such file"),
+    ("train", "--weights best.pt", "no data set given"),
+    ("train", f"{B} --data nowhere.yaml", "--data nowhere.yaml: no such file"),
+    ("train", f"{B} --sparsity 2", "--sparsity 2.0: must be a number between 0 and 1"),
+    ("train", f"{B} --sparsity-beta -0.1", "--sparsity-beta -0.1: must be a number between 0 and 1"),
+    ("train", f"{B} --sparsity 0 --sparsity-beta 0", "use: python train.py"),
+    ("train", f"{B} --sparcity 1", "did you mean --sparsity"),
+    ("train", f"{B} --device 7", "give --device cpu"),
+    ("train", f"{B} --evolve 3", "--evolve has no place"),
+    ("train", "--resume", "which run?"),
+    ("train", "--resume nowhere.pt", "--resume nowhere.pt: no such file"),
+    ("train", "--resume best.pt", "nothing to resume"),
+    ("train", "--resume best.pt --epochs 3", "leave out --epochs 3"),
+    ("inspect", "--weights best.pt --png /proc/x/y.png", "--png /proc/x/y.png: cannot write it"),
+    ("inspect", "--weights best.pt --keep 1.5", "outside (0, 1)"),
+    ("inspect", "--weights text.pt", "not a torch checkpoint"),
 ]
 # One process goes through the whole table: most of a script's time is importing torch.
 DRIVER = """
 import contextlib, io, json, os, sys
 from prunekit_v5.stack import start
 said = []
-for line in json.loads(sys.argv[1]):
+for script, line in json.loads(sys.argv[1]):
     heard = io.StringIO()
+    module, settings = ("main", {"steps": 1, "round_to": 8}) if script == "prune" else ("sparse", {})
     with contextlib.redirect_stderr(heard):
-        words = line.split() if "--resume" in line else [*line.split(), "--device", "cpu"]
-        code = start(os.path.abspath("prune.py"), "", words, steps=1, round_to=8)
+        words = line.split() if script == "inspect" or "--resume" in line else ["--device", "cpu", *line.split()]
+        code = start(os.path.abspath("prune.py"), module, script, "", words, **settings)
     said.append([code, heard.getvalue()])
 print("ANSWERS" + json.dumps(said))
 """
@@ -88,28 +125,35 @@ def bench(fork5: Path, copy_of: Callable[[Path], Home], tiny5: dict[str, Path]) 
         home.python("-c", code, name)
     (home.root / "cut.pt").write_bytes((home.root / "best.pt").read_bytes()[:100_000])
     (home.root / "text.pt").write_text("not a checkpoint")
+    (home.root / "half.yaml").write_text("lr0: 0.01")
     shutil.copy(tiny5["detect"], home.root / "tiny.yaml")
     return home
 
 
+LINES = [(("prune", words), said, name) for name, words, said in TABLE]
+LINES += [((script, words), said, f"{script} {words}") for script, words, said in SPARSE]
+
+
 @pytest.fixture(scope="module")
-def answers(bench: Home) -> dict[str, tuple[int, str]]:
-    """Exit code and error output of every line of the table."""
-    lines = [row[1] for row in TABLE]
+def answers(bench: Home) -> dict[tuple[str, str], tuple[int, str]]:
+    """Exit code and error output of every line of both tables: {(script, words): ...}."""
+    lines = [row[0] for row in LINES]
     output = bench.python("-c", DRIVER, json.dumps(lines))
     said = json.loads(output.rpartition("ANSWERS")[2].splitlines()[0])
     return {line: (code, text) for line, (code, text) in zip(lines, said, strict=True)}
 
 
-@pytest.mark.parametrize("words, said", [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_bad_input_is_one_line(answers: dict[str, tuple[int, str]], words: str, said: str) -> None:
-    code, text = answers[words]
-    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+@pytest.mark.parametrize("line, said", [row[:2] for row in LINES], ids=[row[2] for row in LINES])
+def test_bad_input_is_one_line(
+    answers: dict[tuple[str, str], tuple[int, str]], line: tuple[str, str], said: str
+) -> None:
+    code, text = answers[line]
+    errors = [row for row in text.splitlines() if row.startswith("error: ")]
     assert code == 2 and len(errors) == 1 and said in errors[0], text
     assert "Traceback" not in text
 
 
-def test_bad_input_leaves_nothing_behind(answers: dict[str, tuple[int, str]], bench: Home) -> None:
+def test_bad_input_leaves_nothing_behind(answers: dict[tuple[str, str], tuple[int, str]], bench: Home) -> None:
     assert answers and not (bench.root / "owned").exists(), "code of the checkpoint was run"
     assert not (bench.root / "runs").exists(), "a run folder was left behind"
 

@@ -21,6 +21,7 @@ from .plan import Plan
 from .state import State
 
 USER_ERROR = 2
+PLAN = "plan.yaml"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
     opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust)
     settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
     if options.plan_only:
-        engine.plan_only(opened.family, opened.weights, settings, opened.folder / "plan.yaml")
+        engine.plan_only(opened.family, opened.weights, settings, opened.folder / PLAN)
         return None
     plan = Plan.load(options.plan) if options.plan else None
     if plan is not None:
@@ -118,6 +119,12 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
     opened.family.check_data(opened.weights)
     engine.preflight(opened.family, opened.weights, settings, plan)
     return carry(opened, settings, plan=plan)
+
+
+def run_folder(base: Path, numbered: Callable[[Path], Any]) -> Path:
+    """`base`, or what upstream's `numbered` makes of it if another run is there; --plan-only leaves just a plan."""
+    taken = base.exists() and any(file.name != PLAN for file in base.iterdir())
+    return Path(numbered(base)) if taken else base
 
 
 def refuse_beside(flag: str, words: list[str]) -> None:

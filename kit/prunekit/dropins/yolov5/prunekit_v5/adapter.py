@@ -20,6 +20,7 @@ import torch
 from models.common import Conv, TransformerBlock
 from models.experimental import attempt_load
 from models.yolo import DetectionModel, SegmentationModel
+from pruning import ranks
 from pruning.block import yaml_text
 from pruning.checkpoint import check_checkpoint
 from pruning.errors import PruneError
@@ -29,10 +30,11 @@ from torch import Tensor, nn
 from ultralytics.utils.patches import torch_load
 from utils.callbacks import Callbacks
 from utils.downloads import attempt_download
-from utils.general import check_dataset, check_file, check_img_size
+from utils.general import check_img_size
 
 from . import calibration
 from .arguments import parse, trainer_of
+from .checks import check_device, check_values, data_set, found
 from .structure import close_structure, output_layers
 
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
@@ -77,19 +79,18 @@ class Yolov5:
         stride = max(int(self.load(weights).stride.max()), 32)
         self._given["imgsz"] = check_img_size(self._given["imgsz"], stride, floor=stride * 2)  # as train.py does
         for key in ("data", "hyp"):
-            self._given[key] = _found(f"--{key}", self._given[key]) if self._given[key] else ""
+            self._given[key] = found(f"--{key}", self._given[key]) if self._given[key] else ""
+        check_values(self._given)
+        check_device(self._given["device"])
 
     def check_data(self, weights: Path) -> None:
         """See `Family.check_data`."""
         data = self._given["data"]
         if not data:
             raise PruneError(f"no data set given, and that of {weights} is not here: --data VOC.yaml")
-        try:
-            found = check_dataset(data)
-        except (Exception, SystemExit) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise PruneError(f"--data {data}: {reason} Give an existing data set with --data.") from error
-        classes, own = 1 if self._given["single_cls"] else found["nc"], self.load(weights).yaml["nc"]
+        known = data_set(data)
+        print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
+        classes, own = 1 if self._given["single_cls"] else known["nc"], self.load(weights).yaml["nc"]
         if own != classes:
             raise PruneError(
                 f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
@@ -153,7 +154,7 @@ class Yolov5:
         target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
 
     def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
-        """See `Family.finetune`: a fresh copy of the options and fresh callbacks, for train.py changes both.
+        """See `Family.finetune`; the other ranks, if there are any, are told to join.
 
         `hyp` stays a path: train.py scales the gains of the losses in what it has read from it.
         """
@@ -162,8 +163,8 @@ class Yolov5:
         place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True, "resume": False}
         strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
         options = {**self._given, **place, **strength, "weights": str(weights), "cfg": ""}
-        fresh = {"callbacks": Callbacks()} if self.task == "detect" else {}
-        trainer_of(self.task).main(argparse.Namespace(**deepcopy(options)), **fresh)
+        ranks.tell({"task": self.task, "options": options})
+        train(self.task, options)
         best = folder / "weights" / "best.pt"
         return best if best.exists() else folder / "weights" / "last.pt"
 
@@ -239,9 +240,11 @@ def find_weights(name: str) -> Path:
     return path
 
 
-def _found(flag: str, name: str) -> str:
-    """The file that upstream would find under a name, absolute, so that --resume finds it from anywhere."""
-    try:
-        return str(Path(check_file(name)).resolve())
-    except AssertionError as error:
-        raise PruneError(f"{flag} {name}: no such file, here or in the fork's data folder ({error}).") from error
+def train(task: str, options: Mapping[str, Any]) -> argparse.Namespace:
+    """One training by upstream's script; returns its options with the folder (`save_dir`) filled in.
+
+    Takes a fresh copy of the options and fresh callbacks, for train.py changes both.
+    """
+    given = argparse.Namespace(**deepcopy(dict(options)))
+    trainer_of(task).main(given, **({"callbacks": Callbacks()} if task == "detect" else {}))
+    return given

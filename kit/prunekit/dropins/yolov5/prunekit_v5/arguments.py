@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -42,13 +42,16 @@ def upstream_parser(task: str) -> argparse.ArgumentParser:
         argparse.ArgumentParser.parse_args = original  # type: ignore[method-assign]
 
 
-def parse(words: Sequence[str], task: str, remembered: dict[str, Any]) -> dict[str, Any]:
+def parse(
+    words: Sequence[str], task: str, remembered: Mapping[str, Any], refused: Mapping[str, str] = REFUSED
+) -> dict[str, Any]:
     """Turn what is left of a command line into upstream's options.
 
     Args:
         words: words that are not prunekit options, in order.
         task: "detect" or "segment".
         remembered: options to use where the words say nothing.
+        refused: options that have no place here, each with the reason.
 
     Returns:
         Every option of upstream's training script, paths as text, `project` and `name` None unless they were given.
@@ -58,13 +61,13 @@ def parse(words: Sequence[str], task: str, remembered: dict[str, Any]) -> dict[s
     """
     parser = upstream_parser(task)
     parser.error = _refuse  # type: ignore[method-assign]
-    parser.set_defaults(project=None, name=None, **remembered)
+    parser.set_defaults(**{"project": None, "name": None, **remembered})
     options, unknown = parser.parse_known_args(spelled(list(words), parser))
     if unknown:
         _unknown(unknown[0], parser)
-    for key, reason in REFUSED.items():
+    for key, reason in refused.items():
         if getattr(options, key, None):
-            raise PruneError(f"--{key} has no place in pruning: {reason}.")
+            raise PruneError(f"--{key} has no place here: {reason}.")
     return {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
 
 
@@ -81,9 +84,13 @@ def _unknown(word: str, parser: argparse.ArgumentParser) -> NoReturn:
     raise PruneError(f"{word} is neither a prunekit option nor an upstream train argument; {hint}")
 
 
-def help_text() -> str:
-    """The upstream group of `--help`: every train argument with its default; those of segment/train.py after."""
-    rows, seen = [], {"help", *OWN, *REFUSED}
+def help_text(hidden: Iterable[str] = (*OWN, *REFUSED)) -> str:
+    """The upstream group of `--help`: every train argument with its default; those of segment/train.py after.
+
+    Args:
+        hidden: destinations that are left out: the script has its own, or refuses them.
+    """
+    rows, seen = [], {"help", *hidden}
     for task in TRAINERS:
         fresh = [action for action in upstream_parser(task)._actions if action.dest not in seen]
         rows += [_row(action) + (" (segment)" if task == "segment" else "") for action in fresh]

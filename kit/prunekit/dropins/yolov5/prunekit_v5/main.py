@@ -6,13 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pruning import command
+from pruning import command, ranks
 from pruning.command import Opened
 from pruning.errors import PruneError
 from pruning.options import Settings
 from utils.general import increment_path
 
-from .adapter import Yolov5, find_weights
+from .adapter import Yolov5, find_weights, train
 from .arguments import help_text
 
 FOLDERS = {"detect": "runs/prune", "segment": "runs/prune-seg"}
@@ -29,10 +29,14 @@ class Upstream:
         """See `pruning.command.Upstream.open`."""
         if not weights:
             raise PruneError("no network given: --weights best.pt")
+        if any(word.partition("=")[0].lstrip("-").replace("_", "-") == "sparsity-beta" for word in words):
+            raise PruneError("--sparsity-beta belongs to train_sparse.py; here it is as strong as --sparsity.")
         path = find_weights(weights)
         family = Yolov5(head=settings.head, trust=trust)
         family.check(path)
         family.take(path, words, settings.seed)
+        if settings.sparsity and family.arguments()["epochs"] == 0:
+            raise PruneError("--sparsity trains, but --epochs is 0: give --epochs, or leave --sparsity out.")
         return Opened(family, path, _run_folder(family))
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov5:
@@ -40,13 +44,16 @@ class Upstream:
         return Yolov5(arguments, head=settings.head, trust=trust)
 
 
-def prune(description: str, defaults: Settings, argv: list[str]) -> None:
-    """prune.py and prune_one_shot.py."""
-    command.prune(description, defaults, argv, Upstream())
+def prune(description: str, argv: list[str], *, defaults: Settings) -> None:
+    """prune.py and prune_one_shot.py; under torch.distributed.run rank 0 prunes and all ranks train."""
+    if not ranks.leads():
+        return ranks.follow(lambda told: train(told["task"], told["options"]))
+    with ranks.leading():
+        return command.prune(description, defaults, argv, Upstream())
 
 
 def _run_folder(family: Yolov5) -> Path:
-    """Where a run goes: --project / --name, else runs/prune/exp; numbered on as upstream does unless --exist-ok."""
+    """Where a run goes: --project / --name, else runs/prune/exp."""
     given = family.arguments()
     base = Path(given["project"] or FOLDERS[family.task]) / (given["name"] or "exp")
-    return increment_path(base, exist_ok=bool(given["exist_ok"]))
+    return command.run_folder(base, lambda taken: increment_path(taken, exist_ok=bool(given["exist_ok"])))

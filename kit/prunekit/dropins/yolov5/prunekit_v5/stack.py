@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from importlib import metadata
@@ -17,19 +18,29 @@ LEAST = (8, 4, 118)
 INSTALL = "pip install 'prunekit[v5]', or: pip install 'ultralytics>=8.4.118' pandas seaborn tqdm"
 
 
-def start(script: str, description: str, argv: list[str], **defaults: Any) -> int:
-    """Run a pruning script of the fork that `script` lies in; returns the exit code."""
+def start(script: str, module: str, name: str, description: str, argv: list[str], **more: Any) -> int:
+    """Run a script of the fork; returns its exit code.
+
+    Args:
+        script: the script's path, which says whose fork this is.
+        module: module of this package that holds its body.
+        name: function in it, called with description, command line and default settings if there are any.
+        description: the script's docstring.
+        argv: the command line.
+        more: `interrupted`, what to type after Ctrl-C; the rest are default settings of a pruning script.
+    """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # nothing is installed behind the user's back
+    hint = {"interrupted": more.pop("interrupted")} if "interrupted" in more else {}
 
     def body() -> None:
         require_stack(Path(script).resolve().parent)
         try:
-            from .main import prune
+            program = getattr(importlib.import_module(f"{__package__}.{module}"), name)
         except ImportError as error:
             raise PruneError(f"YOLOv5 cannot start: {error}. Type: {INSTALL}") from error
-        prune(description, Settings(**defaults), argv)
+        program(description, argv, **({"defaults": Settings(**more)} if more else {}))
 
-    return guarded(body)
+    return guarded(body, **hint)
 
 
 def launch(script: str, body: Callable[[Upstream], Any]) -> int:

@@ -18,7 +18,6 @@ from .adapter import Ultralytics, find_weights
 from .arguments import help_text, split_arguments
 
 __all__ = ["guarded", "prune", "yolo11"]
-PLAN = "plan.yaml"
 
 
 class Upstream:
@@ -60,8 +59,7 @@ def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool
 def _run_folder(overrides: dict[str, Any], task: str, name: str = "prune") -> Path:
     """Where a run goes: --project / --name, else runs/<task>/prune; numbered on as upstream does unless --exist-ok."""
     base = Path(overrides.get("project") or Path("runs") / task) / (overrides.get("name") or name)
-    taken = base.exists() and any(file.name != PLAN for file in base.iterdir())  # --plan-only leaves just a plan
-    return Path(increment_path(base, exist_ok=bool(overrides.get("exist_ok")))) if taken else base
+    return command.run_folder(base, lambda taken: increment_path(taken, exist_ok=bool(overrides.get("exist_ok"))))
 
 
 def yolo11(argv: list[str]) -> None:

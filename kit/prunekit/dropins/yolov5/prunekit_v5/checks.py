@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Refuse, before anything is done, what YOLOv5 would trip over after minutes or hours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pruning import ranks
+from pruning.errors import PruneError
+from utils.general import ROOT, check_dataset, check_file
+from utils.torch_utils import select_device
+
+LEAST = {"epochs": 0, "imgsz": 1, "workers": 0, "mask_ratio": 1}
+USUAL_HYP = ROOT / "data" / "hyps" / "hyp.scratch-low.yaml"
+
+
+def found(flag: str, name: str) -> str:
+    """The file that upstream would find under a name, absolute, so that --resume finds it from anywhere."""
+    try:
+        return str(Path(check_file(name)).resolve())
+    except AssertionError as error:
+        raise PruneError(f"{flag} {name}: no such file, here or in the fork's data folder ({error}).") from error
+
+
+def data_set(data: str) -> Mapping[str, Any]:
+    """The data set behind --data, as upstream reads it.
+
+    Raises:
+        PruneError: it is missing or unreadable.
+    """
+    try:
+        return check_dataset(data)
+    except (Exception, SystemExit) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise PruneError(f"--data {data}: {reason} Give an existing data set with --data.") from error
+
+
+def check_values(given: Mapping[str, Any]) -> None:
+    """Numbers out of range, a batch that cannot be, a file of hyperparameters that lacks some.
+
+    Args:
+        given: upstream's options by destination, `hyp` an existing file.
+
+    Raises:
+        PruneError: naming the option.
+    """
+    for key, least in LEAST.items():
+        if key in given and given[key] < least:
+            raise PruneError(f"--{key.replace('_', '-')} {given[key]}: must be {least} or more.")
+    batch = given["batch_size"]
+    if batch < 1 and batch != -1:
+        raise PruneError(f"--batch-size {batch}: must be 1 or more, or -1 to find what fits.")
+    ranks.check_batch(batch)
+    if ranks.world() > 1 and given.get("image_weights"):
+        raise PruneError("--image-weights: upstream cannot do that with more than one process.")
+    _check_hyp(given["hyp"])
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not here before anything is done on another."""
+    try:
+        select_device(device)
+    except (AssertionError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PruneError(f"{reason} Leave --device out to use what is here, or give --device cpu.") from error
+
+
+def _check_hyp(file: str) -> None:
+    """PruneError unless the file holds every hyperparameter that upstream's usual one holds."""
+    try:
+        own, usual = (yaml.safe_load(Path(f).read_text(encoding="utf-8", errors="ignore")) for f in (file, USUAL_HYP))
+    except yaml.YAMLError as error:
+        raise PruneError(f"--hyp {file}: not a YAML file ({str(error).splitlines()[0]}).") from error
+    missing = sorted(usual.keys() - (own if isinstance(own, dict) else {}).keys())
+    if missing:
+        raise PruneError(f"--hyp {file}: lacks {', '.join(missing[:5])}. Start from a copy of {USUAL_HYP}")

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command lines of train_sparse.py and inspect_bn.py, for YOLOv5."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pruning import bn_view, ranks
+from pruning.bn import BnReport
+from pruning.command import refuse_beside
+from pruning.errors import PruneError
+from pruning.options import normalise
+from torch import nn
+from ultralytics.utils.patches import torch_load
+from utils.general import check_yaml
+
+from .adapter import Yolov5, find_weights
+from .adapter import train as train_upstream
+from .arguments import help_text, parse
+from .checks import check_device, check_values, data_set, found
+
+HIDDEN = ("help", "evolve", "evolve_population", "resume_evolve", "local_rank")
+REFUSED = {"evolve": "evolve hyperparameters with train.py first, then give them with --hyp"}
+FOLDERS = {"detect": "runs/train", "segment": "runs/train-seg"}
+UNSET = dict.fromkeys(("weights", "data", *bn_view.DEFAULTS))
+
+
+def train(description: str, argv: list[str]) -> Path:
+    """train_sparse.py: upstream's training with the BN-L1 penalty on; returns the best checkpoint.
+
+    Raises:
+        PruneError: what the user can mend, before training starts.
+    """
+    if "-h" in argv or "--help" in argv:
+        print(description, help_text(HIDDEN), sep="\n")
+        raise SystemExit(0)
+    where = _where(argv)
+    if where.resume is not None:
+        task, options = _resumed(where.resume, argv)
+    else:
+        task = _task(where)
+        options = _fresh(parse(argv, task, {**UNSET, "project": FOLDERS[task], "name": "exp"}, REFUSED), task)
+    done = train_upstream(task, options)  # a resumed run finds its folder by itself
+    weights = Path(where.resume).parent if where.resume else Path(done.save_dir) / "weights"
+    best = next(file for file in (weights / "best.pt", weights / "last.pt") if file.exists())
+    if ranks.leads():
+        print(bn_view.done_line(best))
+    return best
+
+
+def _where(argv: list[str]) -> argparse.Namespace:
+    """What decides which of upstream's scripts trains: the network, or the run to resume ("" if none is named)."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--weights", "--cfg"):
+        parser.add_argument(flag, default="")
+    parser.add_argument("--resume", nargs="?", const="")
+    return parser.parse_known_args(normalise(argv, parser))[0]
+
+
+def _task(where: argparse.Namespace) -> str:
+    """The task of the network to start from: a checkpoint's own, or what a YAML's last layer does."""
+    if where.weights:
+        family = Yolov5()
+        family.check(find_weights(where.weights))
+        return family.task
+    if not where.cfg:
+        raise PruneError("no network given: --weights best.pt (or --cfg yolov5s.yaml to start from scratch)")
+    try:
+        rows = yaml.safe_load(Path(check_yaml(where.cfg)).read_text(encoding="utf-8"))["head"]
+        return "segment" if rows[-1][2] == "Segment" else "detect"
+    except (AssertionError, KeyError, IndexError, TypeError, yaml.YAMLError) as error:
+        raise PruneError(f"--cfg {where.cfg}: no such file, or not a network of YOLOv5 ({error}).") from error
+
+
+def _fresh(options: dict[str, Any], task: str) -> dict[str, Any]:
+    """A new run: fill in the defaults, say them, check values, device and data."""
+    given = {key: value for key, value in options.items() if value is not None}
+    bn_view.check_strengths(given)
+    values, said = bn_view.with_defaults(given, f"python {'segment/' if task == 'segment' else ''}train.py ...")
+    if not options["data"]:
+        raise PruneError("no data set given: --data VOC.yaml")
+    weights = str(find_weights(options["weights"])) if options["weights"] else ""
+    files = {"data": found("--data", options["data"]), "hyp": found("--hyp", options["hyp"]), "weights": weights}
+    check_values({**options, **files})
+    check_device(options["device"])
+    data_set(files["data"])
+    if ranks.leads():
+        print(f"{said}; data {files['data']}")
+    return {**options, **values, **files, "resume": False}
+
+
+def _resumed(last: str, argv: list[str]) -> tuple[str, dict[str, Any]]:
+    """A broken run: its task and the options with which upstream goes on; all but the place is in its checkpoint."""
+    if not last:
+        raise PruneError("which run? --resume runs/train/exp/weights/last.pt")
+    refuse_beside("--resume", [word for word in argv if word not in ("--resume", last, f"--resume={last}")])
+    if not Path(last).is_file():
+        raise PruneError(f"--resume {last}: no such file. Give the run's checkpoint: runs/train/exp/weights/last.pt")
+    family = Yolov5()
+    family.check(Path(last))
+    checkpoint = torch_load(last, map_location="cpu")
+    if checkpoint.get("optimizer") is None or checkpoint.get("epoch", -1) < 0:
+        raise PruneError(f"{last}: this run is finished, or its training state is gone: there is nothing to resume")
+    trained = checkpoint.get("opt") or {}
+    if not (trained.get("sparsity") or trained.get("sparsity_beta")):
+        raise PruneError(f"{last} was trained without a penalty: python train.py --resume {last}")
+    print(f"Sparsity training goes on: sparsity {trained['sparsity']}, sparsity_beta {trained['sparsity_beta']}")
+    return family.task, parse(["--resume", last], family.task, {}, REFUSED)
+
+
+def inspect(description: str, argv: list[str]) -> BnReport:
+    """inspect_bn.py."""
+    return bn_view.inspect(description, argv, _network)
+
+
+def _network(name: str, trust: bool) -> tuple[Path, nn.Module]:
+    weights, family = find_weights(name), Yolov5(trust=trust)
+    family.check(weights)
+    return weights, family.load(weights)
