@@ -1,31 +1,45 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One rank of `torch.distributed.run ... ddp5.py TRAIN-ARGUMENTS`: trains, and leaves rank<N>.json where it runs."""
+"""One rank of `torch.distributed.run ... ddp5.py train|prune WORDS`: leaves rank<N>.json, a row a training."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 import train
+from prunekit_v5.stack import start
 from torch import nn
 
 held: list[nn.Module] = []
+wrap = train.smart_DDP
 
 
 def keep(model: nn.Module) -> Any:
     """Upstream's wrapping, remembered."""
     held.append(wrap(model))
-    return held[0]
+    return held[-1]
+
+
+def row(model: nn.Module) -> dict[str, Any]:
+    """The widths that a rank has trained, and the sum of its weights."""
+    widths = {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    total = float(sum(p.detach().double().sum() for p in model.parameters()))
+    return {"widths": widths, "total": round(total, 6)}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    wrap, train.smart_DDP = train.smart_DDP, keep
-    train.main(train.parse_opt())
-    model = held[0].module
-    widths = {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    total = float(sum(p.detach().double().sum() for p in model.parameters()))
-    Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps({"widths": widths, "total": round(total, 6)}))
+    script, *words = sys.argv[1:]
+    train.smart_DDP, code = keep, 0
+    if script == "train":
+        sys.argv[1:] = words
+        train.main(train.parse_opt())
+    else:
+        place = Path(train.__file__).with_name("prune.py")
+        code = start(str(place), "main", "prune", "", words, steps=2, round_to=8)
+    Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps([row(wrapped.module) for wrapped in held]))
+    sys.exit(code)

@@ -115,19 +115,35 @@ def test_start_touches_nothing(compare: Callable[[int], Any]) -> None:
     assert busy == {"did": ["download", "git", "pip"], "font": False}
 
 
+LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2".split()
+
+
 def test_two_ranks_on_a_cpu(
     full: Home, without5: Callable[[int], Path], copy_of: Callable[[Path], Home], tiny5: dict[str, Path], tmp_path: Path
 ) -> None:
     """Under torch.distributed.run with gloo both ranks hold the pruned network, with the same weights."""
-    launch = "-m torch.distributed.run --standalone --nproc_per_node 2".split()
-    words = ("--weights", full.root / "pruned.pt", "--data", tiny5["detect"], *SMALL, "--batch-size", "8")
-    full.python(*launch, HERE / "ddp5.py", *words, cwd=tmp_path)
-    ranks = [json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1)]
-    assert ranks[0] == ranks[1]
-    assert ranks[0]["widths"]["model.0.conv"] == 8 and len(ranks[0]["widths"]) == 60
+    words = ("train", "--weights", full.root / "pruned.pt", "--data", tiny5["detect"], *SMALL, "--batch-size", "8")
+    full.python(*LAUNCH, HERE / "ddp5.py", *words, cwd=tmp_path)
+    (first,), (second,) = (json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1))
+    assert first == second and first["widths"]["model.0.conv"] == 8 and len(first["widths"]) == 60
     assert full.ask(PROBES, ("size", tmp_path / "exp/weights/last.pt"), cwd=tmp_path) == [PRUNED]
     bare = copy_of(without5(DDP))
-    assert "insufficient CUDA devices" in bare.python(*launch, HERE / "ddp5.py", *words, cwd=tmp_path, code=1)
+    assert "insufficient CUDA devices" in bare.python(*LAUNCH, HERE / "ddp5.py", *words, cwd=tmp_path, code=1)
+
+
+def test_two_ranks_prune(full: Home, tiny5: dict[str, Path], tmp_path: Path) -> None:
+    """prune.py itself: rank 0 prunes, both train what it has pruned, in each of two steps; a bad line is one line."""
+    words = ("prune", "--weights", full.root / "dense.pt", "--data", tiny5["detect"], *SMALL)
+    odd = full.python(*LAUNCH, HERE / "ddp5.py", *words, "--batch-size", "9", cwd=tmp_path, code=1)
+    assert "2 processes share a batch evenly; give --batch-size 8" in odd and not (tmp_path / "exp").exists()
+    full.python(*LAUNCH, HERE / "ddp5.py", *words, "--batch-size", "8", "--no-export", cwd=tmp_path)
+    first, second = (json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1))
+    assert first == second and len(first) == 2
+    report = json.loads((tmp_path / "exp/report.json").read_text())
+    assert report["status"] == "done" and report["settings"]["steps"] == 2
+    for step, trained in zip(report["steps"], first, strict=True):
+        assert trained["widths"] == step["widths"]
+    assert report["steps"][1]["params"] == PRUNED
 
 
 def test_every_patch_says_what_why_and_when_to_retire() -> None:
