@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import click
 
 from prunekit import views_pins
-from prunekit.cli_patches import JSON, MIRROR, SOURCE
+from prunekit.cli_patches import JSON, MIRROR, PATH, SOURCE
 from prunekit.console import Console
-from prunekit.errors import CONFLICT, DONE
+from prunekit.errors import CONFLICT, DONE, UserError
 from prunekit.kitdir import Kit
 from prunekit.kitwrite import recover
 from prunekit.matrix import LEVELS
@@ -17,10 +20,13 @@ from prunekit.overlay import dropins
 from prunekit.patchwork import pick
 from prunekit.pins import read_pins
 from prunekit.series import read_series
+from prunekit.smoke import fork_subject, try_fork
 from prunekit.update import Wanted, need_good, update
 from prunekit.why import check as look_ahead
 from prunekit.why import why as find_why
-from prunekit.workbench import From
+from prunekit.workbench import From, scratch
+
+PYTHON = click.option("--python", metavar="PY", help="Run the smoke in this Python (default: the tool's own).")
 
 
 @click.group()
@@ -58,6 +64,7 @@ def freeze(kit: Kit, as_json: bool) -> None:
 @click.option("--commit", metavar="ID", help="The commit of a release that is taken from its sdist.")
 @click.option("--dry-run", is_flag=True, help="Write nothing at all.")
 @click.option("--no-smoke", is_flag=True, help="Run no tests on the result (with --dry-run only).")
+@PYTHON
 @JSON
 @click.pass_obj
 def update_pin(
@@ -69,13 +76,15 @@ def update_pin(
     commit: str | None,
     dry_run: bool,
     no_smoke: bool,
+    python: str | None,
     as_json: bool,
 ) -> None:
     """Move the pin of UPSTREAM and its series; writes pin, manifest and patches in one commit, or nothing."""
     if no_smoke and not dry_run:
         raise click.UsageError("--no-smoke goes with --dry-run only: nothing is written that was not tested")
     console = Console(as_json=as_json)
-    done = update(kit, Wanted(upstream, to, From(source, mirror), commit, dry_run, not no_smoke), console)
+    wanted = Wanted(upstream, to, From(source, mirror), commit, dry_run, not no_smoke, python)
+    done = update(kit, wanted, console)
     views_pins.show_update(done, dry_run, console)
     if not as_json or done.good:
         need_good(done)
@@ -103,16 +112,36 @@ def check(kit: Kit, upstream: str | None, to: str | None, mirror: str | None, as
 @click.argument("upstream")
 @click.option("--releases", metavar="N", type=click.IntRange(2), default=24, show_default=True)
 @click.option("--from", "start", metavar="RELEASE", default="8.3.145", show_default=True, help="The oldest release.")
-@click.option("--smoke", type=click.Choice(LEVELS), default="tests", show_default=True)
+@click.option("--smoke", type=click.Choice(LEVELS), default="full", show_default=True)
+@PYTHON
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Releases at a time.")
 @click.pass_obj
-def matrix(kit: Kit, upstream: str, releases: int, start: str, smoke: str, jobs: int) -> int:
+def matrix(kit: Kit, upstream: str, releases: int, start: str, smoke: str, python: str | None, jobs: int) -> int:
     """Try the series on N releases; writes docs/compatibility.md and .json as it goes, and goes on after a kill."""
     console = Console()
     with console.step("matrix") as step:
-        rows = run_matrix(kit, upstream, releases, start, smoke, jobs, step.report)
+        rows = run_matrix(kit, upstream, releases, start, smoke, python or sys.executable, jobs, step.report)
         step.result = f"{sum(row.passed for row in rows)} of {len(rows)} releases"
     return DONE if all(row.passed for row in rows) else CONFLICT
+
+
+@pins.command()
+@click.argument("directory", metavar="FORK", type=PATH)
+@PYTHON
+@click.option("--logs", metavar="DIR", type=PATH, help="Keep the programs' logs in DIR, which must not exist.")
+@JSON
+@click.pass_obj
+def smoke(kit: Kit, directory: Path, python: str | None, logs: Path | None, as_json: bool) -> int:
+    """Try the fork in FORK as `pins update` does: imports, each patch's test, train, prune, kill, resume, validate."""
+    console = Console(as_json=as_json)
+    if logs is not None and logs.exists():
+        raise UserError(f"{logs} is there already: name another folder for the logs")
+    subject = fork_subject(kit, directory.expanduser().resolve())
+    with scratch() as folder, console.step("smoke") as step:
+        tried = try_fork(subject, python or sys.executable, logs.resolve() if logs else folder, step.report)
+        step.result = f"{sum(item.passed for item in tried)} of {len(tried)} passed"
+    views_pins.show_tried(tried, console)
+    return DONE if all(item.passed for item in tried) else CONFLICT
 
 
 @click.command()

@@ -1,52 +1,97 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Does a fork work? Its patched modules are imported, and each patch's own test runs on it, each in a process."""
+"""Does a fork work? Its patched modules are imported, each patch's own test runs on it, and it is walked through once.
+
+Everything runs in a Python that has what the fork needs (torch and the like), each check in a process of its own.
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from prunekit import fork as forks
+from prunekit.errors import UserError
+from prunekit.gitrepo import Repo
 from prunekit.kitdir import Kit
-
-_OFFLINE = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+from prunekit.lint import read_tests
+from prunekit.mailpatch import read_mail
+from prunekit.patchwork import pick
+from prunekit.pins import read_pins
+from prunekit.programs import Report, Tried, fork_environment, run
+from prunekit.series import read_series
+from prunekit.walk import WAYS, walk_through
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A check and how it ended; `said` is the end of what it printed, where it failed."""
+class Subject:
+    """A fork to be tried: the kit whose tests run, the kit that made it, its folder, patched files, tests by patch."""
 
-    name: str
-    passed: bool
-    said: str = ""
+    kit: Kit
+    maker: Kit
+    upstream: str
+    folder: Path
+    files: Sequence[str]
+    tests: Mapping[str, Sequence[str]]
 
 
-def import_modules(fork: Path, files: Sequence[str], scratch: Path) -> Tried:
+def fork_subject(kit: Kit, folder: Path) -> Subject:
+    """Return a fork that `prunekit setup` has made, to be tried. Raises UserError for any other folder."""
+    record = forks.read_record(folder)
+    if record is None:
+        raise UserError(f"{folder} is no fork: `prunekit setup TARGET {folder}` makes one")
+    (upstream,) = pick(read_pins(kit.pins), record.upstream)
+    mails = [read_mail(path) for path in read_series(kit, upstream)]
+    there = Repo(folder).text("ls-files").splitlines()
+    files = sorted({path for mail in mails for path in mail.files} & set(there))
+    tests = read_tests(kit, upstream)
+    return Subject(kit, kit, upstream.name, folder, files, {mail.path.name: tests[mail.path.name] for mail in mails})
+
+
+def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, walk: bool = True) -> list[Tried]:
+    """Import what is patched, run every patch's own test, then walk through the fork; ends at the first kind that fails.
+
+    Logs lie in `scratch`. An absorbed patch must pass its own test without being there.
+    """
+    report("import")
+    found = [import_modules(subject.folder, subject.files, python, scratch)]
+    if found[0].passed:
+        report("tests")
+        found += _run_tests(subject, python)
+    if walk and subject.upstream in WAYS and all(item.passed for item in found):
+        found += walk_through(subject.folder, WAYS[subject.upstream], python, scratch / "walk", report)
+    return found
+
+
+def import_modules(fork: Path, files: Sequence[str], python: str, scratch: Path) -> Tried:
     """Import the modules that the series changes, from this fork."""
     names = sorted(
         {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in files if path.endswith(".py")}
     )
-    program = f"import importlib\\nfor name in {names!r}: importlib.import_module(name)".replace("\\n", "\n")
-    return _run(
-        "import",
-        [sys.executable, "-c", program],
-        fork,
-        {"PYTHONPATH": str(fork), "YOLO_CONFIG_DIR": str(scratch), **_OFFLINE},
-    )
+    program = f"import importlib\nfor name in {names!r}: importlib.import_module(name)"
+    scratch.mkdir(parents=True, exist_ok=True)
+    tried = run("import", [python, "-c", program], scratch, fork_environment(fork, scratch))
+    if "No module named 'torch" in tried.said:
+        return replace(tried, said=f"{tried.said}\n--python PY names a Python that has what the fork needs")
+    return tried
 
 
-def run_tests(kit: Kit, trial: Kit, fork: Path, tests: Sequence[str]) -> Tried:
+def _run_tests(subject: Subject, python: str) -> list[Tried]:
+    """Run the tests of all patches in one process, which shares what is slow to make; alone to tell which fail."""
+    missing = [name for name, own in subject.tests.items() if not own]
+    found = [Tried(f"{name[:4]}: its test", False, f"patches/{subject.upstream}/tests names none") for name in missing]
+    rows = [(name[:4], list(own)) for name, own in subject.tests.items() if own]
+    every = run_tests(subject, [test for _, own in rows for test in own], python) if rows else Tried("", True)
+    for name, own in rows:
+        item = Tried("", True) if every.passed else run_tests(subject, own, python)
+        found.append(replace(item, name=f"{name}: {' '.join(own)}"))
+    return found
+
+
+def run_tests(subject: Subject, tests: Sequence[str], python: str) -> Tried:
     """Run tests of the kit on a fork that is there already (PRUNEKIT_FORK), made by another kit (PRUNEKIT_KIT)."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-o", "addopts=", "-p", "no:cacheprovider", *tests]
-    env = {"PRUNEKIT_FORK": str(fork), "PRUNEKIT_KIT": str(trial.root), "OMP_NUM_THREADS": "1"}
-    return _run(" ".join(tests), command, kit.root, env)
-
-
-def _run(name: str, command: list[str], folder: Path, env: dict[str, str]) -> Tried:
-    """Run a command; returns how it ended."""
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, check=False)
-    said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-    return Tried(name, done.returncode == 0, "" if done.returncode == 0 else said)
+    command = [python, "-m", "pytest", "-q", "-x", "-o", "addopts=", "-p", "no:cacheprovider", *tests]
+    tool = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = {"PRUNEKIT_FORK": str(subject.folder), "PRUNEKIT_KIT": str(subject.maker.root), "PYTHONPATH": tool}
+    return run(" ".join(tests), command, subject.kit.root, {**os.environ, **own, "OMP_NUM_THREADS": "1"})

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prunekit.candidate import Candidate, find_candidate
@@ -19,7 +20,8 @@ from prunekit.movefile import FAILED
 from prunekit.moves import Move, move_series
 from prunekit.patchwork import pick
 from prunekit.pins import Upstream, read_pins
-from prunekit.smoke import Tried, import_modules, run_tests
+from prunekit.programs import Tried
+from prunekit.smoke import Subject, try_fork
 from prunekit.trial import make_fork, new_files, root_commit, trial_kit
 from prunekit.workbench import Bench, From, scratch, set_up_bench
 
@@ -34,6 +36,7 @@ class Wanted:
     commit: str | None = None
     dry_run: bool = False
     smoke: bool = True
+    python: str | None = None
 
 
 @dataclass
@@ -101,7 +104,8 @@ def _try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder
     made, done.tree = make_fork(trial, done.candidate, folder / "fork")
     if wanted.smoke:
         with console.step("smoke") as step:
-            done.tried = list(_checks(kit, trial, bench.upstream, done, made, folder))
+            subject = _subject(kit, trial, bench.upstream, done, made)
+            done.tried = try_fork(subject, wanted.python or sys.executable, folder / "smoke", step.report)
             step.result = f"{sum(item.passed for item in done.tried)} of {len(done.tried)} passed"
     if done.good and not wanted.dry_run:
         with console.step("commit") as step:
@@ -109,24 +113,11 @@ def _try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder
             step.result = done.commit[:12]
 
 
-def _checks(kit: Kit, trial: Kit, upstream: Upstream, done: Updated, made: Path, folder: Path) -> list[Tried]:
-    """Import what is patched, then run every patch's own test; an absorbed patch must pass its own without being there.
-
-    All tests run in one process, which shares what is slow to make; one by one only to tell which of them fail.
-    """
+def _subject(kit: Kit, trial: Kit, upstream: Upstream, done: Updated, made: Path) -> Subject:
+    """Return the fork as it would be, with every patch's own test, an absorbed one's too."""
     files = sorted({path for move in done.moves for path in move.files})
-    found = [import_modules(made, files, folder)]
-    if not found[0].passed:
-        return found
     tests = read_tests(kit, upstream)
-    missing = [move.name for move in done.moves if not tests.get(move.name)]
-    found += [Tried(f"{name[:4]}: its test", False, f"patches/{upstream.name}/tests names none") for name in missing]
-    rows = [(move.name[:4], tests[move.name]) for move in done.moves if tests.get(move.name)]
-    every = run_tests(kit, trial, made, [test for _, own in rows for test in own]) if rows else Tried("", True)
-    for name, own in rows:
-        item = Tried("", True) if every.passed else run_tests(kit, trial, made, own)
-        found.append(replace(item, name=f"{name}: {' '.join(own)}"))
-    return found
+    return Subject(kit, trial, upstream.name, made, files, {m.name: tests.get(m.name, []) for m in done.moves})
 
 
 def message(done: Updated) -> str:

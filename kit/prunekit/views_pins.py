@@ -12,6 +12,7 @@ from prunekit.console import Console
 from prunekit.manifest import Entry, blob_id, tree_id
 from prunekit.moves import Move
 from prunekit.pins import Pins, Upstream
+from prunekit.programs import Tried
 from prunekit.update import Updated
 from prunekit.why import Ahead, Why
 
@@ -55,13 +56,27 @@ def show_moves(moves: Sequence[Move], console: Console) -> None:
 def show_update(done: Updated, dry_run: bool, console: Console) -> None:
     """Show the result of an update."""
     show_moves(done.moves, console)
-    for item in done.tried:
-        console.say(f"{'passed' if item.passed else 'FAILED'}  {item.name}")
+    _say_tried(done.tried, console)
     if done.candidate.note:
         console.warn(done.candidate.note)
     if dry_run and done.good:
         console.say(f"dry run: {len(done.files)} files would change; nothing was written")
     console.document(document(done, dry_run))
+
+
+def show_tried(tried: Sequence[Tried], console: Console) -> None:
+    """Show the checks of a smoke, and what the one that failed has said."""
+    _say_tried(tried, console)
+    for item in tried:
+        if not item.passed:
+            console.say(item.said)
+    console.document([asdict(item) for item in tried])
+
+
+def _say_tried(tried: Sequence[Tried], console: Console) -> None:
+    """Show how the checks ended."""
+    for item in tried:
+        console.say(f"{'passed' if item.passed else 'FAILED'}  {item.name}")
 
 
 def document(done: Updated, dry_run: bool) -> dict[str, Any]:
