@@ -15,10 +15,11 @@ JSON, TABLE = "docs/compatibility.json", "docs/compatibility.md"
 _HEAD = """\
 # Compatibility
 
-Written by `prunekit pins matrix`; do not edit.
+Written by `prunekit pins matrix`; do not edit. No release had a hand edit.
 
-Smoke: none (not run); import (the patched modules import); tests (each patch's own test, which also fails without the patch); full (also a
-walk: train under the penalty, prune, fine-tune, kill -9, resume, validate, parameter counts; see docs/upstream-moves.md). No hand edits.
+Smoke: none (not run); import (the patched modules import); tests (each patch's own test, which also shows that it fails
+without the patch); full (also a walk: train under the penalty, prune, fine-tune, kill -9, resume, validate, parameter
+counts; docs/upstream-moves.md).
 """
 
 

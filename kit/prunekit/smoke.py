@@ -50,7 +50,7 @@ def fork_subject(kit: Kit, folder: Path) -> Subject:
 
 
 def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, walk: bool = True) -> list[Tried]:
-    """Import what is patched, run every patch's own test, then walk through the fork; ends at the first kind that fails.
+    """Import what is patched, run every patch's own test, then walk through the fork; the first that fails ends it.
 
     Logs lie in `scratch`. An absorbed patch must pass its own test without being there.
     """

@@ -23,42 +23,42 @@ SECONDS = 600  # longest that a program may take
 _HERE = Path(__file__).parent
 _YOLO = "-c 'from ultralytics.cfg import entrypoint; entrypoint()'"
 _DATA = "from prunekit.demo.digits import build; import sys; build(sys.argv[1], train=24, val=8, imgsz=64)"
-_QUICK = "imgsz=64 batch=8 device=cpu workers=0 plots=False verbose=False exist_ok=True optimizer=SGD"
-_QUICK5 = "--img 64 --batch-size 8 --device cpu --workers 0 --noplots --exist-ok"
 
 
 @dataclass(frozen=True)
 class Way:
     """What the users of one upstream type; {fork}, {data} and {runs} stand for paths.
 
-    `last` is the checkpoint that fine-tuning writes after each epoch; `look` our program that checks the outcome.
+    `always` follows each but `resume`, which takes everything from its checkpoint. `last` is the checkpoint that
+    fine-tuning writes after each epoch; `look` our program that checks the outcome.
     """
 
     train: str
     prune: str
     tune: str
     resume: str
+    always: str
     last: str
     look: str
 
 
 WAYS = {
     "ultralytics": Way(
-        f"{{fork}}/train_sparse.py model=yolov8n.yaml data={{data}} epochs=1 {_QUICK} project={{runs}} name=sparse",
-        "{fork}/prune_one_shot.py --weights {runs}/sparse/weights/last.pt --no-export"
-        f" data={{data}} epochs=0 {_QUICK} project={{runs}} name=pruned",
-        f"{_YOLO} detect train model={{runs}}/pruned/pruned.pt data={{data}} epochs=4 {_QUICK} project={{runs}} name=tuned",
+        "{fork}/train_sparse.py model=yolov8n.yaml epochs=1 name=sparse",
+        "{fork}/prune_one_shot.py --weights {runs}/sparse/weights/last.pt --no-export epochs=0 name=pruned",
+        f"{_YOLO} detect train model={{runs}}/pruned/pruned.pt epochs=4 name=tuned",
         f"{_YOLO} detect train resume=True model={{runs}}/tuned/weights/last.pt",
+        "data={data} project={runs} imgsz=64 batch=8 device=cpu workers=0 plots=False verbose=False exist_ok=True"
+        " optimizer=SGD",
         "tuned/weights/last.pt",
         "look_ultralytics.py",
     ),
     "yolov5": Way(
-        f"{{fork}}/train.py --weights= --cfg yolov5n.yaml --data {{data}} --epochs 1 {_QUICK5} --project {{runs}} --name sparse"
-        " --sparsity 0.01 --sparsity-beta 0.01",
-        "{fork}/prune_one_shot.py --weights {runs}/sparse/weights/last.pt --no-export"
-        f" --data {{data}} --epochs 0 {_QUICK5} --project {{runs}} --name pruned",
-        f"{{fork}}/train.py --weights {{runs}}/pruned/pruned.pt --data {{data}} --epochs 4 {_QUICK5} --project {{runs}} --name tuned",
+        "{fork}/train.py --weights= --cfg yolov5n.yaml --epochs 1 --name sparse --sparsity 0.01 --sparsity-beta 0.01",
+        "{fork}/prune_one_shot.py --weights {runs}/sparse/weights/last.pt --no-export --epochs 0 --name pruned",
+        "{fork}/train.py --weights {runs}/pruned/pruned.pt --epochs 4 --name tuned",
         "{fork}/train.py --resume {runs}/tuned/weights/last.pt",
+        "--data {data} --project {runs} --img 64 --batch-size 8 --device cpu --workers 0 --noplots --exist-ok",
         "tuned/weights/last.pt",
         "look_yolov5.py",
     ),
@@ -73,15 +73,15 @@ def walk_through(fork: Path, way: Way, python: str, folder: Path, report: Report
     env = {**fork_environment(fork, settings), "HOME": str(folder)}
     names = {"fork": str(fork), "data": str(data / "data.yaml"), "runs": str(runs)}
 
-    def words(line: str) -> list[str]:
-        return [python, *(word.format(**names) for word in shlex.split(line))]
+    def words(*lines: str) -> list[str]:
+        return [python, *(word.format(**names) for word in shlex.split(" ".join(lines)))]
 
     tool = {"PYTHONPATH": os.pathsep.join([str(_HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])}
     steps = (
         ("data", lambda: run("data", [python, "-c", _DATA, str(data)], folder, {**env, **tool})),
-        ("train under the penalty", lambda: _program("train", words(way.train), folder, env)),
-        ("prune", lambda: _program("prune", words(way.prune), folder, env)),
-        ("fine-tune, kill -9", lambda: _kill(words(way.tune), runs / way.last, folder, env)),
+        ("train under the penalty", lambda: _program("train", words(way.train, way.always), folder, env)),
+        ("prune", lambda: _program("prune", words(way.prune, way.always), folder, env)),
+        ("fine-tune, kill -9", lambda: _kill(words(way.tune, way.always), runs / way.last, folder, env)),
         ("resume", lambda: _program("resume", words(way.resume), folder, env)),
         ("counts, validate", lambda: _look(python, way, names, folder, env)),
     )
@@ -129,7 +129,7 @@ def _kill(command: list[str], last: Path, folder: Path, env: dict[str, str]) -> 
     said = (
         ""
         if early
-        else f"{last_lines(log.read_bytes())}\n({log.name}: it ended before it was killed, or wrote no {last.name})"
+        else f"{last_lines(log.read_bytes())}\n({log.name}: not killed: it ended first, or wrote no {last.name})"
     )
     return Tried("tune", early, said)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,33 @@ def questions(checkpoints: Path, digits: Path) -> Questions:
     }
 
 
+class Asked(dict[int | str, list[Any]]):
+    """The full fork's answers, asked for when they are needed: all about patches in one process, or all the others.
+
+    Starting Python with torch costs seconds; so do the trainings that a run of the patches' own tests does not need.
+    """
+
+    def __init__(self, questions: Questions, ask: Callable[[list[tuple[object, ...]]], list[Any]]) -> None:
+        super().__init__()
+        self._questions, self._ask = questions, ask
+
+    def __missing__(self, group: int | str) -> list[Any]:
+        alike = {it: calls for it, calls in self._questions.items() if isinstance(it, int) == isinstance(group, int)}
+        given = iter(self._ask([call for calls in alike.values() for call in calls]))
+        self.update({it: [next(given) for _ in calls] for it, calls in alike.items()})
+        return self[group]
+
+
 @pytest.fixture(scope="session")
 def answers(
     fork: Path, questions: Questions, offline_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Answers:
-    """The full fork's answers. Starting Python with torch costs seconds, so one process gives them all."""
-    calls = [(group, call) for group, calls in questions.items() for call in calls]
-    given = make_runner(offline_env, tmp_path_factory.mktemp("probe")).probe(fork, *(call for _, call in calls))
-    return {group: [a for (g, _), a in zip(calls, given, strict=True) if g == group] for group in questions}
+    """The full fork's answers."""
+
+    def ask(calls: list[tuple[object, ...]]) -> list[Any]:
+        return make_runner(offline_env, tmp_path_factory.mktemp("probe")).probe(fork, *calls)
+
+    return Asked(questions, ask)
 
 
 @pytest.fixture(scope="session")
