@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,8 @@ def _prune(cell: _Cell) -> dict[str, Any]:
     """A script of the fork, as a user types it; the figures are its own report's."""
     place, options = cell.work / "run", ["--target-macs", cell.fraction(), *cell.variant.options]
     epochs = max(1, cell.job.sizes.extra // cell.variant.steps)
-    cell.run(cell.job.prune(cell.variant.script, cell.start / "best.pt", options, epochs, place))
+    words = cell.job.words(epochs, place, dict(cell.variant.hyp))
+    cell.run(cell.job.prune(cell.variant.script, cell.start / "best.pt", options, words))
     report = json.loads((place / "report.json").read_text(encoding="utf-8"))
     last = report["steps"][-1]
     shutil.copyfile(place / "pruned.pt", cell.work / "best.pt")
@@ -178,8 +179,3 @@ def _tidy(work: Path) -> None:
     for path in work.iterdir():
         if path.name not in ("cell.json", "best.pt", "pruned.yaml"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def quick(variant: Variant) -> Variant:
-    """The variant for a tier of one epoch: as many steps as there are epochs."""
-    return replace(variant, steps=1)

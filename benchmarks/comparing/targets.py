@@ -79,17 +79,17 @@ class Job:
     fork: Path
     scratch: Path
 
-    def words(self, epochs: int, place: Path) -> list[str]:
-        """Train arguments, the same for upstream's trainer and for the fork's pruning scripts."""
+    def words(self, epochs: int, place: Path, hyp: Mapping[str, float] | None = None) -> list[str]:
+        """Train arguments, the same for upstream's trainer and for the fork's pruning scripts; `hyp` overrides some."""
         sizes = self.sizes
         if self.target.style == "ultralytics":
             values = {"data": self.data, "epochs": epochs, "imgsz": sizes.imgsz, "batch": sizes.batch,
-                      "nbs": sizes.batch, **TRAINING, "seed": self.seed, "device": "cpu"}
+                      "nbs": sizes.batch, **TRAINING, **(hyp or {}), "seed": self.seed, "device": "cpu"}
             where = {"project": place.parent, "name": place.name, "exist_ok": True}
             return [f"{key}={value}" for key, value in {**values, **where}.items()]
         size = ["--img-size" if self.target.style == "yolov7" else "--imgsz", str(sizes.imgsz)]
         words = ["--data", str(self.data), "--epochs", str(epochs), *size, "--batch-size", str(sizes.batch),
-                 "--workers", "0", "--device", "cpu", "--hyp", str(self.hyperparameters()),
+                 "--workers", "0", "--device", "cpu", "--hyp", str(self.hyperparameters(hyp or {})),
                  "--project", str(place.parent), "--name", place.name, "--exist-ok"]
         return words if self.target.style == "yolov7" else [*words, "--noplots", "--seed", str(self.seed)]
 
@@ -101,13 +101,14 @@ class Job:
         network = ["--cfg", str(start), "--weights", ""] if fresh else ["--cfg", "", "--weights", str(start)]
         return ["train.py", *network, *self.words(epochs, place)]
 
-    def prune(self, script: str, weights: Path, options: list[str], epochs: int, place: Path) -> list[str]:
+    def prune(self, script: str, weights: Path, options: list[str], words: list[str]) -> list[str]:
         """One of the fork's pruning scripts."""
-        return [script, "--weights", str(weights), "--no-export", *options, *self.words(epochs, place)]
+        return [script, "--weights", str(weights), "--no-export", *options, *words]
 
-    def hyperparameters(self) -> Path:
+    def hyperparameters(self, hyp: Mapping[str, float]) -> Path:
         """The hyperparameter file of this comparison: upstream's own, with what small images ask for."""
         own = yaml.safe_load((self.fork / self.target.hyp).read_text(encoding="utf-8"))
-        path, values = self.scratch / "hyp.yaml", {key: HYP.get(key, value) for key, value in own.items()}
+        values = {**{key: HYP.get(key, value) for key, value in own.items()}, **hyp}
+        path = self.scratch / ("-".join(["hyp", *(f"{key}{value:g}" for key, value in hyp.items())]) + ".yaml")
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
         return path

@@ -19,6 +19,7 @@ class Variant:
         start: the variant whose result it begins with.
         script, options: of the fork, for "prune".
         steps: into how many the fine-tuning epochs are divided.
+        hyp: train arguments of the fine-tuning that differ from the comparison's.
         large: of the next larger network; pruned to the MACs of the small one.
         about: one line for the table.
     """
@@ -30,6 +31,7 @@ class Variant:
     script: str = "prune_one_shot.py"
     options: tuple[str, ...] = ()
     steps: int = 1
+    hyp: tuple[tuple[str, float], ...] = ()
     large: bool = False
 
 
@@ -47,6 +49,7 @@ def variants() -> dict[str, Variant]:
         Variant("steps-4", "prune", "four steps, a quarter of the epochs each", script="prune.py",
                 options=("--steps", "4"), steps=4),
     ]
+    found += _helpers()
     found += _criteria()
     found += [
         Variant("large-dense", "dense", "the next larger network", start="", large=True),
@@ -55,6 +58,19 @@ def variants() -> dict[str, Variant]:
                 large=True),
     ]
     return {variant.name: variant for variant in found}
+
+
+def _helpers() -> list[Variant]:
+    """What may bring accuracy back, each against `default`, from which it differs in this alone."""
+    rates = [Variant(f"lr-{rate:g}", "prune", f"fine-tuning at lr0 {rate:g} (else 0.03)", hyp=(("lr0", rate),))
+             for rate in (0.003, 0.01, 0.06)]
+    warm = Variant("warm-up", "prune", "one epoch of warm-up (else none)", hyp=(("warmup_epochs", 1.0),))
+    pulls = [Variant(f"distill-{pull:g}", "prune", f"beside the dense network, pull {pull:g}",
+                     options=("--distill", str(pull))) for pull in (0.5, 1.0)]
+    widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n} (else 8)", options=("--round-to", str(n)))
+              for n in (1, 16)]
+    recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
+    return [recalibrated, *pulls, *widths, *rates, warm]
 
 
 def _criteria() -> list[Variant]:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""latency.py in the YOLOv5 fork."""
+"""latency.py in the YOLOv5 fork, and what brings accuracy back in it."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from home5 import HERE, Home
@@ -20,3 +21,12 @@ def test_latency_line5(home: Home) -> None:
     assert set(found["speeds"]) == {"torch", "onnxruntime"} and found["image"] == 64
     assert found["networks"]["yolov5n"]["params"] == 1_777_447 and found["networks"]["yolov5n"]["macs_ratio"] > 3
     assert "MACs ratio is arithmetic" in output
+
+
+def test_recalibrated_and_taught5(home: Home, tiny5: dict[str, Path]) -> None:
+    home.python(HERE / "make5.py", "yolov5n", "best.pt", "10")
+    words = f"prune_one_shot.py --weights best.pt --data {tiny5['detect']} --target-macs 0.5 --imgsz 64 --workers 0"
+    more = "--batch-size 8 --epochs 1 --device cpu --noplots --recalibrate --distill 0.5 --no-export"
+    output = home.python(*words.split(), *more.split())
+    assert "BatchNorm statistics measured anew on 2 training batches" in output and "MACs ratio=2.0" in output
+    assert home.report("runs/prune/exp")["settings"]["distill"] == 0.5

@@ -18,6 +18,7 @@ from .family import Family
 from .files import locked, write_whole
 from .options import Settings, add_options, normalise, settings_of, typed
 from .plan import Plan
+from .preview import plan_only
 from .state import State
 
 USER_ERROR = 2
@@ -111,7 +112,7 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
     opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust)
     settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
     if options.plan_only:
-        engine.plan_only(opened.family, opened.weights, settings, opened.folder / PLAN)
+        plan_only(opened.family, opened.weights, settings, opened.folder / PLAN)
         return None
     plan = Plan.load(options.plan) if options.plan else None
     if plan is not None:

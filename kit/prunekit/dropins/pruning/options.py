@@ -37,6 +37,8 @@ class Settings:
     compound: bool = False  # ratios of what each step finds, rounded down each time, as published scripts do
     max_map_drop: float | None = None
     sparsity: float = 0.0
+    recalibrate: bool = False  # measure the BatchNorm statistics anew after pruning
+    distill: float = 0.0  # pull of the dense network in fine-tuning, relative to the task's gradient
     export: bool = True
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,6 +65,7 @@ class Settings:
             raise PruneError(f"{' and '.join(given)} exclude each other: give one.")
         if self.max_map_drop is not None:
             _within("--max-map-drop", self.max_map_drop, 0, 1, "a difference of mAP50-95")
+        _within("--distill", self.distill, 0, 10, "the dense network's pull in fine-tuning")
         _within("--sparsity", self.sparsity, 0, 1, "the strength of the BN-L1 penalty")
         _within("--seed", self.seed, 0, 2**32 - 1, "a seed")
         counts = {"--steps": self.steps, "--round-to": self.round_to, "--min-channels": self.min_channels}
@@ -96,6 +99,9 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         help="stop at the last step whose mAP50-95 is within D of dense")
     add("--sparsity", type=float, default=0.0, metavar="S",
         help="first train once with this BN-L1 strength (try 0.01); off in fine-tuning")
+    add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew after pruning (on training data)")
+    add("--distill", type=float, default=0.0, metavar="A",
+        help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5)")
     add("--plan-only", action="store_true", help="write the plan, prune nothing")
     add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step, and by nothing else")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")

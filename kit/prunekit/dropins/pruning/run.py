@@ -17,6 +17,7 @@ from typing import Any
 
 from .apply import apply_plan
 from .counts import Cost, count
+from .distill import taught
 from .errors import PruneError, Unreachable
 from .family import Family, Metrics
 from .files import write_whole
@@ -24,6 +25,7 @@ from .onnx_check import check_onnx
 from .options import Settings
 from .plan import Plan, plan_table
 from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
+from .recalibrate import recalibrate
 from .report import write_report
 from .scores import CRITERIA, GRADIENT_CRITERIA
 from .state import State
@@ -89,16 +91,6 @@ def run(
     return state
 
 
-def plan_only(family: Family, weights: Path, settings: Settings, target: Path, say: Say = print) -> Plan:
-    """Make the plan of a one-step run, write it to `target`, and prune nothing."""
-    model, graph = open_model(family, weights, settings)
-    plan, _ = plan_step(family, model, graph, replace(settings, steps=1), dense_of(family, weights), 1)
-    write_whole(target, plan.save)
-    say(plan_table(plan))
-    say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
-    return plan
-
-
 def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | None = None) -> None:
     """Fail before anything is written, trained or measured: can this network be pruned as asked?
 
@@ -158,7 +150,7 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
         state.skipped += 1
         return state.save()
     before = _accuracy(family, pruned)
-    best = family.finetune(pruned, _fresh(state.folder / f"step{number}_finetune"))
+    best = _finetune(state, family, pruned, number)
     _same_shape(family, best, widths)
     after = _accuracy(family, best)
     drop = state.dense["map50_95"] - after["map50_95"]
@@ -197,8 +189,26 @@ def _prune(
     removed = apply_plan(graph, plan, scores)
     merge_blocks(model, family.rules)
     say(f"Step {number}: removed {removed} channels")
+    if state.settings.recalibrate:
+        batches = recalibrate(model, lambda: family.losses(model))
+        say(f"BatchNorm statistics measured anew on {batches} training batches")
     write_whole(target, lambda scratch: family.save(model, source, scratch))
     return made, count(model, family.example(model)), widths_of(model)
+
+
+def _finetune(state: State, family: Family, pruned: Path, number: int) -> Path:
+    """Fine-tune a pruned network, beside the dense one where that was asked for; returns the best checkpoint."""
+    folder, strength = _fresh(state.folder / f"step{number}_finetune"), state.settings.distill
+    if not strength:
+        return family.finetune(pruned, folder)
+    with taught(family.load(Path(state.weights)), strength) as lesson:
+        best = family.finetune(pruned, folder)
+    if best != pruned and (lesson is None or not lesson.pulled):
+        raise PruneError(
+            "--distill reached no training batch: the trainer runs in other processes (several devices), or this head "
+            "is not one it knows. Use one --device, or leave --distill out."
+        )
+    return best
 
 
 def _same_shape(family: Family, best: Path, widths: dict[str, int]) -> None:

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Fine-tuning beside the dense network: what it answers, and where it looks, pulls on the pruned one.
+
+Works in any upstream's trainer in this process, without touching it: hooks on torch itself (not on the network, whose
+copies go into checkpoints) see the head of whatever network is trained. The pull is added as a gradient, scaled
+to that of the task's loss at the same tensor, so its strength means the same in every family.
+
+Answers: squared error of the head's raw outputs (Hinton et al., arXiv:1503.02531, section 2.1, high temperature).
+Where it looks: the maps of squared activations before the head, which have no channels left in them and so compare
+networks of unequal widths (Zagoruyko and Komodakis, attention transfer, arXiv:1612.03928, eq. 1 and 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_hooks
+
+
+@dataclass
+class Lesson:
+    """One fine-tuning's teacher and what has been taught.
+
+    Attributes:
+        teacher: the dense network, in training form, frozen.
+        strength: norm of the pull, relative to that of the task's gradient at the same tensor.
+        batches: how many training batches were taught.
+        pulled: tensors per batch.
+    """
+
+    teacher: nn.Module
+    strength: float
+    batches: int = 0
+    pulled: int = 0
+    own: set[int] = field(default_factory=set)
+    image: Tensor | None = None
+    features: list[Tensor] = field(default_factory=list)
+    answers: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        layers = self.teacher.model  # every YOLO family calls its parsed layers one by one
+        self.first, self.head = layers[0], layers[-1]
+        self.own = {id(module) for module in self.teacher.modules()}
+        self.teacher.train().requires_grad_(False)
+        for module in self.teacher.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+    def learns(self, module: nn.Module, like: nn.Module) -> bool:
+        """`module` is the trained network's counterpart of the teacher's layer `like`."""
+        return module.training and torch.is_grad_enabled() and type(module) is type(like) and id(module) not in self.own
+
+
+@contextmanager
+def taught(teacher: nn.Module, strength: float) -> Iterator[Lesson | None]:
+    """Let `teacher` pull on every network of its kind that is trained inside; nothing at strength 0.
+
+    Args:
+        teacher: the dense network in training form; changed (frozen, moved to where training happens).
+        strength: 0 to about 1.
+    """
+    if not strength:
+        yield None
+        return
+    lesson = Lesson(teacher, strength)
+    before = torch_hooks.register_module_forward_pre_hook(lambda module, args: _before(lesson, module, args))
+    after = torch_hooks.register_module_forward_hook(lambda module, args, output: _after(lesson, module, output))
+    try:
+        yield lesson
+    finally:
+        before.remove()
+        after.remove()
+
+
+def _before(lesson: Lesson, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Note the image; before the trained head, ask the teacher and pull on what the head is given."""
+    if id(module) in lesson.own:
+        if module is lesson.head:
+            lesson.features = _tensors(args)
+        return None
+    if type(module) is type(lesson.first) and lesson.learns(module, lesson.first) and _is_image(args, lesson):
+        lesson.image = args[0]
+        return None
+    if not (lesson.learns(module, lesson.head) and lesson.image is not None):
+        return None
+    _ask(lesson)
+    lesson.batches, lesson.pulled = lesson.batches + 1, 0
+    pairs = {id(own): other for own, other in zip(_tensors(args), lesson.features, strict=False)}
+    return _mapped(args, lambda own: _pull(lesson, own, pairs.get(id(own)), _looking))
+
+
+def _after(lesson: Lesson, module: nn.Module, output: Any) -> Any:
+    """Pull on what the trained head answers."""
+    if not lesson.answers or not lesson.learns(module, lesson.head):
+        return None
+    wanted, lesson.answers = lesson.answers, []
+    pairs = {id(own): other for own, other in zip(_tensors(output), wanted, strict=False)}
+    return _mapped(output, lambda own: _pull(lesson, own, pairs.get(id(own)), _answer))
+
+
+def _is_image(args: tuple[Any, ...], lesson: Lesson) -> bool:
+    weight = next(lesson.first.parameters(), None)
+    channels = 3 if weight is None or weight.dim() != 4 else weight.shape[1]
+    return isinstance(args[0], Tensor) and args[0].dim() == 4 and args[0].shape[1] == channels
+
+
+def _ask(lesson: Lesson) -> None:
+    """Run the teacher on the image; its features and answers are noted."""
+    assert lesson.image is not None
+    with torch.no_grad():
+        lesson.teacher.to(lesson.image.device)
+        lesson.answers = _tensors(lesson.teacher(lesson.image.detach()))
+    lesson.image = None
+
+
+def _pull(lesson: Lesson, own: Tensor, wanted: Tensor | None, gradient: Any) -> Tensor:
+    """`own` itself, with the pull towards `wanted` in its backward pass; untouched where the two do not compare."""
+    if wanted is None or not own.requires_grad or own.dim() < 2 or (gradient is _answer and own.shape != wanted.shape):
+        return own
+    if gradient is _looking and (own.shape[0], *own.shape[2:]) != (wanted.shape[0], *wanted.shape[2:]):
+        return own
+    lesson.pulled += 1
+    return _Pulled.apply(own, gradient(own.detach(), wanted), lesson.strength)
+
+
+class _Pulled(torch.autograd.Function):
+    """Identity; backward adds a gradient, scaled to `strength` times the norm of the one that arrives."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, pull: Tensor, strength: float) -> Tensor:
+        ctx.save_for_backward(pull)
+        ctx.strength = strength
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (pull,), gradient = ctx.saved_tensors, gradients[0]
+        scale = ctx.strength * gradient.norm() / pull.norm().clamp_min(1e-12)
+        return gradient + scale * pull, None, None
+
+
+def _answer(own: Tensor, wanted: Tensor) -> Tensor:
+    """Gradient of half the squared error."""
+    return own - wanted
+
+
+def _looking(own: Tensor, wanted: Tensor) -> Tensor:
+    """Gradient of half the squared error of normalised maps of squared activations; own: (n, channels, h, w)."""
+    with torch.enable_grad():
+        student = own.clone().requires_grad_(True)
+        maps = [nn.functional.normalize(x.pow(2).mean(1).flatten(1), dim=1) for x in (student, wanted)]  # (n, h * w)
+        return torch.autograd.grad((maps[0] - maps[1]).pow(2).sum() / 2, student)[0]
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    parts: Sequence[Any] = list(value.values()) if isinstance(value, dict) else value
+    return [tensor for part in parts for tensor in _tensors(part)] if isinstance(parts, (list, tuple)) else []
+
+
+def _mapped(value: Any, change: Any) -> Any:
+    """The same structure, with every tensor replaced."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _mapped(part, change) for key, part in value.items()}
+    return type(value)(_mapped(part, change) for part in value) if isinstance(value, (list, tuple)) else value
