@@ -21,7 +21,7 @@ from .plan import Plan
 from .preview import plan_only
 from .state import State
 
-USER_ERROR = 2
+USER_ERROR = PruneError.exit_code
 PLAN = "plan.yaml"
 
 
@@ -41,7 +41,7 @@ class Upstream(Protocol):
     def help_text(self) -> str:
         """The upstream group of `--help`: its train arguments."""
 
-    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
+    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
         """Find and check a network before anything is written.
 
         Args:
@@ -49,6 +49,7 @@ class Upstream(Protocol):
             words: what prunekit's parser did not know: upstream's train arguments.
             settings: the pruning settings.
             trust: load checkpoints that run code of their own.
+            run: what is done, which names the folder where --project and --name do not.
 
         Raises:
             PruneError: what the user can mend.
@@ -61,7 +62,7 @@ class Upstream(Protocol):
 def guarded(
     program: Callable[[], Any], interrupted: str = "if a run folder is named above, go on with --resume and that folder"
 ) -> int:
-    """Run a script's body; what the user can mend ends in one line and exit code 2.
+    """Run a script's body; what the user can mend ends in one line and exit code 2 (or the error's own).
 
     Args:
         program: the body.
@@ -71,7 +72,7 @@ def guarded(
         program()
     except PruneError as error:
         print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
+        return error.exit_code
     except OSError as error:
         print(f"error: {error} (is the place writable, and the disk not full?)", file=sys.stderr)
         return USER_ERROR

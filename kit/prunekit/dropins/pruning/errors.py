@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The one error of the engine."""
+"""The one error of the engine, and its kinds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from __future__ import annotations
 class PruneError(Exception):
     """What failed, where (layer, file, line), and what to type or change next: one message, no traceback needed."""
 
+    exit_code = 2
+
 
 class Unreachable(PruneError):
     """No widths allowed by floor and rounding remove anything, or come near a target."""
+
+
+class LessAccurate(PruneError):
+    """Everything asked for was written, but it lost more accuracy than was allowed."""
+
+    exit_code = 5

@@ -7,7 +7,7 @@ inheritance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,15 @@ class Family(Protocol):
 
     def export(self, weights: Path, target: Path) -> None:
         """Write an ONNX file through the upstream exporter."""
+
+    def evaluate_onnx(self, path: Path) -> Metrics:
+        """Validate an ONNX file (batch 1, square images) on the CPU, through the upstream validator where it can."""
+
+    def images(self, weights: Path) -> Iterator[Tensor]:
+        """Training images as validation would see them, in a shuffled order that is always the same.
+
+        Each (1, channels, imgsz, imgsz), float32, 0 to 1, letterboxed by upstream's own loader, not augmented.
+        """
 
     def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
         """The outputs that an export of `weights` must reproduce for `image` (1, channels, height, width)."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,11 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
         os.replace(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file, whole."""
+    write_whole(target, lambda scratch: shutil.copyfile(source, scratch))
 
 
 def write_text(target: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from .files import write_text, write_whole
 from .state import State
 
+TEXT = "report.md"
 COLUMNS = (
     "step", "params", "macs", "pruned_map50", "pruned_map50_95", "map50", "map50_95", "seconds", "kept", "checkpoint",
 )
@@ -26,8 +27,15 @@ def write_report(state: State, chart: str) -> None:
     write_text(state.folder / "results.csv", _table_csv(state))
     steps = state.folder / chart if "/" in chart else Path(chart)
     widths = state.folder / "plots" / "widths.png"
-    pictures = _draw(state, steps, widths)
-    write_text(state.folder / "report.md", _markdown(state, pictures))
+    pictures = [f"![{picture.stem}]({_link(picture, state.folder)})" for picture in _draw(state, steps, widths)]
+    write_text(state.folder / TEXT, _markdown(state, pictures))
+
+
+def rewrite_text(state: State) -> None:
+    """Write report.md anew after its record has changed, with the pictures that it has."""
+    text = state.folder / TEXT
+    old = text.read_text(encoding="utf-8").splitlines() if text.is_file() else []
+    write_text(text, _markdown(state, [line for line in old if line.startswith("![")]))
 
 
 def _rows(state: State) -> Iterable[dict[str, Any]]:
@@ -43,7 +51,7 @@ def _table_csv(state: State) -> str:
     return buffer.getvalue()
 
 
-def _markdown(state: State, pictures: list[Path]) -> str:
+def _markdown(state: State, pictures: list[str]) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in state.settings.as_dict().items())
     loose, strict = state.measures()
     lines = [
@@ -61,7 +69,7 @@ def _markdown(state: State, pictures: list[Path]) -> str:
         *_final_lines(state),
         f"Settings: {settings}",
         "",
-        *(f"![{picture.stem}]({_link(picture, state.folder)})" for picture in pictures),
+        *pictures,
     ]
     return "\n".join(lines) + "\n"
 
@@ -92,7 +100,20 @@ def _final_lines(state: State) -> list[str]:
     onnx = f", `{state.final['onnx']}` ({checked})" if "onnx" in state.final else ""
     if "onnx_failed" in state.final:
         onnx = f". ONNX export failed: {state.final['onnx_failed']}"
-    return [f"Files: `{state.final['checkpoint']}`, `{state.final['yaml']}`{onnx}.", ""]
+    return [f"Files: `{state.final['checkpoint']}`, `{state.final['yaml']}`{onnx}.", "", *_int8_lines(state)]
+
+
+def _int8_lines(state: State) -> list[str]:
+    """The INT8 file that quantify.py made of the pruned network."""
+    made, (loose, strict) = state.final.get("int8"), state.measures()
+    if not made:
+        return []
+    limit = "" if made["status"] == "done" else " MORE THAN ALLOWED"
+    return [
+        f"INT8 ({made['method']}): `{made['file']}`, {made['size_ratio']:.3f} of the float file; {loose} "
+        f"{made['map50']:.4f}, {strict} {made['map50_95']:.4f} (lost {made['drop']:.4f}{limit}); "
+        f"{made['speed']:.2f} times as fast as the float ONNX, measured.", "",
+    ]
 
 
 def _link(picture: Path, folder: Path) -> str:

@@ -170,13 +170,24 @@ class Yolov5:
 
     def evaluate(self, weights: Path) -> Metrics:
         """See `Family.evaluate`: boxes for detect, masks for segment."""
+        return self._validated(weights)
+
+    def _validated(self, weights: Path, **more: Any) -> Metrics:
         given = {key: self._given[key] for key in ("data", "imgsz", "device", "workers", "single_cls")}
         batch = self._given["batch_size"] * 2 if self._given["batch_size"] > 0 else 32
         place = {"project": self._scratch.name, "name": "val", "exist_ok": True, "plots": False}
         validator = importlib.import_module("val" if self.task == "detect" else "segment.val")
-        results = validator.run(**given, **place, weights=str(weights), batch_size=batch, half=False)[0]
+        results = validator.run(**{**given, **more}, **place, weights=str(weights), batch_size=batch, half=False)[0]
         loose = 2 if self.task == "detect" else 6  # (P, R, mAP50, mAP50-95) of boxes, then of masks
         return Metrics(map50=float(results[loose]), map50_95=float(results[loose + 1]))
+
+    def evaluate_onnx(self, path: Path) -> Metrics:
+        """See `Family.evaluate_onnx`."""
+        return self._validated(path, device="cpu")
+
+    def images(self, weights: Path) -> Iterator[Tensor]:
+        """See `Family.images`."""
+        return calibration.images(argparse.Namespace(**self._given), max(int(self.load(weights).stride.max()), 32))
 
     def gains(self, weights: Path) -> Mapping[str, float]:
         """See `Family.gains`: `train.py` leaves its hyperparameters, scaled to the task, on the network."""

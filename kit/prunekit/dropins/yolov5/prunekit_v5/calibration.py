@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Upstream's training loss on a few batches of its own train loader, for criteria that look at gradients."""
+"""Upstream's training images: its loss on a few batches, for criteria that look at gradients, and images for INT8."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import torch
 import yaml
 from torch import Tensor, nn
 from utils import dataloaders, loss
@@ -34,6 +35,16 @@ def losses(model: nn.Module, opt: argparse.Namespace, task: str) -> Iterator[Ten
     finally:
         model.hyp = own
         model.train(mode)
+
+
+def images(opt: argparse.Namespace, stride: int) -> Iterator[Tensor]:
+    """See `Family.images`: upstream's training set without augmentation, letterboxed to a square."""
+    made = dataloaders.LoadImagesAndLabels(
+        check_dataset(opt.data)["train"], opt.imgsz, batch_size=1, augment=False, rect=False, stride=stride,
+        single_cls=opt.single_cls,
+    )
+    for number in torch.randperm(len(made), generator=torch.Generator().manual_seed(0)).tolist():
+        yield made[number][0][None].float() / 255  # (1, 3, imgsz, imgsz)
 
 
 def _hyp(model: nn.Module, opt: argparse.Namespace) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from utils.general import increment_path
 from .adapter import Yolov5, find_weights, train
 from .arguments import help_text
 
-FOLDERS = {"detect": "runs/prune", "segment": "runs/prune-seg"}
+SUFFIXES = {"detect": "", "segment": "-seg"}
 
 
 class Upstream:
@@ -25,7 +25,7 @@ class Upstream:
         """See `pruning.command.Upstream.help_text`."""
         return help_text()
 
-    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
+    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
         """See `pruning.command.Upstream.open`."""
         if not weights:
             raise PruneError("no network given: --weights best.pt")
@@ -37,7 +37,7 @@ class Upstream:
         family.take(path, words, settings.seed)
         if settings.sparsity and family.arguments()["epochs"] == 0:
             raise PruneError("--sparsity trains, but --epochs is 0: give --epochs, or leave --sparsity out.")
-        return Opened(family, path, _run_folder(family))
+        return Opened(family, path, _run_folder(family, run))
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov5:
         """See `pruning.command.Upstream.reopen`."""
@@ -52,8 +52,8 @@ def prune(description: str, argv: list[str], *, defaults: Settings) -> None:
         return command.prune(description, defaults, argv, Upstream())
 
 
-def _run_folder(family: Yolov5) -> Path:
+def _run_folder(family: Yolov5, run: str) -> Path:
     """Where a run goes: --project / --name, else runs/prune/exp."""
     given = family.arguments()
-    base = Path(given["project"] or FOLDERS[family.task]) / (given["name"] or "exp")
+    base = Path(given["project"] or f"runs/{run}{SUFFIXES[family.task]}") / (given["name"] or "exp")
     return command.run_folder(base, lambda taken: increment_path(taken, exist_ok=bool(given["exist_ok"])))

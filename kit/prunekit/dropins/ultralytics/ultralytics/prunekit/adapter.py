@@ -32,6 +32,7 @@ from ultralytics.utils.torch_utils import select_device
 
 from .adopt import unknown_classes
 from .blocks import RULES, ignored_layers, tracing
+from .calibration import images
 from .structure import close_structure
 
 # Keys that the pruning run sets itself, step by step.
@@ -222,6 +223,17 @@ class Ultralytics:
         return _metrics(
             self.task, model.val(**given, plots=False, verbose=False, project=str(folder), name="val", exist_ok=True)
         )
+
+    def evaluate_onnx(self, path: Path) -> Metrics:
+        """See `Family.evaluate_onnx`."""
+        keys = "data imgsz workers split iou max_det single_cls classes conf".split()
+        given = {key: self._given[key] for key in keys if key in self._given}
+        place = {"project": self._scratch.name, "name": "val", "exist_ok": True, "plots": False, "verbose": False}
+        return _metrics(self.task, YOLO(path, task=self.task).val(**given, **place, batch=1, device="cpu"))
+
+    def images(self, weights: Path) -> Iterator[Tensor]:
+        """See `Family.images`."""
+        return images(self._given, self.task, int(self.load(weights).stride.max()))
 
     def gains(self, weights: Path) -> Mapping[str, float]:
         """See `Family.gains`."""

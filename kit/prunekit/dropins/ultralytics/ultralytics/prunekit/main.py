@@ -27,9 +27,9 @@ class Upstream:
         """See `pruning.command.Upstream.help_text`."""
         return help_text()
 
-    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
+    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
         """See `pruning.command.Upstream.open`."""
-        return _open(weights, split_arguments(words), settings, trust)
+        return _open(weights, split_arguments(words), settings, trust, run)
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Ultralytics:
         """See `pruning.command.Upstream.reopen`."""
@@ -41,7 +41,7 @@ def prune(description: str, defaults: Settings, argv: list[str]) -> None:
     command.prune(description, defaults, argv, Upstream())
 
 
-def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool) -> Opened:
+def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool, run: str = "prune") -> Opened:
     """Find and check the network before anything is written; a configuration file may name it, too."""
     given = given or str(overrides.get("model") or "")
     if not given:
@@ -53,7 +53,7 @@ def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool
     family = Ultralytics({"seed": 0, **overrides}, head=settings.head, trust=trust)
     weights = find_weights(given)
     family.check(weights)
-    return Opened(family, weights, _run_folder(overrides, family.task), seed=overrides.get("seed", 0))
+    return Opened(family, weights, _run_folder(overrides, family.task, run), seed=overrides.get("seed", 0))
 
 
 def _run_folder(overrides: dict[str, Any], task: str, name: str = "prune") -> Path:
