@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The YOLOv7 family: what the engine needs of its detection networks, in upstream's own calls."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from models.experimental import attempt_load
+from models.yolo import Model
+from pruning.block import yaml_text
+from pruning.checkpoint import check_checkpoint
+from pruning.errors import PruneError
+from pruning.family import Metrics
+from pruning.surgery import SwapRule
+from torch import Tensor, nn
+from utils.datasets import create_dataloader
+from utils.general import check_img_size
+from utils.torch_utils import select_device
+
+from . import calibration, data, network
+from .arguments import parse, run_script, train
+from .quiet import quiet
+from .structure import close_structure, sync_attributes
+
+ARRAYS = ("_reconstruct", "scalar")  # a checkpoint's best_fitness is an array
+NUMPY = frozenset(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ARRAYS)
+STALE = ("best_fitness", "ema", "updates", "optimizer", "training_results", "wandb_id")
+WARMUP = 0.1  # share of a step's iterations; upstream's 1000 or more are longer than a short fine-tuning
+
+
+class Yolov7:
+    """Adapter bound to one run's upstream options; implements `pruning.family.Family`."""
+
+    name = "yolov7"
+    rules: Sequence[SwapRule] = ()  # no block of a YOLOv7 that trains hides a split
+    ranked = False
+
+    def __init__(self, given: Mapping[str, Any] | None = None, *, trust: bool = False) -> None:
+        """Bind the run's options.
+
+        Args:
+            given: every option of upstream's training script; `take` reads them from a command line instead.
+            trust: load checkpoints that run code of their own.
+        """
+        self._given = dict(given or {})
+        self._trust = trust
+        self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
+        self.trainer = "train.py"
+
+    def check(self, weights: Path) -> None:
+        """See `Family.check`; also learns which of upstream's two scripts trains this head."""
+        check_checkpoint(weights, ("models", "utils"), trust=self._trust, names=NUMPY)
+        head = type(self.load(weights).model[-1]).__name__
+        self.trainer = "train_aux.py" if head == "IAuxDetect" else "train.py"
+
+    def take(self, weights: Path, words: Sequence[str]) -> None:
+        """Read upstream's options from a command line; data and image size as the training's opt.yaml has them.
+
+        Raises:
+            PruneError: an option that upstream does not have, or a value that does not fit.
+        """
+        given = parse(words, self.trainer, _remembered(weights))
+        _check_device(given["device"])
+        model = self.load(weights)
+        if given["cfg"]:
+            self._check_same(weights, model, data.found("--cfg", given["cfg"]))
+        stride = max(int(model.stride.max()), 32)
+        sizes = [check_img_size(size, stride) for size in given["img_size"]]
+        given["img_size"] = (sizes * 2)[:2]  # train, test
+        for key in ("data", "hyp"):
+            given[key] = data.found(f"--{key}", given[key]) if given[key] else ""
+        data.read_yaml("--hyp", given["hyp"])
+        self._given = {**given, "cfg": ""}
+
+    def check_data(self, weights: Path) -> None:
+        """See `Family.check_data`."""
+        data.check_data(self._given["data"], self.load(weights), weights, self.trainer, self._given["single_cls"])
+
+    def load(self, weights: Path) -> nn.Module:
+        """See `Family.load`."""
+        try:
+            checkpoint = _read(weights)
+            model = (checkpoint.get("ema") or checkpoint["model"]).float()
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+            raise PruneError(f"{weights}: upstream cannot load it ({reason}).") from error
+        if not isinstance(model, Model):
+            raise PruneError(f"{weights}: holds a {type(model).__name__}, not a YOLOv7 network.")
+        network.refuse_unknown(model, str(weights))
+        return model.requires_grad_(True)
+
+    def example(self, model: nn.Module) -> Tensor:
+        """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
+        size = self._given["img_size"][0]
+        return torch.zeros(1, model.yaml.get("ch", 3), size, size)
+
+    def ignored(self, model: nn.Module) -> Mapping[str, str]:
+        """See `Family.ignored`."""
+        return network.ignored_layers(model)
+
+    def tracing(self, model: nn.Module) -> AbstractContextManager[None]:
+        """See `Family.tracing`."""
+        return network.tracing(model)
+
+    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+        """See `Family.losses`: upstream's OTA loss on batches of its own train loader, one scalar a batch."""
+        return calibration.losses(model, Namespace(**self._given))
+
+    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+        """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
+        model = deepcopy(model).eval()
+        sync_attributes(model)
+        model.yaml = close_structure(model)
+        head = model.model[-1]
+        head.grid = [torch.zeros(1)] * head.nl  # made again by each forward
+        torch.save(_stripped(_read(source), model), target)
+
+    def write_yaml(self, weights: Path, target: Path) -> None:
+        """See `Family.write_yaml`."""
+        head = "# Architecture of a pruned network; a prunekit fork builds it: train.py --cfg pruned.yaml\n"
+        target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
+
+    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
+        """See `Family.finetune`: upstream's whole script, with a hyp file of this step's own.
+
+        A checkpoint that still has optimizer, EMA and epoch of another training is stripped first: upstream would go
+        on with them.
+        """
+        if self._given["epochs"] == 0:
+            return weights
+        with tempfile.TemporaryDirectory(prefix="prunekit-") as scratch:
+            start, hyp = Path(scratch) / "start.pt", Path(scratch) / "hyp.yaml"
+            torch.save(_stripped(_read(weights), self.load(weights)), start)
+            hyp.write_text(yaml.safe_dump(self._step_hyp(), sort_keys=False), encoding="utf-8")
+            place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
+            strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
+            train(self.trainer, {**self._given, **place, **strength, "weights": str(start), "hyp": str(hyp)})
+        for extra in (*folder.glob("weights/epoch_*.pt"), folder / "weights" / "init.pt"):
+            extra.unlink(missing_ok=True)  # with optimizer and EMA, gigabytes in a run of several steps
+        best = folder / "weights" / "best.pt"
+        return best if best.exists() else folder / "weights" / "last.pt"
+
+    def _step_hyp(self) -> dict[str, Any]:
+        """The hyperparameters of one step, fresh from their file: upstream scales them in place."""
+        hyp = {"warmup_iters": WARMUP, **data.read_yaml("--hyp", self._given["hyp"])}
+        hyp.pop("anchors", None)  # a number of anchors to begin with anew
+        return hyp
+
+    def evaluate(self, weights: Path) -> Metrics:
+        """See `Family.evaluate`: as the evaluation after each epoch, on the fused network, in full precision."""
+        given, size = self._given, self._given["img_size"][1]
+        device = select_device(given["device"], batch_size=given["batch_size"])
+        with quiet():
+            model = attempt_load(str(weights), map_location=device)
+        content, batch = data.read_yaml("--data", given["data"]), given["batch_size"] * 2
+        loader = create_dataloader(
+            content["val"], size, batch, max(int(model.stride.max()), 32), Namespace(**given), pad=0.5, rect=True,
+            workers=given["workers"],
+        )[0]
+        results, _, _ = importlib.import_module("test").test(
+            content, batch_size=batch, imgsz=size, model=model, dataloader=loader, single_cls=given["single_cls"],
+            save_dir=Path(self._scratch.name), plots=False, half_precision=False, v5_metric=given["v5_metric"],
+        )
+        return Metrics(map50=float(results[2]), map50_95=float(results[3]))
+
+    def gains(self, weights: Path) -> Mapping[str, float]:
+        """See `Family.gains`: train.py leaves its hyperparameters, scaled to the task, on the network."""
+        hyp = getattr(self.load(weights), "hyp", None) or {}
+        return {key: float(hyp[key]) for key in ("box", "obj", "cls") if key in hyp}
+
+    def export(self, weights: Path, target: Path) -> None:
+        """See `Family.export`: boxes decoded (`--grid`), before NMS."""
+        with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+            copy = Path(folder) / "export.pt"
+            shutil.copyfile(weights, copy)
+            size = str(self._given["img_size"][0])
+            with contextlib.suppress(SystemExit):
+                run_script("export.py", ["--weights", str(copy), "--img-size", size, size, "--grid"])
+            made = copy.with_suffix(".onnx")
+            if not made.is_file():
+                raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
+            shutil.copyfile(made, target)
+
+    def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
+        """See `Family.reference`: boxes (1, anchors, 5 + classes) of the fused network."""
+        with quiet(), torch.inference_mode():
+            return [attempt_load(str(weights), map_location=torch.device("cpu"))(image)[0]]
+
+    def arguments(self) -> Mapping[str, Any]:
+        """See `Family.arguments`."""
+        return dict(self._given)
+
+    def _check_same(self, weights: Path, model: nn.Module, cfg: str) -> None:
+        """`--cfg` beside `--weights` says what the network is; PruneError if it is another."""
+        with quiet(), torch.random.fork_rng(devices=[]):
+            built = Model(cfg, ch=model.yaml.get("ch", 3), nc=model.yaml["nc"])
+        have, want = ({k: tuple(v.shape) for k, v in each.state_dict().items()} for each in (model, built))
+        if have != want:
+            sizes = [f"{sum(p.numel() for p in each.parameters()):,}" for each in (model, built)]
+            raise PruneError(
+                f"--cfg {cfg} is not the network of {weights}: {sizes[1]} parameters against {sizes[0]}. The network "
+                "comes from --weights: leave --cfg out"
+            )
+
+
+def _read(weights: Path) -> dict[str, Any]:
+    """A checkpoint's content; a whole module, as init.pt is one, counts as one without metadata."""
+    content = torch.load(weights, map_location="cpu", weights_only=False)
+    return {"model": content} if isinstance(content, nn.Module) else content
+
+
+def _stripped(checkpoint: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """A checkpoint that begins a training of `model`: nothing of another one's progress."""
+    return {**checkpoint, **dict.fromkeys(STALE), "epoch": -1, "model": model.requires_grad_(False)}
+
+
+def _remembered(weights: Path) -> dict[str, Any]:
+    """Data set and image size of the training that wrote `weights`, where its opt.yaml is still beside it."""
+    path = weights.resolve().parent.parent / "opt.yaml"
+    if weights.resolve().parent.name != "weights" or not path.is_file():
+        return {"data": ""}
+    trained = data.read_yaml("opt.yaml", str(path))
+    kept = {key: trained[key] for key in ("data", "img_size") if trained.get(key)}
+    if not Path(str(kept.get("data", ""))).is_file():
+        kept["data"] = ""
+    return kept
+
+
+def _check_device(device: str) -> None:
+    """PruneError for a device that is not here, before anything is done on another."""
+    if device in ("", "cpu") or torch.cuda.is_available():
+        return
+    raise PruneError(f"--device {device}: no CUDA device here. Add --device cpu, or leave --device out.")

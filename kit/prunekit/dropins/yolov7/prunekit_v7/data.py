@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Data sets, hyperparameters and other files that a command line names, found as upstream finds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pruning.errors import PruneError
+from torch import nn
+from utils.general import check_file
+
+from .arguments import ROOT
+
+
+def found(flag: str, name: str) -> str:
+    """The file that upstream would find under a name, absolute, so that --resume finds it from anywhere.
+
+    Raises:
+        PruneError: there is none, or more than one.
+    """
+    for place in (Path(name), ROOT / name):
+        if place.is_file():
+            return str(place.resolve())
+    try:
+        return str(Path(check_file(name)).resolve())
+    except AssertionError as error:
+        raise PruneError(f"{flag} {name}: no such file, here or in the fork ({error}).") from error
+
+
+def read_yaml(flag: str, path: str) -> dict[str, Any]:
+    """A YAML file of `key: value` lines.
+
+    Raises:
+        PruneError: unreadable, or something else.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="ignore") as file:
+            content = yaml.safe_load(file)
+    except (OSError, yaml.YAMLError) as error:
+        raise PruneError(f"{flag} {path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise PruneError(f"{flag} {path}: expected 'key: value' lines.")
+    return content
+
+
+def check_data(name: str, model: nn.Module, weights: Path, trainer: str, single_cls: bool) -> None:
+    """Hold a data set against a network, before upstream's own check would try to download it.
+
+    Raises:
+        PruneError: a key or a folder is missing, or the number of classes is another.
+    """
+    if not name:
+        raise PruneError(f"no data set given, and that of {weights} is not known: --data data/custom.yaml")
+    data = read_yaml("--data", name)
+    if missing := [key for key in ("train", "val", "nc", "names") if key not in data]:
+        raise PruneError(f"--data {name}: no '{missing[0]}:' in it; YOLOv7 needs train, val, nc and names.")
+    for key in ("train", "val"):
+        listed = data[key] if isinstance(data[key], list) else [data[key]]
+        if gone := [place for place in listed if not Path(str(place)).exists()]:
+            where = "" if Path(str(gone[0])).is_absolute() else f" below {Path.cwd()}"
+            raise PruneError(f"--data {name}: {key}: {gone[0]} is not there{where}. Give an existing data set.")
+    classes, own = 1 if single_cls else int(data["nc"]), model.yaml["nc"]
+    if own != classes:
+        raise PruneError(
+            f"{weights} has {own} classes, {name} has {classes}: accuracy could not be compared. "
+            f"Train it on this data first: python {trainer} --weights {weights} --data {name}"
+        )

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command lines of the pruning scripts, for YOLOv7."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pruning import command
+from pruning.command import Opened
+from pruning.errors import PruneError
+from pruning.options import Settings
+from utils.general import increment_path
+from utils.google_utils import attempt_download
+
+from .adapter import Yolov7
+from .arguments import help_text
+from .offline import PUBLISHED
+
+FOLDER = "runs/prune"
+
+
+class Upstream:
+    """Implements `pruning.command.Upstream`."""
+
+    def help_text(self) -> str:
+        """See `pruning.command.Upstream.help_text`."""
+        return help_text()
+
+    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
+        """See `pruning.command.Upstream.open`."""
+        if not weights:
+            raise PruneError("no network given: --weights best.pt")
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise PruneError("pruning runs in one process: start it with python, not with torch.distributed.run.")
+        path = find_weights(weights)
+        family = Yolov7(trust=trust)
+        family.check(path)
+        family.take(path, _without_seed(words))
+        return Opened(family, path, _run_folder(family))
+
+    def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov7:
+        """See `pruning.command.Upstream.reopen`."""
+        return Yolov7(arguments, trust=trust)
+
+
+def prune(description: str, defaults: Settings, argv: list[str]) -> None:
+    """All pruning scripts; they differ in their defaults."""
+    command.prune(description, defaults, argv, Upstream())
+
+
+def find_weights(name: str) -> Path:
+    """The file behind `--weights`: a path, or the name of a published checkpoint that upstream downloads.
+
+    Raises:
+        PruneError: neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: python train.py --cfg {name}")
+    if not path.is_file() and path.name == name and name in PUBLISHED:
+        attempt_download(name)
+        if not path.is_file():
+            raise PruneError(f"--weights {name}: not here, and downloading it failed (its log is above).")
+    if not path.is_file():
+        raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/train/exp/weights/best.pt")
+    return path
+
+
+def _without_seed(words: list[str]) -> list[str]:
+    """The words without `--seed N`: train.py has a seed of its own that cannot be changed."""
+    if "--seed" not in words:
+        return words
+    at = words.index("--seed")
+    return words[:at] + words[at + 2 :]
+
+
+def _run_folder(family: Yolov7) -> Path:
+    """Where a run goes: --project / --name, else runs/prune/exp; numbered on as upstream does unless --exist-ok."""
+    given = family.arguments()
+    base = Path(given["project"] or FOLDER) / (given["name"] or "exp")
+    return Path(increment_path(base, exist_ok=bool(given["exist_ok"])))

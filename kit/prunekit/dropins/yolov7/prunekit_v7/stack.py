@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Start a script: is what YOLOv7 needs there? Then run it; what the user can mend is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pruning.command import Upstream, guarded
+from pruning.errors import PruneError
+from pruning.options import Settings
+
+INSTALL = "pip install 'prunekit[v7]', or: pip install torch-pruning pandas seaborn tqdm scipy opencv-python-headless"
+
+
+def start(script: str, description: str, argv: list[str], **defaults: Any) -> int:
+    """Run a pruning script of the fork that `script` lies in; returns the exit code."""
+
+    def body() -> None:
+        _require_own(Path(script).resolve().parent)
+        try:
+            from .main import prune
+        except ImportError as error:
+            raise PruneError(f"YOLOv7 cannot start: {error}. Type: {INSTALL}") from error
+        prune(description, Settings(**defaults), argv)
+
+    return guarded(body)
+
+
+def launch(script: str, body: Callable[[Upstream], Any]) -> int:
+    """Run another script of the fork with its `Upstream`; it changes no network. Returns the exit code."""
+
+    def program() -> None:
+        _require_own(Path(script).resolve().parent)
+        try:
+            from .main import Upstream as Ours
+        except ImportError as error:
+            raise PruneError(f"YOLOv7 cannot start: {error}. Type: {INSTALL}") from error
+        body(Ours())
+
+    return guarded(program, "nothing was changed")
+
+
+def _require_own(root: Path) -> None:
+    """Make sure that `pruning` is this fork's.
+
+    Raises:
+        PruneError: naming what was found and what to type.
+    """
+    import pruning
+
+    found = Path(str(pruning.__file__)).resolve().parents[1]
+    if found != root:
+        raise PruneError(f"this script belongs to the fork {root}, but Python imported {found / 'pruning'}. cd {root}")

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Prune a trained network step by step, fine-tuning and validating after each.
+
+    python pruner.py --weights best.pt --data data/custom.yaml --prune-ratio 0.5 --steps 2 --epochs 5 --img-size 640
+
+--epochs is per step. Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. prune.py is the same.
+"""
+
+import sys
+
+from prunekit_v7.stack import start
+
+if __name__ == "__main__":
+    sys.exit(start(__file__, __doc__, sys.argv[1:], steps=5, round_to=8))
