@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+from forkhome import made_once
 from home5 import HERE, SERIES, Home
 
 PACKAGES = ("ultralytics>=8.4.118", "seaborn>=0.11.0", "tqdm>=4.66.3")
@@ -23,7 +22,7 @@ def stack5(shared_tmp: Path) -> Path:
     """A folder with the packages that YOLOv5 takes from pip, or a skip that says why there is none."""
     folder = shared_tmp / "stack-v5"
     words = ["-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--no-compile", "--quiet"]
-    _once(folder, [*words, "--target", str(folder), *PACKAGES], f"no pip packages for YOLOv5 ({', '.join(PACKAGES)})")
+    made_once(folder, [*words, "--target", str(folder), *PACKAGES], f"no pip packages for YOLOv5 ({', '.join(PACKAGES)})")
     return folder
 
 
@@ -31,7 +30,7 @@ def stack5(shared_tmp: Path) -> Path:
 def fork5(shared_tmp: Path) -> Path:
     """The root of a fork that `prunekit setup v5` has made, or a skip where upstream cannot be fetched."""
     folder = shared_tmp / "fork-v5"
-    _once(folder, ["-m", "prunekit", "setup", "v5", str(folder)], "no YOLOv5 sources")
+    made_once(folder, ["-m", "prunekit", "setup", "v5", str(folder)], "no YOLOv5 sources")
     return folder
 
 
@@ -99,20 +98,3 @@ def tiny5(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         task: build(folder / task, train=16, val=8, imgsz=64, seed=0, task=task) for task in ("detect", "segment")
     }
-
-
-def _once(folder: Path, words: list[str], lacking: str) -> None:
-    """Run this Python with `words` unless an earlier worker has; what it could not get skips with the reason."""
-    done, failed = folder.with_suffix(".done"), folder.with_suffix(".failed")
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists() and not failed.exists():
-            quiet = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
-            made = subprocess.run([sys.executable, *words], check=False, **quiet)
-            said = [line for line in (made.stdout + made.stderr).splitlines() if line.strip()]
-            failed.write_text(said[-1] if said else "no message") if made.returncode else done.touch()
-    if failed.exists():
-        reason = failed.read_text()
-        if "cannot be reached" in reason or lacking.startswith("no pip"):
-            pytest.skip(f"{lacking}: {reason}")
-        pytest.fail(f"{' '.join(words[:4])}: {reason}")

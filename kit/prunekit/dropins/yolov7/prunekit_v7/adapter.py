@@ -18,6 +18,7 @@ import torch
 import yaml
 from models.experimental import attempt_load
 from models.yolo import Model
+from pruning import ranks
 from pruning.block import yaml_text
 from pruning.checkpoint import check_checkpoint
 from pruning.errors import PruneError
@@ -71,7 +72,8 @@ class Yolov7:
             PruneError: an option that upstream does not have, or a value that does not fit.
         """
         given = parse(words, self.trainer, _remembered(weights))
-        _check_device(given["device"])
+        data.check_values(given)
+        data.check_device(given["device"])
         model = self.load(weights)
         if given["cfg"]:
             self._check_same(weights, model, data.found("--cfg", given["cfg"]))
@@ -80,7 +82,7 @@ class Yolov7:
         given["img_size"] = (sizes * 2)[:2]  # train, test
         for key in ("data", "hyp"):
             given[key] = data.found(f"--{key}", given[key]) if given[key] else ""
-        data.read_yaml("--hyp", given["hyp"])
+        data.check_hyp(given["hyp"])
         self._given = {**given, "cfg": ""}
 
     def check_data(self, weights: Path) -> None:
@@ -145,7 +147,9 @@ class Yolov7:
             hyp.write_text(yaml.safe_dump(self._step_hyp(), sort_keys=False), encoding="utf-8")
             place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
             strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
-            train(self.trainer, {**self._given, **place, **strength, "weights": str(start), "hyp": str(hyp)})
+            options = {**self._given, **place, **strength, "weights": str(start), "hyp": str(hyp)}
+            ranks.tell({"trainer": self.trainer, "options": options})
+            train(self.trainer, options)
         for extra in (*folder.glob("weights/epoch_*.pt"), folder / "weights" / "init.pt"):
             extra.unlink(missing_ok=True)  # with optimizer and EMA, gigabytes in a run of several steps
         best = folder / "weights" / "best.pt"
@@ -235,10 +239,3 @@ def _remembered(weights: Path) -> dict[str, Any]:
     if not Path(str(kept.get("data", ""))).is_file():
         kept["data"] = ""
     return kept
-
-
-def _check_device(device: str) -> None:
-    """PruneError for a device that is not here, before anything is done on another."""
-    if device in ("", "cpu") or torch.cuda.is_available():
-        return
-    raise PruneError(f"--device {device}: no CUDA device here. Add --device cpu, or leave --device out.")

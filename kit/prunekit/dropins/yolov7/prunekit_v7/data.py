@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from pruning import ranks
 from pruning.errors import PruneError
 from torch import nn
 from utils.general import check_file
 
 from .arguments import ROOT
+
+LEAST = {"epochs": 0, "img_size": 1, "workers": 0, "batch_size": 1}
+USUAL_HYP = ROOT / "data" / "hyp.scratch.p5.yaml"
 
 
 def found(flag: str, name: str) -> str:
@@ -43,6 +49,40 @@ def read_yaml(flag: str, path: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise PruneError(f"{flag} {path}: expected 'key: value' lines.")
     return content
+
+
+def check_values(given: Mapping[str, Any]) -> None:
+    """Numbers out of range, a batch that cannot be shared.
+
+    Args:
+        given: upstream's options by destination.
+
+    Raises:
+        PruneError: naming the option.
+    """
+    numbers = {**given, "img_size": min(given["img_size"])}
+    for key, least in LEAST.items():
+        if numbers[key] < least:
+            raise PruneError(f"--{key.replace('_', '-')} {numbers[key]}: must be {least} or more.")
+    ranks.check_batch(given["batch_size"])
+
+
+def check_hyp(file: str) -> None:
+    """PruneError unless the file holds every hyperparameter that upstream's usual one holds."""
+    own, usual = (read_yaml("--hyp", str(name)) for name in (file, USUAL_HYP))
+    if missing := sorted(usual.keys() - own.keys()):
+        raise PruneError(f"--hyp {file}: lacks {', '.join(missing[:5])}. Start from a copy of {USUAL_HYP}")
+
+
+def check_device(device: str) -> None:
+    """PruneError for a device that is not here, before anything is done on another."""
+    if device.lower() in ("", "cpu"):
+        return
+    if not torch.cuda.is_available():
+        raise PruneError(f"--device {device}: no CUDA device here. Add --device cpu, or leave --device out.")
+    numbers = device.split(",")
+    if gone := [n for n in numbers if not n.isdigit() or int(n) >= torch.cuda.device_count()]:
+        raise PruneError(f"--device {device}: {gone[0]} is none of the {torch.cuda.device_count()} CUDA devices here.")
 
 
 def check_data(name: str, model: nn.Module, weights: Path, trainer: str, single_cls: bool) -> None:

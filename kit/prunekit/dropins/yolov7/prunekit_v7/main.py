@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from pruning import command
+from pruning import command, ranks
 from pruning.command import Opened
 from pruning.errors import PruneError
 from pruning.options import Settings
@@ -15,7 +14,7 @@ from utils.general import increment_path
 from utils.google_utils import attempt_download
 
 from .adapter import Yolov7
-from .arguments import help_text
+from .arguments import help_text, train
 from .offline import PUBLISHED
 
 FOLDER = "runs/prune"
@@ -32,12 +31,14 @@ class Upstream:
         """See `pruning.command.Upstream.open`."""
         if not weights:
             raise PruneError("no network given: --weights best.pt")
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise PruneError("pruning runs in one process: start it with python, not with torch.distributed.run.")
+        if any(word.partition("=")[0].lstrip("-").replace("_", "-") == "sparsity-beta" for word in words):
+            raise PruneError("--sparsity-beta belongs to train.py; here it is as strong as --sparsity.")
         path = find_weights(weights)
         family = Yolov7(trust=trust)
         family.check(path)
         family.take(path, _without_seed(words))
+        if settings.sparsity and family.arguments()["epochs"] == 0:
+            raise PruneError("--sparsity trains, but --epochs is 0: give --epochs, or leave --sparsity out.")
         return Opened(family, path, _run_folder(family))
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov7:
@@ -46,8 +47,11 @@ class Upstream:
 
 
 def prune(description: str, defaults: Settings, argv: list[str]) -> None:
-    """All pruning scripts; they differ in their defaults."""
-    command.prune(description, defaults, argv, Upstream())
+    """All pruning scripts, by their defaults. Under torch.distributed.run rank 0 prunes and all ranks train."""
+    if not ranks.leads():
+        return ranks.follow(lambda told: train(told["trainer"], told["options"]))
+    with ranks.leading():
+        return command.prune(description, defaults, argv, Upstream())
 
 
 def find_weights(name: str) -> Path:
@@ -77,7 +81,7 @@ def _without_seed(words: list[str]) -> list[str]:
 
 
 def _run_folder(family: Yolov7) -> Path:
-    """Where a run goes: --project / --name, else runs/prune/exp; numbered on as upstream does unless --exist-ok."""
+    """Where a run goes: --project / --name, else runs/prune/exp."""
     given = family.arguments()
     base = Path(given["project"] or FOLDER) / (given["name"] or "exp")
-    return Path(increment_path(base, exist_ok=bool(given["exist_ok"])))
+    return command.run_folder(base, lambda taken: Path(increment_path(taken, exist_ok=bool(given["exist_ok"]))))

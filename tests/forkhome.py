@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A fork, or an upstream's folder, and how Python runs in it; for upstreams that are scripts in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Home:
+    """An upstream's folder and how Python runs in it."""
+
+    def __init__(self, root: Path, env: dict[str, str]) -> None:
+        self.root, self.env = root, env
+
+    def start(self, *words: object, cwd: Path | None = None, **more: Any) -> subprocess.Popen[str]:
+        """Start `python words...` in the folder (or in `cwd`), as a process group, its output in one pipe."""
+        return subprocess.Popen(
+            [sys.executable, *map(str, words)], cwd=cwd or self.root, env={**self.env, **more}, text=True,
+            start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+
+    def python(self, *words: object, code: int = 0, cwd: Path | None = None, **more: str) -> str:
+        """Run `python words...`; its output. Fails unless it exits with `code`."""
+        process = self.start(*words, cwd=cwd, **more)
+        output, _ = process.communicate(timeout=900)
+        assert process.returncode == code, f"exit {process.returncode}, not {code}:\n{output[-5000:]}"
+        return output
+
+    def ask(self, script: Path, *calls: tuple[object, ...], cwd: Path, **more: str) -> list[Any]:
+        """Run functions of a script of ours in one process; each call is (name, argument, ...)."""
+        words = json.dumps([[str(word) for word in call] for call in calls])
+        output = self.python(script, words, cwd=cwd, **more)
+        return json.loads(output.rpartition("ANSWERS")[2].splitlines()[0])
+
+    def report(self, folder: str) -> dict[str, Any]:
+        """The report of a run."""
+        return json.loads((self.root / folder / "report.json").read_text())
+
+
+def made_once(folder: Path, words: Sequence[object], lacking: str) -> None:
+    """Run this Python with `words` unless an earlier worker has; what it could not get skips with the reason.
+
+    Args:
+        folder: what is made; marks of success and failure stand beside it.
+        words: after `python`.
+        lacking: what a skip says is missing ("no pip ..." always skips).
+    """
+    done, failed = folder.with_suffix(".done"), folder.with_suffix(".failed")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists() and not failed.exists():
+            command = [sys.executable, *map(str, words)]
+            made = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            said = [line for line in (made.stdout + made.stderr).splitlines() if line.strip()]
+            failed.write_text(said[-1] if said else "no message") if made.returncode else done.touch()
+    if failed.exists():
+        reason = failed.read_text()
+        if "cannot be reached" in reason or lacking.startswith("no pip"):
+            pytest.skip(f"{lacking}: {reason}")
+        pytest.fail(f"{command_text(words)}: {reason}")
+
+
+def command_text(words: Sequence[object]) -> str:
+    """The first words of a command, for a message."""
+    return " ".join(map(str, words[:4]))
