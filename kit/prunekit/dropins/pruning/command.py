@@ -16,6 +16,7 @@ from . import run as engine
 from .errors import PruneError
 from .family import Family
 from .files import locked, write_whole
+from .latency_target import resolved
 from .options import Settings, add_options, normalise, settings_of, typed
 from .plan import Plan
 from .preview import plan_only
@@ -112,13 +113,16 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
     seeded = words if options.seed is None else [*words, "--seed", str(options.seed)]
     opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust)
     settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
+    plan = Plan.load(options.plan) if options.plan else None
+    if not options.plan_only:
+        opened.family.check_data(opened.weights)
+    if settings.target_latency is not None:
+        settings = resolved(opened.family, opened.weights, settings, options.runtime)
     if options.plan_only:
         plan_only(opened.family, opened.weights, settings, opened.folder / PLAN)
         return None
-    plan = Plan.load(options.plan) if options.plan else None
     if plan is not None:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
-    opened.family.check_data(opened.weights)
     engine.preflight(opened.family, opened.weights, settings, plan)
     return carry(opened, settings, plan=plan)
 

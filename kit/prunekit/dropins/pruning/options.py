@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import PruneError
+from .runtimes import RUNTIMES
 from .scores import CRITERIA
 
 SCOPES = ("local", "global")
@@ -27,6 +28,7 @@ class Settings:
     prune_ratio: float | None = 0.5  # None where a target or an edited plan decides
     target_macs: float | None = None  # fraction of the dense MACs if <= 1, else MACs
     target_params: float | None = None  # fraction of the dense parameters if <= 1, else parameters
+    target_latency: float | None = None  # fraction of the dense time, measured; becomes target_macs and round_to
     importance: str = "lamp"
     scope: str = "local"
     round_to: int = 1
@@ -60,6 +62,9 @@ class Settings:
         for flag, value in targets.items():
             if value is not None and (not value > 0 or value == 1):
                 raise PruneError(f"{flag} {value}: give a fraction of the dense network below 1 (0.5), or a number.")
+        if self.target_latency is not None:
+            _within("--target-latency", self.target_latency, 0, 1, "a fraction of the dense time", open_ends=True)
+            targets["--target-latency"] = self.target_latency
         given = [flag for flag, value in {"--prune-ratio": self.prune_ratio, **targets}.items() if value is not None]
         if len(given) > 1:
             raise PruneError(f"{' and '.join(given)} exclude each other: give one.")
@@ -87,6 +92,8 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--prune-ratio", type=float, help=f"fraction of channels to remove (default {defaults.prune_ratio})")
     add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
     add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
+    add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
+    add("--runtime", choices=RUNTIMES, default="onnxruntime", help="where --target-latency is measured")
     add("--steps", type=int, default=defaults.steps, help="prune and fine-tune in this many steps")
     add("--importance", choices=CRITERIA, default=defaults.importance, help="criterion that scores channels")
     add("--scope", choices=SCOPES, default=defaults.scope, help="same ratio in each layer, or one ranking of all")
@@ -113,7 +120,8 @@ def settings_of(options: argparse.Namespace, defaults: Settings) -> Settings:
     """The checked settings of a parsed command line; the default ratio counts where nothing else says how much."""
     names = {field.name for field in fields(Settings)}
     values = {key: value for key, value in vars(options).items() if key in names}
-    if values["prune_ratio"] is values["target_macs"] is values["target_params"] is None and options.plan is None:
+    told = ("prune_ratio", "target_macs", "target_params", "target_latency")
+    if all(values[name] is None for name in told) and options.plan is None:
         values["prune_ratio"] = defaults.prune_ratio
     return Settings(**{**values, "ignore": tuple(options.ignore), "seed": options.seed or 0}).checked()
 

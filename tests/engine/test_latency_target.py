@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The search behind --target-latency, on machines that the test makes up; and the options that it excludes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def parts(engine: object) -> SimpleNamespace:
+    """The modules, imported as the engine is on its own."""
+    names = ("latency_target", "options", "errors")
+    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
+
+
+def machine(
+    parts: SimpleNamespace, time: Callable[[float, int], float], noise: float = 0.005, least: float = 0.1
+) -> tuple[Callable[[float, int], Any], list[tuple[float, int]]]:
+    """A probe that takes `time(macs, rounding)` of the dense time, and the log of what it was asked."""
+    log: list[tuple[float, int]] = []
+
+    def probe(macs: float, round_to: int) -> Any:
+        log.append((macs, round_to))
+        if macs < least:
+            raise parts.errors.Unreachable("too narrow")
+        share = time(macs, round_to)
+        return parts.latency_target.Probe(macs, round_to, share, share * (1 - noise), share * (1 + noise))
+
+    return probe, log
+
+
+@pytest.mark.parametrize("target", [0.3, 0.5, 0.6, 0.8, 0.95])
+@pytest.mark.parametrize("shape", ["line", "steps"])
+def test_finds_the_macs_whose_time_is_the_target(parts: SimpleNamespace, target: float, shape: str) -> None:
+    """A part of the time has no MACs in it; with steps, as kernels that work on blocks of channels have them."""
+    shapes = {"line": lambda m, r: 0.15 + 0.85 * m, "steps": lambda m, r: 0.15 + 0.85 * round(m * 64) / 64}
+    probe, log = machine(parts, shapes[shape])
+    settings = parts.options.Settings(target_latency=target, prune_ratio=None, round_to=8)
+    found = parts.latency_target.search(probe, settings, 0.05, lambda line: None)
+    assert abs(found.share - target) <= 0.05 * target and len(log) <= parts.latency_target.PROBES + 1
+    assert found.macs <= target, "MACs alone would have promised more"
+
+
+def test_the_faster_rounding_stays(parts: SimpleNamespace) -> None:
+    probe, log = machine(parts, lambda m, r: m if r == 16 else min(1.0, m + 0.2))
+    settings = parts.options.Settings(target_latency=0.6, prune_ratio=None, round_to=8)
+    found = parts.latency_target.search(probe, settings, 0.05, lambda line: None)
+    assert found.round_to == 16 and log[0][1] == 8 and {r for _, r in log[1:]} == {16}
+
+
+def test_says_when_the_narrowest_is_too_slow(parts: SimpleNamespace) -> None:
+    probe, log = machine(parts, lambda m, r: 0.5 + 0.5 * m, least=0.1)
+    settings = parts.options.Settings(target_latency=0.3, prune_ratio=None, round_to=8)
+    said: list[str] = []
+    with pytest.raises(Exception, match=r"--target-latency 0\.3 cannot be met: .* nearest takes 0\.55. of the dense"):
+        parts.latency_target.search(probe, settings, 0.1, said.append)
+    assert min(m for m, _ in log) == pytest.approx(0.102) and all("of the dense time" in line for line in said)
+
+
+def test_stops_within_noise(parts: SimpleNamespace) -> None:
+    """A measurement that is no surer than the step still to go has nothing more to say."""
+    probe, log = machine(parts, lambda m, r: m + 0.02, noise=0.035)
+    settings = parts.options.Settings(target_latency=0.6, prune_ratio=None, round_to=8)
+    parts.latency_target.search(probe, settings, 0.05, lambda line: None)
+    assert len(log) == 2, "0.62 with an interval from 0.598 to 0.642 meets 0.6"
+
+
+def test_one_target_at_a_time(parts: SimpleNamespace) -> None:
+    with pytest.raises(Exception, match="--target-macs and --target-latency exclude each other"):
+        parts.options.Settings(prune_ratio=None, target_macs=0.5, target_latency=0.5).checked()
+    with pytest.raises(Exception, match=r"--target-latency 1\.0: must lie between"):
+        parts.options.Settings(prune_ratio=None, target_latency=1.0).checked()
