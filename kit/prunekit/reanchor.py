@@ -8,6 +8,7 @@ of the gap; a place that is missing, or that more than one gap could be, is refu
 
 from __future__ import annotations
 
+from prunekit.bindings import check_names
 from prunekit.gaps import Gap, Refused, check_order, find
 from prunekit.hunks import Edit, apply, edits, slides
 from prunekit.syntax import Block, Item, Source, parse
@@ -69,6 +70,7 @@ def _insert(before: Source, after: Source, edit: Edit, inside: tuple[Item, ...],
     try:
         found = find(before, after, gap, inside)
         check_order(before, after, gap, found)
+        check_names(before, after, gap, found, inside)
         _check_reached(found, inside)
         return _write(after, edit, gap, found)
     except Refused as error:

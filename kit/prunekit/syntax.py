@@ -61,11 +61,12 @@ class Block:
 
 @dataclass
 class Source:
-    """A parsed file: lines, blocks, and the trees of its scopes by qualified name (two where defined twice)."""
+    """A parsed file: lines, blocks, its scopes' trees as numbers, by qualified name (two where defined twice)."""
 
     lines: list[str]
     blocks: list[Block] = field(default_factory=list)
     scopes: dict[str, list[str]] = field(default_factory=dict)
+    tree: ast.Module | None = None
 
 
 _seen: dict[tuple[object, ...], int] = {}
@@ -98,7 +99,7 @@ def _number(value: object) -> object:
 def parse(text: str) -> Source:
     """Parse a file (the result is shared: do not change it); raises SyntaxError, or ValueError for NUL bytes."""
     tree = ast.parse(text)
-    source = Source(text.splitlines(keepends=True), scopes={"": [_tree(tree)]})
+    source = Source(text.splitlines(keepends=True), scopes={"": [_tree(tree)]}, tree=tree)
     _scope(source, tree, "", "")
     return source
 

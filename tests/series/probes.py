@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ from ultralytics.nn import tasks
 from ultralytics.utils import LOGGER
 
 SMALL = {"imgsz": 64, "batch": 8, "device": "cpu", "workers": 0, "plots": False, "verbose": False, "exist_ok": True}
+load_checkpoint = getattr(tasks, "load_checkpoint", None) or tasks.attempt_load_one_weight  # its name until 8.3.19x
 RUNS = Path.cwd() / "runs"  # upstream puts a relative project under its own settings' folder
 
 
@@ -38,7 +40,7 @@ def amp(model: str, data: str) -> Any:
         trainer = DetectionTrainer(overrides={**SMALL, **place, "model": model, "data": data})
         engine.RANK = hooks.RANK = rank
         with patch.object(LOGGER, "info", lambda text, *_: said.append(str(text))):
-            trainer._setup_train()
+            trainer._setup_train(*[1 for _ in signature(trainer._setup_train).parameters])  # older ones: world size
         engine.RANK = hooks.RANK = -1
         found[f"rank {rank}"] = bool(trainer.amp)
     return {**found, "lines": sum("AMP is off" in line for line in said)}
@@ -128,13 +130,13 @@ def train(model: str, data: str, *settings: str) -> Any:
     seen: list[int] = []
     net.add_callback("on_train_start", lambda trainer: seen.append(_count(trainer.model)))
     net.train(**{**args, **extra})
-    written = tasks.load_checkpoint(RUNS / "train/weights/last.pt")[0]
+    written = load_checkpoint(RUNS / "train/weights/last.pt")[0]
     return {"before": before, "training": seen[0], "after": _count(written), "nc": written.yaml["nc"]}
 
 
 def size(file: str) -> Any:
     """Parameters of a checkpoint's network."""
-    return _count(tasks.load_checkpoint(file)[0])
+    return _count(load_checkpoint(file)[0])
 
 
 def interrupted(model: str, data: str) -> Any:
@@ -179,7 +181,7 @@ def use(model: str, data: str) -> Any:
 
 def foreign(file: str, outputs: str) -> Any:
     """Load a checkpoint of another script: the classes in it, and how far its output is from what it was."""
-    model = tasks.load_checkpoint(file)[0]
+    model = load_checkpoint(file)[0]
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         off = float((model.eval()(x)[0] - torch.load(outputs)).abs().max())
@@ -192,7 +194,7 @@ def tune(model: str, data: str) -> Any:
     """One trial of upstream's tuner; parameters of what it trained."""
     place = {"project": str(RUNS), "name": "tune"}
     YOLO(model).tune(iterations=1, data=data, epochs=1, **SMALL, **place, val=True, save=True)
-    return [_count(tasks.load_checkpoint(str(f))[0]) for f in sorted(RUNS.rglob("*.pt"))]
+    return [_count(load_checkpoint(str(f))[0]) for f in sorted(RUNS.rglob("*.pt"))]
 
 
 def _count(model: torch.nn.Module) -> int:

@@ -22,13 +22,16 @@ def stack5(shared_tmp: Path) -> Path:
     """A folder with the packages that YOLOv5 takes from pip, or a skip that says why there is none."""
     folder = shared_tmp / "stack-v5"
     words = ["-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--no-compile", "--quiet"]
-    made_once(folder, [*words, "--target", str(folder), *PACKAGES], f"no pip packages for YOLOv5 ({', '.join(PACKAGES)})")
+    lacking = f"no pip packages for YOLOv5 ({', '.join(PACKAGES)})"
+    made_once(folder, [*words, "--target", str(folder), *PACKAGES], lacking)
     return folder
 
 
 @pytest.fixture(scope="session")
 def fork5(shared_tmp: Path) -> Path:
     """The root of a fork that `prunekit setup v5` has made, or a skip where upstream cannot be fetched."""
+    if given := os.environ.get("PRUNEKIT_FORK"):  # `prunekit pins update yolov5` tries the fork that it would make
+        return Path(given)
     folder = shared_tmp / "fork-v5"
     made_once(folder, ["-m", "prunekit", "setup", "v5", str(folder)], "no YOLOv5 sources")
     return folder

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from forkhome import Home
@@ -10,4 +11,5 @@ from forkhome import Home
 __all__ = ["HERE", "SERIES", "Home"]
 
 HERE = Path(__file__).parent
-SERIES = HERE.parents[1] / "patches" / "yolov5"
+KIT = Path(os.environ.get("PRUNEKIT_KIT") or HERE.parents[1])  # another one while `pins update` tries it
+SERIES = KIT / "patches" / "yolov5"

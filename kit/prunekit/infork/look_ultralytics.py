@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 from ultralytics import YOLO
-from ultralytics.nn.tasks import DetectionModel, load_checkpoint
+from ultralytics.nn.tasks import DetectionModel
 from ultralytics.prunekit.blocks import RULES, ignored_layers, trace_forward
+from ultralytics.prunekit.releases import load_checkpoint
 from ultralytics.pruning.graph import PruningGraph
 from ultralytics.pruning.plan import make_plan
 from ultralytics.pruning.scores import score_groups

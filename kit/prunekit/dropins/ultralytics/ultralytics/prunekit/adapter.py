@@ -19,7 +19,6 @@ from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 from ultralytics.models.yolo import classify, detect, obb, pose, segment
-from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.pruning.block import yaml_text
 from ultralytics.pruning.checkpoint import check_checkpoint
 from ultralytics.pruning.errors import PruneError
@@ -33,6 +32,7 @@ from ultralytics.utils.torch_utils import select_device
 from .adopt import unknown_classes
 from .blocks import RULES, ignored_layers, tracing
 from .calibration import images
+from .releases import load_checkpoint
 from .structure import close_structure
 
 # Keys that the pruning run sets itself, step by step.

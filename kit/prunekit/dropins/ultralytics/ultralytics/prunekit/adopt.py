@@ -11,9 +11,11 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +24,7 @@ from ultralytics.pruning.differences import fit_norms
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.surgery import merge_blocks
 from ultralytics.pruning.widths import read_widths
-from ultralytics.utils import LOGGER, RANK, colorstr
+from ultralytics.utils import LOGGER, RANK, SETTINGS, colorstr
 
 from . import structure
 from .blocks import RULES, merge_split_blocks
@@ -31,6 +33,7 @@ from .blocks import RULES, merge_split_blocks
 # split block can come from.
 _NOT_OURS = ("models", "utils", "numpy", "torch", "torchvision", "pathlib", "ultralytics.yolo", "ultralytics.utils")
 _GLOBAL = re.compile(rb"c([\w.]+)\n(\w+)\n")  # the opcode that names a class in torch.save's pickle protocol 2
+_reading = threading.local()  # `files`: those that this thread is reading
 
 
 class StandIn(nn.Module):
@@ -40,23 +43,30 @@ class StandIn(nn.Module):
         super().__init__()
 
 
-def reading(load: Callable[[], Any], file: str) -> Callable[[], Any]:
-    """`load`, such that foreign split blocks in `file` come out as stock blocks.
+def read(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:
+    """What `load(weight, *how)`, upstream's own reading, returns: (checkpoint, file), split blocks as stock blocks.
 
-    The returned function raises PruneError for any other class that is not to hand.
+    None for a file that is not here (upstream finds and downloads its own), and within a reading of the same file.
+
+    Raises:
+        PruneError: the file holds another class that is not to hand.
     """
-
-    def read() -> Any:
+    file = next((str(place) for place in (Path(weight), Path(SETTINGS["weights_dir"]) / weight) if place.is_file()), "")
+    within = _reading.__dict__.setdefault("files", set())
+    if not file or file in within:
+        return None
+    within.add(file)
+    try:
         with _stand_ins(unknown_classes(file)):
-            ckpt = load()
-        for model in _models(ckpt):
-            merged = merge_blocks(model, RULES) + merge_split_blocks(model)
-            if merged and RANK in {-1, 0}:
-                LOGGER.info(f"{colorstr('prunekit: ')}{file}: {merged} split blocks read as stock blocks")
-            _refuse_stand_ins(model, file)
-        return ckpt
-
-    return read
+            ckpt, *rest = load(weight, *how)
+    finally:
+        within.discard(file)
+    for model in _models(ckpt):
+        merged = merge_blocks(model, RULES) + merge_split_blocks(model)
+        if merged and RANK in {-1, 0}:
+            LOGGER.info(f"{colorstr('prunekit: ')}{file}: {merged} split blocks read as stock blocks")
+        _refuse_stand_ins(model, file)
+    return ckpt, *rest
 
 
 def adopt_structure(built: nn.Module, weights: nn.Module) -> None:

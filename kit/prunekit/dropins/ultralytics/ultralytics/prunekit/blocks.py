@@ -26,11 +26,11 @@ from ultralytics.nn.modules.block import (
     C3k2,
     Proto,
     PSABlock,
-    RealNVP,
 )
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.modules.head import Classify, Detect
 from ultralytics.prunekit.padding import equalise
+from ultralytics.prunekit.releases import RealNVP
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.surgery import SwapRule, halve, join, recast, swap_modules
 

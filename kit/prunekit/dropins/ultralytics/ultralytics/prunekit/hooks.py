@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from ultralytics.pruning.bn import Reach, add_l1, gamma_strength, reach_report
 from ultralytics.pruning.differences import fit_norms
 from ultralytics.utils import LOGGER, RANK, colorstr
-from ultralytics.utils.torch_utils import unwrap_model
 
 from . import structure
+from .releases import unwrap_model
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
@@ -73,11 +74,14 @@ def keep_norms(model: nn.Module) -> None:
         fit_norms(model, block)
 
 
-def open_foreign(load: Callable[[], Any], file: str) -> Callable[[], Any]:
-    """Patch 4, around the unpickling in `torch_safe_load`: read split blocks of other scripts as stock blocks."""
+def open_foreign(load: Callable[..., Any], weight: str | Path, safe_only: bool | None) -> Any:
+    """Patch 4, first in `torch_safe_load`, with that function: its answer, foreign split blocks read as stock blocks.
+
+    None where upstream is to go on by itself: within the call that this makes, and for a file that is not here.
+    """
     from . import adopt
 
-    return adopt.reading(load, file)
+    return adopt.read(load, weight, safe_only)
 
 
 def adopt_structure(built: nn.Module, weights: nn.Module) -> None:
