@@ -4,8 +4,8 @@
     python benchmarks/recovery_v7.py FORK OUT [--dense-epochs 50] [--epochs 15]
 
 FORK is what `prunekit setup v7` made. Trains a dense network, then gives the same number of further epochs to it, to
-two-step iterative pruning (`pruner.py`), and to one-shot pruning (`pruner_one_shot.py`). Prints a table; every stage that
-is in OUT already is kept, so a broken benchmark goes on. CPU, one thread.
+two-step iterative pruning (`pruner.py`), and to one-shot pruning (`pruner_one_shot.py`). Prints a table. What is in OUT
+already is kept, so a broken benchmark goes on. CPU, one thread.
 """
 
 from __future__ import annotations

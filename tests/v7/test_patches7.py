@@ -78,7 +78,7 @@ def test_penalty_once_a_step(compare: Callable[..., Any], files: dict[str, Path]
 
 
 def test_pruned_network_is_rebuilt_pruned(compare: Callable[..., Any], full: Home, tiny7: Path) -> None:
-    """From its checkpoint, its YAML, an interrupted run and the hub; without the hooks the guard stops each, as in stock."""
+    """From its checkpoint, its YAML and by the hub; without the hooks the guard stops each, as in stock."""
     pruned, cfg = full.root / "pruned.pt", full.root / "pruned.yaml"
     questions = [("train", pruned, tiny7), ("train", pruned, tiny7, "--cfg", cfg), ("build", cfg), ("hub", pruned)]
     with_patch, without = compare(STRUCTURE, *questions)

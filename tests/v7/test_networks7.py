@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""YOLOv7 networks in the engine: published counts, pruned equals masked, a rebuild that computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from home7 import HERE, Home
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+QUESTIONS = HERE / "networks7.py"
+SMALL = ("training/yolov7-tiny", "training/yolov7")
+LARGE = tuple(f"training/yolov7{size}" for size in ("x", "-w6", "-e6", "-d6", "-e6e"))
+AUX = ("-w6", "-e6", "-d6", "-e6e")
+
+
+@pytest.fixture(scope="module")
+def here(fork7: Path, copy_of: Callable[[Path], Home]) -> Home:
+    """A fork to ask questions in."""
+    return copy_of(fork7)
+
+
+def test_counts(here: Home, tmp_path: Path) -> None:
+    """The published figures of the deploy form, fused, and of the training form, to the last digit."""
+    deploy, training = here.ask(
+        QUESTIONS, ("published", "deploy/yolov7", "fused"), ("published", "training/yolov7", ""), cwd=tmp_path
+    )
+    assert deploy == [6_413_721_083, 36_905_341, 1_639_894_907, 9_347_133]
+    assert training == [6_501_867_771, 37_622_682, 1_664_700_667, 9_534_154]
+
+
+@pytest.mark.parametrize("cfg", [*SMALL, *LARGE])
+def test_pruned_equals_masked(here: Home, tmp_path: Path, cfg: str) -> None:
+    """Local and global LAMP, boxes and training form (auxiliary branches too), float64; fused within 1e-5.
+
+    No class but upstream's and torch's is in them.
+    """
+    answers = here.ask(QUESTIONS, *(("equivalence", cfg, scope) for scope in ("local", "global")), cwd=tmp_path)
+    levels = 4 if cfg.endswith(AUX) else 3
+    for apart, fused, removed, outputs, kinds in answers:
+        assert apart < 1e-12 and fused < 1e-5 and removed > 3000 and kinds == ["models", "torch"]
+        assert outputs == [1 + levels, levels * 2 if cfg.endswith(AUX) else levels]
+
+
+@pytest.mark.parametrize("cfg", [*SMALL, *LARGE])
+def test_rebuild_after_two_prunings(here: Home, tmp_path: Path, cfg: str) -> None:
+    """Through a YAML file and back: strict load, zero difference, the anchors as they were moved, fewer parameters."""
+    ((off, anchors, dense, once, twice),) = here.ask(QUESTIONS, ("rebuilt", cfg, "local", "global"), cwd=tmp_path)
+    assert off == 0.0 and anchors == 0.0 and dense > once > twice
+
+
+@pytest.mark.parametrize("cfg", ["deploy/yolov7-tiny", "deploy/yolov7", "deploy/yolov7-w6"])
+def test_deploy_forms(here: Home, tmp_path: Path, cfg: str) -> None:
+    """The YAMLs without implicit knowledge and auxiliary branches prune and rebuild as well."""
+    equal, rebuilt = here.ask(QUESTIONS, ("equivalence", cfg, "global"), ("rebuilt", cfg, "local"), cwd=tmp_path)
+    assert equal[0] < 1e-12 and rebuilt[:2] == [0.0, 0.0]
