@@ -158,7 +158,7 @@ def _last(length: int, holds: Callable[[int], bool]) -> int:
 
 def _bracket(units: Sequence[Unit], scope: str, enough: Callable[[Widths], bool]) -> tuple[Widths, Widths]:
     """The last widths on the path that are enough, and the next."""
-    if scope == "global":
+    if scope != "local":
         path = _thresholds(units)
         step = lambda i: _above(units, path[i])  # noqa: E731
     else:

@@ -26,19 +26,28 @@ from .surgery import merge_blocks
 
 Say = Callable[[str], None]
 CLOSE = 0.02  # of the target: near enough, if the measurement is that sure
-PROBES = 9
+PROBES = 12
 PROBE, FINAL = Plenty(rounds=61, limit=6.0), Plenty(rounds=201, limit=20.0)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A candidate that was timed: MACs left and time, as fractions of dense, the time with its interval; rounding."""
+    """A candidate that was timed.
 
+    Attributes:
+        asked, macs: MACs that were to be left, and that are, as fractions of dense.
+        round_to: its widths are multiples of it.
+        share, low, high: its time as a fraction of dense, with the interval.
+        confirmed: measured at length.
+    """
+
+    asked: float
     macs: float
     round_to: int
     share: float
     low: float
     high: float
+    confirmed: bool = False
 
     def meets(self, target: float) -> bool:
         """The target is hit, or lies within what the measurement can tell."""
@@ -74,13 +83,13 @@ class Bench:
         self.family.export(weights, target)
         return FROM_ONNX[self.runtime](target, self.image, threads=self.threads)
 
-    def least(self) -> float:
-        """The smallest fraction of the MACs that the settings' limits allow."""
+    def least(self, round_to: int) -> float:
+        """The smallest fraction of the MACs that the settings' limits allow in multiples of `round_to`."""
         _, graph = open_model(self.family, self.weights, self.settings)
         scores = {group.name: torch.rand(group.channels) for group in graph.groups}
-        return ceiling(graph, scores, self.settings).macs / graph.cost().macs
+        return ceiling(graph, scores, replace(self.settings, round_to=round_to)).macs / graph.cost().macs
 
-    def probe(self, fraction: float, round_to: int, plenty: Plenty = PROBE) -> Probe:
+    def probe(self, fraction: float, round_to: int, at_length: bool) -> Probe:
         """Prune to a fraction of the MACs, export, time."""
         asked = replace(self.settings, target_macs=fraction, prune_ratio=None, round_to=round_to, steps=1)
         model, graph = open_model(self.family, self.weights, asked)
@@ -90,9 +99,9 @@ class Bench:
         pruned = self.folder / "candidate.pt"
         self.family.save(model, self.weights, pruned)
         calls = {"dense": self.reference, "candidate": self.call(pruned, "candidate")}
-        speed = timed_calls(calls, plenty)["candidate"]
+        speed = timed_calls(calls, FINAL if at_length else PROBE)["candidate"]
         macs = plan.pruned.macs / self.dense.cost.macs
-        return Probe(macs, round_to, 1 / speed.ratio, 1 / speed.high, 1 / speed.low)
+        return Probe(fraction, macs, round_to, 1 / speed.ratio, 1 / speed.high, 1 / speed.low, at_length)
 
 
 def resolved(
@@ -111,58 +120,65 @@ def resolved(
         raise PruneError(f"--target-latency needs {runtime}: {reason}.")
     with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
         bench = Bench(family, weights, settings, runtime, torch.get_num_threads(), Path(folder))
-        found = search(bench.probe, settings, bench.least(), say)
-        checked = bench.probe(found.macs, found.round_to, FINAL)
+        found = search(bench.probe, settings, bench.least, say)
     say(
-        f"Measured in {runtime}, {bench.image.shape[-1]} px, {bench.threads} threads: {checked.share:.3f} of the dense "
-        f"time ({checked.low:.3f} to {checked.high:.3f}) at {checked.macs:.1%} of the MACs, multiples of "
-        f"{checked.round_to}; the target was {settings.target_latency}"
+        f"Measured in {runtime}, {bench.image.shape[-1]} px, {bench.threads} threads: {found.share:.3f} of the dense "
+        f"time ({found.low:.3f} to {found.high:.3f}) at {found.macs:.1%} of the MACs, multiples of {found.round_to}; "
+        f"the target was {settings.target_latency}"
     )
-    return replace(settings, target_macs=round(found.macs, 6), prune_ratio=None, round_to=found.round_to)
+    return replace(settings, target_macs=found.asked, prune_ratio=None, round_to=found.round_to)
 
 
-def search(probe: Callable[[float, int], Probe], settings: Settings, least: float, say: Say) -> Probe:
+def search(
+    probe: Callable[[float, int, bool], Probe], settings: Settings, least_of: Callable[[int], float], say: Say
+) -> Probe:
     """Find the MACs whose measured time meets the target.
 
     The first two candidates differ in rounding only, and the faster rounding stays. From then on the target is looked
     for between the nearest candidate above it and the nearest below, on the straight line through both (regula falsi).
+    What seems to meet it is measured again, at length, and counts with that figure.
 
     Args:
-        probe: times a candidate: (fraction of MACs, rounding).
-        least: the smallest fraction of the MACs that can be planned.
+        probe: times a candidate: (fraction of MACs, rounding, at length).
+        least_of: the smallest fraction of the MACs that can be planned in multiples of a number.
 
     Raises:
         PruneError: the narrowest network is still too slow, or no candidate came near.
     """
     target = settings.target_latency
     assert target is not None
-    tried: list[Probe] = []
-
-    def measure(fraction: float, round_to: int) -> None:
-        try:
-            tried.append(probe(fraction, round_to))
-        except Unreachable as error:
-            return say(f"  {fraction:.1%} of the MACs in multiples of {round_to}: {error}")
-        last = tried[-1]
-        return say(
-            f"  {last.macs:.1%} of the MACs in multiples of {round_to}: {last.share:.3f} of the dense time "
-            f"({last.low:.3f} to {last.high:.3f})"
-        )
-
-    for round_to in dict.fromkeys((settings.round_to, 2 * settings.round_to)):
-        measure(max(target, least * 1.02), round_to)
-    if not tried:
+    roundings = dict.fromkeys((settings.round_to, 2 * settings.round_to))
+    first = [_measured(probe, max(target, least_of(n) * 1.02), n, False, say) for n in roundings]
+    tried = [min((one for one in first if one), key=lambda one: one.share, default=None)]
+    if tried[0] is None:
         raise PruneError(f"--target-latency {target}: no plan could be made near it. Give a smaller --round-to.")
-    tried = [min(tried, key=lambda one: one.share)]
-    while not _nearest(tried, target).meets(target) and len(tried) < PROBES:
-        fraction = _next(tried, target, least)
-        if fraction is None:
+    round_to, least = tried[0].round_to, least_of(tried[0].round_to)
+    for _ in range(PROBES):
+        best = _nearest(tried, target)
+        if best.meets(target) and best.confirmed:
+            return best
+        again = best.meets(target)
+        fraction = best.asked if again else _next(tried, target, least)
+        made = None if fraction is None else _measured(probe, fraction, round_to, again, say)
+        if made is None:
             break
-        before = len(tried)
-        measure(fraction, tried[0].round_to)
-        if len(tried) == before:
-            break
+        tried = [one for one in tried if not (again and one is best)] + [made]
     return _accepted(tried, target)
+
+
+def _measured(
+    probe: Callable[[float, int, bool], Probe], fraction: float, round_to: int, at_length: bool, say: Say
+) -> Probe | None:
+    """A candidate's time, announced; None where these limits allow no such plan."""
+    try:
+        made = probe(fraction, round_to, at_length)
+    except Unreachable as error:
+        return say(f"  {fraction:.1%} of the MACs in multiples of {round_to}: {error}")
+    say(
+        f"  {made.macs:.1%} of the MACs in multiples of {round_to}: {made.share:.3f} of the dense time "
+        f"({made.low:.3f} to {made.high:.3f}){', at length' if at_length else ''}"
+    )
+    return made
 
 
 def _nearest(tried: list[Probe], target: float) -> Probe:
@@ -171,7 +187,7 @@ def _nearest(tried: list[Probe], target: float) -> Probe:
 
 def _next(tried: list[Probe], target: float, least: float) -> float | None:
     """The fraction of the MACs to try next; None if there is nothing left between the neighbours."""
-    dense = Probe(1.0, 1, 1.0, 1.0, 1.0)
+    dense = Probe(1.0, 1.0, 1, 1.0, 1.0, 1.0)
     above = min((one for one in [*tried, dense] if one.share > target), key=lambda one: one.share)
     under = [one for one in tried if one.share <= target]
     if under:
@@ -190,7 +206,7 @@ def _accepted(tried: list[Probe], target: float) -> Probe:
     if best.meets(target) or abs(best.share - target) <= 2 * CLOSE * target:
         return best
     raise PruneError(
-        f"--target-latency {target} cannot be met: of {len(tried)} plans the nearest takes {best.share:.3f} of the "
+        f"--target-latency {target} cannot be met: the nearest plan takes {best.share:.3f} of the "
         f"dense time ({best.low:.3f} to {best.high:.3f}) at {best.macs:.1%} of the MACs. {_advice(best, target)}"
     )
 

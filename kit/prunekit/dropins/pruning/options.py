@@ -17,7 +17,7 @@ from .errors import PruneError
 from .runtimes import RUNTIMES
 from .scores import CRITERIA
 
-SCOPES = ("local", "global")
+SCOPES = ("local", "global")  # a third, "sensitivity", is what --sensitivity asks for
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Settings:
     target_latency: float | None = None  # fraction of the dense time, measured; becomes target_macs and round_to
     importance: str = "lamp"
     scope: str = "local"
+    sensitivity: str | None = None  # a table of sensitivity.py, from which the widths follow
     round_to: int = 1
     min_channels: int = 8
     ignore: tuple[str, ...] = ()
@@ -97,6 +98,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--steps", type=int, default=defaults.steps, help="prune and fine-tune in this many steps")
     add("--importance", choices=CRITERIA, default=defaults.importance, help="criterion that scores channels")
     add("--scope", choices=SCOPES, default=defaults.scope, help="same ratio in each layer, or one ranking of all")
+    add("--sensitivity", metavar="FILE", help="widths by what sensitivity.py measured (its table), not by --scope")
     add("--round-to", type=int, default=defaults.round_to, metavar="N", help="keep multiples of N channels, or dense")
     add("--min-channels", type=int, default=defaults.min_channels, metavar="N", help="floor: never fewer in a layer")
     add("--ignore", action="append", default=[], metavar="NAME", help="keep this layer or block whole (repeatable)")

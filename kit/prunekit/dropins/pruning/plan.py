@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from .errors import PruneError, Unreachable
 from .graph import PruningGraph
 from .scores import flat
 
-SCOPES = ("local", "global")
+SCOPES = ("local", "global", "sensitivity")
 VERSION = 1
 
 
@@ -110,6 +110,7 @@ def make_plan(
     target_params: float | None = None,
     base: Cost | None = None,
     first: Mapping[str, int] | None = None,
+    measured: Callable[[list[Unit]], list[Unit]] | None = None,
     round_to: int = 1,
     floor: int = 8,
     max_ratio: float = 1.0,
@@ -119,12 +120,14 @@ def make_plan(
     """Turn scores into a plan. Give one of `ratio`, `target_macs` and `target_params`.
 
     Args:
-        scope: "local" takes the same ratio of every layer, "global" ranks all channels together.
+        scope: "local" takes the same ratio of every layer, "global" ranks all channels together, "sensitivity" ranks
+            them by what `measured` says that each is worth.
         ratio: fraction of channels to remove, in (0, 1); local: keep = int(channels * (1 - ratio)), as torch-pruning.
         target_macs, target_params: what may stay: a fraction of `base` if at most 1, else an absolute number.
         base: what fractions refer to; by default the graph's dense cost. Iterative runs give the first network's.
         first: {group name: channels} that `ratio` refers to; by default the graph's own. With the first network's,
             step after step ends at the widths of one step, instead of rounding down each time.
+        measured: gives units their curves for scope "sensitivity"; which channels of a layer go, the scores say.
         round_to: widths become the nearest multiples of it, or stay dense.
         floor: no layer gets narrower than this, unless it is already.
         max_ratio: at most this fraction of any one layer goes.
@@ -139,6 +142,10 @@ def make_plan(
     units = make_units(graph.groups, scores, limits, first or {})
     if not units:
         raise PruneError(f"Nothing to plan: none of the {len(graph.groups)} groups has a score.")
+    if scope == "sensitivity":
+        if measured is None:
+            raise PruneError("The scope sensitivity needs a table of what was measured: --sensitivity FILE.")
+        units = measured(units)
     base = base or graph.cost()
     if ratio is not None:
         widths = by_ratio(units, scope, ratio)
@@ -193,7 +200,7 @@ def _check_settings(
     max_ratio: float,
 ) -> None:
     if scope not in SCOPES:
-        raise PruneError(f"Unknown scope {scope!r}: use local or global.")
+        raise PruneError(f"Unknown scope {scope!r}: use local, global or sensitivity.")
     given = {"ratio": ratio, "target_macs": target_macs, "target_params": target_params}
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:

@@ -72,7 +72,7 @@ def _plan(path: Path, data: Mapping[str, Any], entries: tuple[PlanEntry, ...]) -
     if data["version"] != VERSION:
         raise PruneError(f"{path}: plan version {data['version']!r}, this engine reads {VERSION}. Make a new plan.")
     if data.get("scope", "local") not in SCOPES:
-        raise PruneError(f"{path}: unknown scope {data['scope']!r}: local or global.")
+        raise PruneError(f"{path}: unknown scope {data['scope']!r}: local, global or sensitivity.")
     try:
         dense, pruned = (Cost(float(data[key]["macs"]), int(data[key]["params"])) for key in ("dense", "pruned"))
         example, seed = tuple(int(side) for side in data["example"]), int(data.get("seed", 0))

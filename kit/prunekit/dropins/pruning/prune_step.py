@@ -75,6 +75,11 @@ def plan_step(
         "scope": settings.scope, "round_to": settings.round_to, "floor": settings.min_channels,
         "criterion": settings.importance, "seed": settings.seed,
     }
+    if settings.sensitivity:
+        from .sensitivity import read_table, with_worth  # it measures by this module's functions
+
+        record = read_table(Path(settings.sensitivity))
+        common.update(scope="sensitivity", measured=lambda units: with_worth(units, record))
     if settings.target_macs is not None:
         common["target_macs"] = step_target(settings.target_macs, dense.cost.macs, number, steps)
     elif settings.target_params is not None:

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Sensitivity tables: measured once, resumed, and turned into widths; a toy network, and a validator with opinions."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from engine_helpers import OUTPUTS, toy
+from torch import Tensor, nn
+
+
+@pytest.fixture(scope="module")
+def parts(engine: object) -> SimpleNamespace:
+    """The modules, imported as the engine is on its own."""
+    names = ("sensitivity", "family", "prune_step", "options", "plan")
+    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
+
+
+class Opinionated:
+    """A family whose validator loves `grow` and does not care for `wide.0`."""
+
+    name, rules, ranked = "toy", (), False
+
+    def __init__(self, parts: SimpleNamespace, patience: int = 10**6) -> None:
+        self.parts, self.patience, self.seen = parts, patience, 0
+
+    def load(self, weights: Path) -> nn.Module:
+        return toy()[0] if weights.name == "best.pt" else torch.load(weights, weights_only=False)
+
+    def example(self, model: nn.Module) -> Tensor:
+        return toy()[1]
+
+    def ignored(self, model: nn.Module) -> dict[str, str]:
+        return dict(OUTPUTS)
+
+    def tracing(self, model: nn.Module) -> Any:
+        return contextlib.nullcontext()
+
+    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+        yield model(toy()[1])[0].sum()
+
+    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+        torch.save(model, target)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"data": "toys.yaml", "imgsz": 16}
+
+    def evaluate(self, weights: Path) -> Any:
+        self.seen += 1
+        if self.seen > self.patience:
+            raise KeyboardInterrupt
+        model = self.load(weights)
+        lost = 0.6 * (1 - model.grow.out_channels / 12) + 0.001 * (1 - model.wide[0].out_channels / 24)
+        return self.parts.family.Metrics(map50=0.9 - lost, map50_95=0.8 - lost)
+
+
+@pytest.fixture
+def best(tmp_path: Path) -> Path:
+    (tmp_path / "best.pt").write_bytes(b"stands for a checkpoint")
+    return tmp_path / "best.pt"
+
+
+def test_an_interrupted_table_goes_on(parts: SimpleNamespace, best: Path) -> None:
+    asked, out = parts.sensitivity.Asked("l2", (0.25, 0.5)), best.parent / "table.json"
+    whole = Opinionated(parts)
+    wanted = parts.sensitivity.measure(whole, best, asked, best.parent / "whole.json")
+    assert whole.seen == 1 + 2 * len(wanted["units"]) and wanted["dense"] == 0.8
+    with pytest.raises(KeyboardInterrupt):
+        parts.sensitivity.measure(Opinionated(parts, patience=4), best, asked, out)
+    again = Opinionated(parts)
+    assert parts.sensitivity.measure(again, best, asked, out) == wanted
+    assert again.seen == whole.seen - 4, "what was measured is not measured again"
+    assert wanted["units"]["grow"]["map50_95"]["0.5"] == pytest.approx(0.5)
+    text = parts.sensitivity.table(wanted).splitlines()
+    assert text[1].split() == ["grow", "12", "0.150", "0.300"]
+    assert parts.sensitivity.heat_map(wanted, best.parent / "map.png").stat().st_size > 1000
+    with pytest.raises(Exception, match=r"table\.json is another measurement \(importance l2, now l1\)"):
+        parts.sensitivity.measure(Opinionated(parts), best, parts.sensitivity.Asked("l1", (0.5,)), out)
+
+
+def test_plans_follow_what_was_measured(parts: SimpleNamespace, best: Path) -> None:
+    """What the validator loves stays whole for as long as anything else can go; a plan file says so."""
+    table, family = best.parent / "table.json", Opinionated(parts)
+    parts.sensitivity.measure(family, best, parts.sensitivity.Asked("l2", (0.25, 0.5, 0.75)), table)
+    settings = parts.options.Settings(
+        prune_ratio=None, target_params=0.7, importance="l2", min_channels=2, sensitivity=str(table)
+    )
+    model, graph = parts.prune_step.open_model(family, best, settings)
+    dense = parts.prune_step.dense_of(family, best)
+    plan, scores = parts.prune_step.plan_step(family, model, graph, settings, dense, 1)
+    assert plan.keep["grow"] == 12 and plan.keep["hidden"] < 20 and plan.scope == "sensitivity"
+    assert plan.pruned.params == pytest.approx(0.7 * plan.dense.params, rel=0.01)
+    plan.save(best.parent / "plan.yaml")
+    assert parts.plan.Plan.load(best.parent / "plan.yaml", graph).keep == plan.keep
+    local = parts.plan.make_plan(graph, scores, target_params=0.7, floor=2)
+    assert local.keep["grow"] < 12
+
+
+def test_losses_never_fall_with_more_channels_gone(parts: SimpleNamespace) -> None:
+    unit = SimpleNamespace(names=("a",), channels=8, first=8)
+    row = {"map50_95": {"0.25": 0.7, "0.5": 0.75, "0.75": 0.3}}
+    curve = parts.sensitivity._curve(unit, {"dense": 0.8, "units": {"a": row}})
+    assert list(curve) == sorted(curve, reverse=True) and len(curve) == 8
+    assert curve[7] == pytest.approx(0.05, abs=1e-5), "an eighth gone: half way to a quarter"
+    assert curve[4] == pytest.approx(0.1, abs=1e-5), "the better figure at half was luck"
+    with pytest.raises(Exception, match="says nothing of a"):
+        parts.sensitivity._curve(unit, {"dense": 0.8, "units": {}})
+
+
+def test_a_file_that_is_no_table(parts: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"none\.json: no such file\. Make it: python sensitivity\.py"):
+        parts.sensitivity.read_table(tmp_path / "none.json")
+    (tmp_path / "odd.json").write_text(json.dumps({"schema": 1}))
+    with pytest.raises(Exception, match=r"odd\.json: not a table of sensitivity\.py"):
+        parts.sensitivity.read_table(tmp_path / "odd.json")
