@@ -59,7 +59,7 @@ def test_says_when_the_narrowest_is_too_slow(parts: SimpleNamespace) -> None:
     probe, log = machine(parts, lambda m, r: 0.5 + 0.5 * m, least=0.1)
     settings = parts.options.Settings(target_latency=0.3, prune_ratio=None, round_to=8)
     said: list[str] = []
-    with pytest.raises(Exception, match=r"--target-latency 0\.3 cannot be met: the nearest plan takes 0\.55. of the dense"):
+    with pytest.raises(Exception, match=r"--target-latency 0\.3 cannot be met: the nearest .* 0\.55. of the dense"):
         parts.latency_target.search(probe, settings, lambda n: 0.1, said.append)
     assert min(m for m, _ in log) == pytest.approx(0.102) and all("of the dense time" in line for line in said)
 
