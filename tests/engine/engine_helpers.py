@@ -105,19 +105,24 @@ def masked(model: nn.Module, graph_groups: Any, plan: Any, scores: Mapping[str, 
     for entry in plan.entries:
         removed = torch.argsort(scores[entry.name], stable=True)[: entry.channels - entry.keep]
         for name in layers[entry.name]:
-            _block_of(modules, name).register_forward_hook(_silence(removed))
+            _block_of(modules, name).register_forward_hook(_silence(removed, entry.channels))
     return model
 
 
 def _block_of(modules: Mapping[str, nn.Module], name: str) -> nn.Module:
     parent = modules[name.rpartition(".")[0]]
-    return parent if getattr(parent, "bn", None) is not None or isinstance(parent, nn.Sequential) else modules[name]
+    own = getattr(parent, "conv", None) is modules[name] and getattr(parent, "bn", None) is not None
+    in_row = isinstance(parent, nn.Sequential) and any(isinstance(m, nn.BatchNorm2d) for m in parent)
+    return parent if own or in_row else modules[name]
 
 
-def _silence(removed: Tensor) -> Any:
+def _silence(removed: Tensor, channels: int) -> Any:
+    """Zeros in the removed of `channels`; a layer behind a concatenation has them several times over."""
+
     def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
         output = output.clone()
-        output[:, removed] = 0
+        for first in range(0, output.shape[1], channels):
+            output[:, removed + first] = 0
         return output
 
     return hook

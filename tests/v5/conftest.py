@@ -78,6 +78,16 @@ def _copy(root: Path, target: Path, env: dict[str, str], folder: Path) -> Home:
 
 
 @pytest.fixture(scope="session")
+def nets5(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of untrained checkpoints: dense.pt, seg.pt, six.pt (P6), pruned.pt and pruned-seg.pt (with YAMLs)."""
+    folder = tmp_path_factory.mktemp("nets5")
+    made = ("yolov5n dense.pt", "yolov5n-seg seg.pt", "yolov5n6 six.pt", "yolov5n eighty.pt 80",
+            "yolov5n fused.pt 10 fused", "yolov5n pruned.pt 10 pruned", "yolov5n-seg pruned-seg.pt 10 pruned")
+    copy_of(fork5).python(HERE / "make5.py", *made, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def without5(fork5: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """The fork as it would be without patch N of the series (1-based)."""
 

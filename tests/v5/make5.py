@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Write checkpoints as train.py leaves them: `python make5.py YAML TARGET CLASSES [pruned]` inside a YOLOv5."""
+"""Write checkpoints as train.py leaves them: `python make5.py "YAML TARGET [CLASSES [pruned|fused]]" ...`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ def save(model: nn.Module, target: Path, **more: object) -> None:
     torch.save({**empty, "epoch": -1, "opt": {"imgsz": 64}, "model": model, **more}, target)
 
 
-if __name__ == "__main__":
-    name, target, classes, *kind = sys.argv[1:]
-    torch.set_num_threads(1)
+def make(name: str, target: str, classes: str = "10", kind: str = "") -> None:
+    """One network, as it is, pruned (its YAML goes beside it), or fused."""
     made = network(name, int(classes))
-    if kind == ["pruned"]:
+    if kind == "pruned":
         from prunekit_v5.structure import close_structure
         from pruning.block import yaml_text
 
         prune(made, image(64, torch.float32), "l2", ratio=0.5)
         made.yaml = close_structure(made)
         Path(target).with_suffix(".yaml").write_text(yaml_text(made.yaml))
-    if kind == ["fused"]:
+    if kind == "fused":
         made.requires_grad_(False).fuse()
     save(made, Path(target))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for words in sys.argv[1:]:
+        make(*words.split())

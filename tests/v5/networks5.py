@@ -8,6 +8,7 @@ path for what is not upstream's: random statistics, masks, comparisons.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from copy import deepcopy
 from functools import partial
@@ -22,15 +23,44 @@ ROOT = Path.cwd()
 
 
 def network(name: str, classes: int = 80, seed: int = 0) -> nn.Module:
-    """A fresh network of one of upstream's YAMLs, with random weights and statistics, in eval mode."""
-    from models import yolo
+    """A fresh network of one of upstream's YAMLs (or of BLOCKS), with random weights and statistics, in eval mode."""
+    from models import common, yolo
 
-    file = next(path for path in (Path(yolo.__file__).parent).rglob(f"{name}.yaml"))
+    common.Conv.default_act = nn.SiLU()  # a YAML's `activation:` sets it for all networks after
+    file = next((str(path) for path in (Path(yolo.__file__).parent).rglob(f"{name}.yaml")), None)
     torch.manual_seed(seed)
     kind = yolo.SegmentationModel if "-seg" in name else yolo.DetectionModel
-    model = kind(str(file), ch=3, nc=classes)
+    model = kind(file or with_block(name), ch=3, nc=classes)
     randomise(model, seed)
     return model.eval()
+
+
+# Blocks that upstream builds and none of its YAMLs holds: rows from 64 channels at stride 8 to 64 at stride 16.
+BLOCKS: dict[str, list[list[Any]]] = {
+    "BottleneckCSP": [[-1, 3, "BottleneckCSP", [64]], [-1, 1, "Conv", [64, 3, 2]]],
+    "C3x": [[-1, 1, "C3x", [64]], [-1, 1, "Conv", [64, 3, 2]]],
+    "C3SPP": [[-1, 1, "C3SPP", [64]], [-1, 1, "Conv", [64, 3, 2]]],
+    "CrossConv": [[-1, 1, "CrossConv", [64, 3, 2]]],
+    "DWConv": [[-1, 1, "DWConv", [64, 3, 2]]],
+    "GhostBottleneck": [[-1, 1, "GhostBottleneck", [64, 3, 2]]],
+    "Focus": [[-1, 1, "Focus", [64, 3]]],
+    "MixConv2d": [[-1, 1, "MixConv2d", [64, [1, 3], 2]]],
+    "ConvTranspose2d": [[-1, 1, "nn.ConvTranspose2d", [64, 2, 2]], [-1, 1, "Conv", [64, 3, 4]]],
+    "DWConvTranspose2d": [[-1, 1, "DWConvTranspose2d", [64, 2, 2]], [-1, 1, "Conv", [64, 3, 4]]],
+    "Contract": [[-1, 1, "Contract", [2]], [-1, 1, "Conv", [64, 1]]],
+    "Expand": [[-1, 1, "Expand", [2]], [-1, 1, "Conv", [64, 3, 4]]],
+    "grouped": [[-1, 1, "Conv", [64, 3, 2, None, 4]]],
+    "transformer": [[-1, 1, "C3TR", [64]], [-1, 1, "Conv", [64, 3, 2]]],
+}
+
+
+def with_block(name: str) -> dict[str, Any]:
+    """A small detector with one of BLOCKS in its middle; the levels are at strides 16 and 32."""
+    first = [[-1, 1, "Conv", [32, 3, 2]], [-1, 1, "Conv", [48, 3, 2]], [-1, 1, "C3", [48]], [-1, 1, "Conv", [64, 3, 2]]]
+    rows = [*first, *BLOCKS[name], [-1, 1, "C3", [64]], [-1, 1, "Conv", [96, 3, 2]]]
+    last = len(rows) - 1
+    head = [[[last - 1, last], 1, "Detect", ["nc", "anchors"]]]
+    return {"nc": 10, "depth_multiple": 1.0, "width_multiple": 1.0, "anchors": 3, "backbone": rows, "head": head}
 
 
 def graph_of(model: nn.Module, x: torch.Tensor, head: str = "outputs") -> Any:
@@ -126,10 +156,12 @@ def rebuilt(name: str, *scopes: str) -> Any:
     return [off, anchors, sizes[0], sizes[-1], after]
 
 
-def other_yaml(name: str) -> Any:
-    """One of the hub's YAMLs at 128 px: [relative difference to masked, removed, rebuilt difference, what is kept]."""
+def other_yaml(name: str, size: str = "128") -> Any:
+    """One of upstream's other YAMLs: [relative difference to masked, removed, rebuilt difference, what is kept]."""
     model = network(name, classes=10).double()
-    dense, x = deepcopy(model), image(128)
+    for csp in (m for m in model.modules() if type(m).__name__ == "BottleneckCSP"):
+        csp.bn.bias.data.zero_(), csp.bn.running_mean.zero_()  # behind a concatenation: silence must stay silence
+    dense, x = deepcopy(model), image(int(size))
     graph, plan, scores = prune(model, x, "lamp", ratio=0.5)
     masked(dense, graph.groups, plan, scores)
     with torch.no_grad():
@@ -141,7 +173,19 @@ def other_yaml(name: str) -> Any:
     again.load_state_dict(model.state_dict(), strict=True)
     with torch.no_grad():
         off = relative(tensors(again(x.float())), tensors(model(x.float())))
-    return [apart, plan.removed, off, sorted({reason.split(":")[0] for reason in graph.frozen.values()})]
+    kept = {re.split(r": | \(| to model", reason)[0] for reason in graph.frozen.values()}
+    return [apart, plan.removed, off, sorted(kept)]
+
+
+def refused(name: str) -> Any:
+    """What is said about a network that cannot be pruned."""
+    from pruning.errors import PruneError
+
+    try:
+        graph_of(network(name, classes=10), image(64, torch.float32))
+    except PruneError as error:
+        return str(error)
+    return "nothing"
 
 
 if __name__ == "__main__":

@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from home5 import HERE, Home
@@ -30,10 +35,10 @@ print(type(torch.hub.load(".", "custom", "copy.pt", source="local", device="cpu"
 
 
 @pytest.fixture
-def ready(home: Home, tiny5: dict[str, Path]) -> Home:
+def ready(home: Home, nets5: Path, tiny5: dict[str, Path]) -> Home:
     """A fork with an untrained yolov5n of ten classes as best.pt and the tiny set as VOC.yaml."""
     shutil.copy(tiny5["detect"], home.root / "VOC.yaml")
-    home.python(HERE / "make5.py", "yolov5n", "best.pt", "10")
+    shutil.copy(nets5 / "dense.pt", home.root / "best.pt")
     return home
 
 
@@ -79,6 +84,90 @@ def test_one_shot_line(ready: Home) -> None:
     report = ready.report("runs/prune/exp")
     assert report["steps"][0]["params"] == 452_311 and report["arguments"]["epochs"] == 5
     assert report["final"]["onnx_max_error"] < 1e-3
+
+
+CRITERIA = ("taylor", "hessian", "random", "bn_scale")
+
+
+@pytest.fixture(scope="module")
+def several(
+    fork5: Path, copy_of: Callable[[Path], Home], nets5: Path, tiny5: dict[str, Path]
+) -> Callable[[str], dict[str, Any]]:
+    """Reports of several runs, made by one process: segmentation, P6, each criterion, sparsity training first."""
+    home, small = copy_of(fork5), f"{' '.join(QUICK)} --img 64 --epochs 1"
+    detect, dense = f"--data {tiny5['detect']} {small} --project runs", f"--weights {nets5 / 'dense.pt'}"
+    masks = f"--weights {nets5 / 'seg.pt'} --data {tiny5['segment']} --mask-ratio 2"
+    lines = [
+        f"{masks} {small} --target_params 0.5 --scope global",
+        f"--weights {nets5 / 'six.pt'} {detect} --name six",
+        *(f"{dense} --importance {name} {detect} --name {name} --no-export" for name in CRITERIA),
+        f"{dense} --sparsity 0.01 {detect} --name sparse --no-export",
+    ]
+    home.python(HERE / "runs5.py", json.dumps(lines))
+    return lambda folder: {**home.report(folder), "folder": home.root / folder}
+
+
+def test_segment_network(several: Callable[[str], dict[str, Any]]) -> None:
+    """A -seg checkpoint goes through segment/train.py with its flags; half the parameters by --target-params."""
+    report = several("runs/prune-seg/exp")
+    assert report["steps"][0]["params"] / report["dense"]["params"] == pytest.approx(0.5, rel=0.01)
+    assert report["arguments"]["mask_ratio"] == 2 and report["final"]["onnx_max_error"] < 1e-3
+
+
+def test_p6_network(several: Callable[[str], dict[str, Any]]) -> None:
+    """Four levels, stride 64: the image grows to what train.py uses, and the gains are those of four levels."""
+    report = several("runs/six")
+    assert report["image"] == 128 and report["final"]["onnx_max_error"] < 1e-3
+    assert report["steps"][0]["gains"]["box"] == pytest.approx(0.05 * 3 / 4)
+    assert report["steps"][0]["params"] < 0.3 * report["dense"]["params"]
+
+
+def test_other_criteria(several: Callable[[str], dict[str, Any]]) -> None:
+    """Those that look at gradients too; each prunes to the same widths, for the ratio is local."""
+    reports = [several(f"runs/{name}") for name in CRITERIA]
+    assert [report["settings"]["importance"] for report in reports] == list(CRITERIA)
+    assert {report["steps"][0]["params"] for report in reports} == {452_311}
+
+
+def test_sparsity_first_and_only_first(several: Callable[[str], dict[str, Any]]) -> None:
+    """--sparsity trains under the penalty once; fine-tuning is without it."""
+    run = several("runs/sparse")["folder"]
+    strengths = [(run / place / "opt.yaml").read_text() for place in ("step0_sparse", "step1_finetune")]
+    assert "sparsity: 0.01\n" in strengths[0] and "sparsity: 0.0\n" in strengths[1]
+
+
+LINE = "prune.py --data VOC.yaml --weights best.pt --steps 2 --scope global --project runs --name it".split()
+# Where each kill -9 falls: after which line of the run's output, and how long after.
+PHASES = {"prune": ("Before Pruning", 0.1), "fine-tune": ("Starting train", 0.3), "validate": ("Step 2: removed", 0.1)}
+
+
+def test_killed_runs_end_where_the_uninterrupted_one_ends(ready: Home) -> None:
+    """kill -9 while it prunes, fine-tunes, and validates, each time gone on with --resume: the same widths."""
+    small = [*LINE, *QUICK, *"--img 64 --epochs 1 --no-export".split()]
+    ready.python(*small)
+    wanted = [step["widths"] for step in ready.report("runs/it")["steps"]]
+    assert len(wanted) == 2 and wanted[0] != wanted[1]
+    shutil.rmtree(ready.root / "runs")
+    steps = []
+    for phase, (line, after) in PHASES.items():
+        words = small if phase == "prune" else ["prune.py", "--resume", "runs/it"]
+        _kill(ready.start(*words, PYTHONUNBUFFERED="1", YOLO_VERBOSE="true"), line, after)
+        steps.append(len(ready.report("runs/it")["steps"]))
+    assert steps == [0, 0, 1], "a kill fell into another phase than it was meant for"
+    ready.python("prune.py", "--resume", "runs/it")
+    report = ready.report("runs/it")
+    assert [step["widths"] for step in report["steps"]] == wanted and report["status"] == "done"
+    assert not list((ready.root / "runs/it").rglob(".prunekit-*")), "a scratch file was left"
+
+
+def _kill(process: subprocess.Popen[str], line: str, after: float) -> None:
+    """kill -9 the process and its children, `after` seconds after it has printed a line that begins so."""
+    assert process.stdout
+    said = next((text for text in process.stdout if text.startswith(line)), None)
+    time.sleep(after)
+    assert said and process.poll() is None, f"{line}: never said, or the run was over before it was killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def test_help_shows_both_groups(home: Home) -> None:

@@ -34,12 +34,13 @@ def apply_plan(graph: PruningGraph, plan: Plan, scores: Mapping[str, Tensor]) ->
         raise PruneError(f"The plan keeps all {channels} channels of its {len(plan.entries)} groups: nothing to prune.")
     chosen = {entry.name: _weakest(entry, scores) for entry in plan.entries if entry.keep < entry.channels}
     flags = {name: parameter.requires_grad for name, parameter in graph.model.named_parameters()}
+    wanted = {name: _width(graph, name) * e.keep // e.channels for e in plan.entries for name in e.layers}
     graph.applied = True
     for name, indices in chosen.items():
         _remove(graph, name, indices)
     for name, parameter in graph.model.named_parameters():
         parameter.requires_grad_(flags[name])
-    _confirm(graph, plan)
+    _confirm(graph, wanted)
     return plan.removed
 
 
@@ -61,11 +62,14 @@ def _remove(graph: PruningGraph, name: str, indices: list[int]) -> None:
     group.prune(record_history=False)
 
 
-def _confirm(graph: PruningGraph, plan: Plan) -> None:
-    """Every layer of every group has its planned width, and nothing else of the graph's layers changed."""
-    for entry in plan.entries:
-        for name in entry.layers:
-            layer = graph.model.get_submodule(name)
-            width = getattr(layer, "out_channels", getattr(layer, "out_features", None))
-            if width != entry.keep:
-                raise PruneError(f"{name} has {width} channels, planned were {entry.keep}: this model is lost.")
+def _width(graph: PruningGraph, name: str) -> int:
+    """Output channels of a layer: those of its group, or a multiple (a depthwise layer behind a concatenation)."""
+    layer = graph.model.get_submodule(name)
+    return int(getattr(layer, "out_channels", getattr(layer, "out_features", 0)))
+
+
+def _confirm(graph: PruningGraph, wanted: Mapping[str, int]) -> None:
+    """Every layer of every group has its planned width."""
+    for name, planned in wanted.items():
+        if (width := _width(graph, name)) != planned:
+            raise PruneError(f"{name} has {width} channels, planned were {planned}: this model is lost.")

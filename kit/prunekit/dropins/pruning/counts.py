@@ -7,7 +7,9 @@ a BatchNorm, one per element of pooling, upsampling and the activations it knows
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,15 +104,22 @@ def count(model: nn.Module, example: Tensor, forward: Forward | None = None) -> 
     """
     check_example(example)
     subject = model if forward is None else _Called(model, forward)
-    macs, params, *_ = count_ops_and_params(subject, fit_example(model, example))
+    with _quiet():
+        macs, params, *_ = count_ops_and_params(subject, fit_example(model, example))
     return Cost(float(macs), int(params))
 
 
 def count_layers(model: nn.Module, example: Tensor) -> tuple[Cost, dict[nn.Module, int]]:
     """`count`, and the MACs of each module of `model` that was called."""
     check_example(example)
-    macs, params, layers, _ = count_ops_and_params(model, fit_example(model, example), layer_wise=True)
+    with _quiet():
+        macs, params, layers, _ = count_ops_and_params(model, fit_example(model, example), layer_wise=True)
     return Cost(float(macs), int(params)), {module: int(ops) for module, ops in layers.items() if ops}
+
+
+def _quiet() -> AbstractContextManager[Any]:
+    """Without the line that torch-pruning prints for each layer that shares its activation with another."""
+    return redirect_stdout(io.StringIO())
 
 
 def check_example(example: Tensor) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from models.common import Conv, TransformerBlock
+from models.common import Contract, Conv, TransformerBlock
 from models.experimental import attempt_load
 from models.yolo import DetectionModel, SegmentationModel
 from pruning import ranks
@@ -223,7 +223,17 @@ class Yolov5:
 
 
 def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
-    """Layers whose output channels must stay, with the reason; `head` "whole" keeps all of the head."""
+    """Layers whose output channels must stay, with the reason; `head` "whole" keeps all of the head.
+
+    Raises:
+        PruneError: a layer that makes channels of pixels, in an order that the dependency graph does not see.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, Contract):
+            raise PruneError(
+                f"{name} is a Contract layer, which makes channels of pixels in an order that pruning cannot follow. "
+                "Put Focus or a strided Conv in its place in the YAML, train that network, and prune it."
+            )
     kept = dict(output_layers(model))
     if head == "whole":
         kept[f"model.{len(model.model) - 1}"] = "head kept whole"

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Runs of prune.py in one process, for most of a short run's time is importing torch: `python runs5.py [LINE, ...]`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import torch
+from prunekit_v5.stack import start
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for line in json.loads(sys.argv[1]):
+        code = start(os.path.abspath("prune.py"), "main", "prune", "", line.split(), steps=1, round_to=8)
+        if code:
+            sys.exit(f"exit code {code}: {line}")

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Learning is real: yolov5n on the digits, pruned to half the MACs in one step and in three, against the dense one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from home5 import Home
+from learning5 import OPTIONS, write_hyp
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+DENSE, EXTRA, STEPS = 70, 30, 3  # epochs from scratch, epochs more for each of the three, steps they are shared among
+MORE = """
+import json, sys
+from prunekit_v5.adapter import Yolov5
+from pathlib import Path
+weights, data = sys.argv[1:]
+family = Yolov5()
+family.check(Path(weights))
+family.take(Path(weights), f"--data {data} --img 64 --device cpu --workers 0".split(), 0)
+print("ANSWERS" + json.dumps(family.evaluate(Path(weights)).map50))
+"""
+
+
+@pytest.fixture(scope="module")
+def learned(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """mAP50 of the dense network trained on, and the reports of pruning it in one step and in three."""
+    from prunekit.demo.digits import build
+
+    home, data = copy_of(fork5), build(tmp_path_factory.mktemp("digits5") / "digits", train=128, val=64, imgsz=64)
+    common = ["--data", data, "--hyp", write_hyp(home.root, home.root / "hyp.yaml"), *OPTIONS]
+    home.python("train.py", "--weights", "", "--cfg", "yolov5n.yaml", "--epochs", DENSE, "--name", "dense", *common)
+    weights = home.root / "runs/train/dense/weights/last.pt"
+    common = ["--weights", weights, *common]
+    home.python("train.py", "--epochs", EXTRA, "--name", "more", *common)
+    said = home.python("-c", MORE, home.root / "runs/train/more/weights/last.pt", data)
+    half = ["--target-macs", "0.5", "--round-to", "1", "--no-export", *common]
+    home.python("prune_one_shot.py", "--epochs", EXTRA, "--name", "once", *half)
+    home.python("prune.py", "--steps", STEPS, "--epochs", EXTRA // STEPS, "--name", "thrice", *half)
+    runs = {name: home.report(f"runs/prune/{name}") for name in ("once", "thrice")}
+    text = (home.root / "runs/prune/thrice/report.md").read_text()
+    figures = {"more": json.loads(said.rpartition("ANSWERS")[2]), **runs, "text": text}
+    for name, report in runs.items():
+        print(name, [round(row["map50"], 3) for row in (report["dense"], *report["steps"])], figures["more"])
+    return figures
+
+
+def test_dense_network_learns(learned: dict[str, Any]) -> None:
+    assert learned["once"]["dense"]["map50"] > 0.8 and learned["more"] > 0.8
+
+
+@pytest.mark.parametrize("name", ["once", "thrice"])
+def test_half_the_macs_keep_the_accuracy(learned: dict[str, Any], name: str) -> None:
+    """Within 0.05 of the dense network that got the same extra epochs, and pruning alone had cost more than that."""
+    report = learned[name]
+    last = report["steps"][-1]
+    assert last["macs"] / report["dense"]["macs"] == pytest.approx(0.5, abs=0.01)
+    assert last["map50"] > learned["more"] - 0.05
+    assert report["steps"][0]["pruned_map50"] < learned["more"] - 0.05
+
+
+def test_losses_weigh_the_same_in_every_step(learned: dict[str, Any]) -> None:
+    """Three trainings in one process; train.py scales the gains in place, so a shared dict would shrink them each time."""
+    gains = [step["gains"] for step in learned["thrice"]["steps"]]
+    assert len(gains) == STEPS and gains[0] == gains[1] == gains[2]
+    assert gains[0] == {"box": pytest.approx(0.05), "obj": pytest.approx(50 / 100), "cls": pytest.approx(4 * 10 / 80)}
+    assert "Loss weights in every step: box 0.05, obj 0.5, cls 0.5." in learned["text"]
