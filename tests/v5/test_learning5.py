@@ -64,7 +64,7 @@ def test_half_the_macs_keep_the_accuracy(learned: dict[str, Any], name: str) -> 
 
 
 def test_losses_weigh_the_same_in_every_step(learned: dict[str, Any]) -> None:
-    """Three trainings in one process; train.py scales the gains in place, so a shared dict would shrink them each time."""
+    """Three trainings in one process: train.py scales the gains in place, and a shared dict would shrink them."""
     gains = [step["gains"] for step in learned["thrice"]["steps"]]
     assert len(gains) == STEPS and gains[0] == gains[1] == gains[2]
     assert gains[0] == {"box": pytest.approx(0.05), "obj": pytest.approx(50 / 100), "cls": pytest.approx(4 * 10 / 80)}
