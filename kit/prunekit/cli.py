@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from prunekit import __version__, views
 from prunekit.cli_patches import patches
-from prunekit.cli_pins import pins, why
+from prunekit.cli_pins import pins, rebase, why
 from prunekit.console import Console
 from prunekit.doctor import examine
 from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, from_os_error, nearest
@@ -139,6 +139,7 @@ def demo(context: click.Context, words: tuple[str, ...]) -> Any:
 
 cli.add_command(patches)
 cli.add_command(pins)
+cli.add_command(rebase)
 cli.add_command(why)
 
 

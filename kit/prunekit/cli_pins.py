@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from prunekit import views_pins
+from prunekit import views_pins, views_rebase
 from prunekit.cli_patches import JSON, MIRROR, PATH, SOURCE
 from prunekit.console import Console
 from prunekit.errors import CONFLICT, DONE, UserError
@@ -19,6 +20,7 @@ from prunekit.matrix import matrix as run_matrix
 from prunekit.overlay import dropins
 from prunekit.patchwork import pick
 from prunekit.pins import read_pins
+from prunekit.rebase import abort, go_on, start
 from prunekit.series import read_series
 from prunekit.smoke import fork_subject, try_fork
 from prunekit.update import Wanted, need_good, update
@@ -158,3 +160,35 @@ def why(kit: Kit, patch: str, onto: str, mirror: str | None, as_json: bool) -> i
         step.result = f"{found.tried} of {found.touching} commits looked at"
     views_pins.show_why(found, console)
     return CONFLICT if found.commit else DONE
+
+
+@click.command()
+@click.argument("upstream", required=False)
+@click.option("--onto", metavar="REF", help="A release, tag, branch or commit.")
+@click.option("--continue", "resume", is_flag=True, help="Go on: the patch that stopped is as you have added it.")
+@click.option("--skip", is_flag=True, help="Go on without the patch that stopped.")
+@click.option("--abort", is_flag=True, help="Give it up; pins and patches are as they were.")
+@click.option("--dir", "directory", metavar="DIR", type=PATH, help="Where to work (default: series/UPSTREAM-rebase).")
+@SOURCE
+@MIRROR
+@click.option("--commit", metavar="ID", help="The commit of a release that is taken from its sdist.")
+@PYTHON
+@JSON
+@click.pass_obj
+def rebase(kit: Kit, upstream: str | None, as_json: bool, **words: Any) -> int:
+    """Move the series of UPSTREAM onto REF, stopping where a patch needs you; then test and write as `pins update`."""
+    console = Console(as_json=as_json)
+    if sum([bool(words["onto"]), words["resume"], words["skip"], words["abort"]]) != 1:
+        raise click.UsageError("give one of --onto REF, --continue, --skip, --abort")
+    if words["abort"]:
+        return views_rebase.show_abort(abort(kit, upstream), console)
+    origin = From(words["source"], words["mirror"])
+    wanted = Wanted(upstream or "", words["onto"], origin, words["commit"], python=words["python"])
+    if words["onto"] and upstream is None:
+        raise click.UsageError("name the upstream: prunekit rebase UPSTREAM --onto REF")
+    if words["onto"]:
+        folder = words["directory"] or Path("series", f"{upstream}-rebase")
+        done = start(kit, wanted, folder.expanduser().resolve(), console)
+    else:
+        done = go_on(kit, wanted, console, skip=words["skip"])
+    return views_rebase.show_rebase(done, console)

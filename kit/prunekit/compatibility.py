@@ -12,14 +12,15 @@ from prunekit.kitwrite import write
 from prunekit.movefile import FAILED
 
 JSON, TABLE = "docs/compatibility.json", "docs/compatibility.md"
+USUAL = "benchmarks/usual_diffs"
 _HEAD = """\
 # Compatibility
 
 Written by `prunekit pins matrix`; do not edit. No release had a hand edit.
 
-Smoke: none (not run); import (the patched modules import); tests (each patch's own test, which also shows that it fails
-without the patch); full (also a walk: train under the penalty, prune, fine-tune, kill -9, resume, validate, parameter
-counts; docs/upstream-moves.md).
+Smoke: none (not run); import (the patched modules import); walk (train under the penalty, prune, fine-tune, kill -9,
+resume, validate, parameter counts; docs/upstream-moves.md); full (also each patch's own test, which shows that it fails
+without the patch).
 """
 
 
@@ -61,7 +62,7 @@ def save_rows(kit: Kit, name: str, rows: Iterable[Row]) -> None:
     path = kit.root / JSON
     every = json.loads(path.read_text()) if path.is_file() else {}
     every[name] = [asdict(row) for row in sorted(rows, key=lambda row: release_key(row.release))]
-    text = "".join(_section(other, [Row(**row) for row in found]) for other, found in sorted(every.items()))
+    text = "".join(_section(kit, other, [Row(**row) for row in found]) for other, found in sorted(every.items()))
     write(kit, {JSON: (json.dumps(every, indent=1) + "\n").encode(), TABLE: (_HEAD + text).encode()})
 
 
@@ -70,20 +71,21 @@ def release_key(release: str) -> tuple[int, ...]:
     return tuple(int(part) for part in release.split("."))
 
 
-def _section(name: str, rows: list[Row]) -> str:
+def _section(kit: Kit, name: str, rows: list[Row]) -> str:
     """Return the table of one upstream."""
     total, patches = len(rows), max((len(row.verdicts) for row in rows), default=0)
     applied, passed = sum(row.applied for row in rows), sum(row.passed for row in rows)
+    full = sum(row.passed and row.smoke == "full" for row in rows)
     plain = sum(len(row.plain.split()) == patches for row in rows)
-    usual = max((len(row.usual.split()) for row in rows), default=0)
-    whole = sum(bool(usual) and len(row.usual.split()) == usual for row in rows)
+    diffs = len(list((kit.root / USUAL / name).glob("*.diff")))
+    whole = sum(len(row.usual.split()) == diffs for row in rows)
     made = ", ".join(sorted({row.kit for row in rows if row.kit}))
     lines = [
         f"\n## {name}\n",
         f"- the series found its place at {applied} of {total} releases ({applied / max(total, 1):.0%})",
-        f"- applied and passed the smoke at {passed} of {total} ({passed / max(total, 1):.0%})",
+        f"- applied and passed the smoke at {passed} of {total} ({passed / max(total, 1):.0%}), {full} of them in full",
         f"- the same patches as plain diffs (`git apply`): all {patches} at {plain} of {total}",
-        f"- diffs of the usual kind (benchmarks/usual_diffs): all at {whole} of {total}",
+        f"- diffs of the usual kind ({USUAL}): all {diffs} at {whole} of {total}",
         f"- made at kit {made or '?'}\n",
         "| release | patches | plain diffs that apply | usual diffs that apply | smoke | result |",
         "|---|---|---|---|---|---|",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """`prunekit pins matrix`: the series on many releases side by side, kept up to date in docs/compatibility.{json,md}.
 
-A row is done again only when the series or the drop-ins have changed since; a killed run goes on where it stopped.
+A row is done again only when the series or the drop-ins have changed since, and stays until then; a killed run goes on.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit.candidate import Candidate, from_sdist
-from prunekit.compatibility import Row, read_rows, release_key, save_rows
+from prunekit.compatibility import USUAL, Row, read_rows, release_key, save_rows
 from prunekit.errors import PrunekitError, UserError
 from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import Kit
@@ -33,7 +33,7 @@ from prunekit.smoke import Subject, import_modules, try_fork
 from prunekit.trial import make_fork, new_files, root_commit, trial_kit
 from prunekit.workbench import Bench, From, scratch, set_up_bench
 
-LEVELS = ("none", "import", "tests", "full")
+LEVELS = ("none", "import", "walk", "full")
 Report = Callable[[str], None]
 
 
@@ -56,10 +56,8 @@ def matrix(
         raise UserError(f"{upstream.name} has no releases on a package index: `prunekit pins check` goes by git")
     chosen, digest = choose(releases(upstream.sdist.project), count, start), series_digest(kit, upstream)
     trial = Trial(level, python, digest, _kit_commit(kit))
-    rows = {row.release: row for row in read_rows(kit, upstream.name) if row.series == digest}
-    enough = LEVELS.index(level)
-    missing = [r for r in chosen if r not in rows or LEVELS.index(rows[r].smoke) < enough]
-    missing = [release for first in range(3) for release in missing[first::3]]  # a stopped run has seen all ages
+    rows = {row.release: row for row in read_rows(kit, upstream.name)}
+    missing = _missing(rows, chosen, digest, LEVELS.index(level))
     with ProcessPoolExecutor(max_workers=jobs) as pool:
         waiting = [pool.submit(try_release, kit, upstream.name, release, trial) for release in missing]
         for number, done in enumerate(as_completed(waiting), start=1):
@@ -68,6 +66,14 @@ def matrix(
             report(f"{number} of {len(missing)}: {row.release} {'ok' if row.passed else row.reason}")
             save_rows(kit, upstream.name, rows.values())
     return [rows[release] for release in chosen]
+
+
+def _missing(rows: Mapping[str, Row], chosen: list[str], digest: str, enough: int) -> list[str]:
+    """Return the releases to be tried: those without a row, of all ages in turn, then those whose row is of before."""
+    fresh = [release for release in chosen if release not in rows]
+    fresh = [release for first in range(3) for release in fresh[first::3]]  # a stopped run has seen all ages
+    old = [r for r in chosen if r in rows and (rows[r].series != digest or LEVELS.index(rows[r].smoke) < enough)]
+    return fresh + old
 
 
 def choose(every: list[str], count: int, start: str) -> list[str]:
@@ -100,7 +106,7 @@ def try_release(kit: Kit, name: str, release: str, trial: Trial) -> Row:
             candidate = from_sdist(upstream, old, release, None, folder / "new", lambda _: None)
             target = root_commit(bench, candidate)
             plain = _taken(bench.repo, target, bench.patches)
-            usual = _taken(bench.repo, target, sorted((kit.root / "benchmarks/usual_diffs" / name).glob("*.diff")))
+            usual = _taken(bench.repo, target, sorted((kit.root / USUAL / name).glob("*.diff")))
             moves = move_series(bench.repo, bench.root, bench.commits, [p.name for p in bench.patches], target)
             reason = "; ".join(f"{m.name[:4]} {c.path}: {c.reason}" for m in moves for c in m.conflicts)
             applied = time.monotonic() - begun
@@ -128,7 +134,7 @@ def _smoke(
     if trial.level == "import":
         tried = [import_modules(made, files, trial.python, folder / "smoke")]
     else:
-        tried = try_fork(subject, trial.python, folder / "smoke", lambda _: None, walk=trial.level == "full")
+        tried = try_fork(subject, trial.python, folder / "smoke", lambda _: None, tests=trial.level == "full")
     bad = [item for item in tried if not item.passed]
     return f"{bad[0].name}: {' | '.join(bad[0].said.splitlines()[-4:]) or 'failed'}" if bad else ""
 

@@ -49,17 +49,18 @@ def fork_subject(kit: Kit, folder: Path) -> Subject:
     return Subject(kit, kit, upstream.name, folder, files, {mail.path.name: tests[mail.path.name] for mail in mails})
 
 
-def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, walk: bool = True) -> list[Tried]:
+def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, tests: bool = True) -> list[Tried]:
     """Import what is patched, run every patch's own test, then walk through the fork; the first that fails ends it.
 
-    Logs lie in `scratch`. An absorbed patch must pass its own test without being there.
+    `tests` off leaves the patches' tests out. Logs lie in `scratch`. An absorbed patch must pass its own test without
+    being there.
     """
     report("import")
     found = [import_modules(subject.folder, subject.files, python, scratch)]
-    if found[0].passed:
+    if tests and found[0].passed:
         report("tests")
         found += _run_tests(subject, python)
-    if walk and subject.upstream in WAYS and all(item.passed for item in found):
+    if subject.upstream in WAYS and all(item.passed for item in found):
         found += walk_through(subject.folder, WAYS[subject.upstream], python, scratch / "walk", report)
     return found
 

@@ -80,7 +80,7 @@ def update(kit: Kit, wanted: Wanted, console: Console) -> Updated:
             )
         done = _move(bench, candidate, console)
         if all(move.verdict != FAILED for move in done.moves):
-            _try_and_write(kit, wanted, bench, done, folder, console)
+            try_and_write(kit, wanted, bench, done, folder, console)
         return done
 
 
@@ -93,7 +93,7 @@ def _move(bench: Bench, candidate: Candidate, console: Console) -> Updated:
     return Updated(bench.upstream, candidate, moves)
 
 
-def _try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder: Path, console: Console) -> None:
+def try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder: Path, console: Console) -> None:
     """Make the kit and the fork as they would be, run the checks on them, write if all is well."""
     kept = [move.commit for move in done.moves if move.commit]
     patches = export_series(

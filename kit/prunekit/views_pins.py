@@ -56,7 +56,7 @@ def show_moves(moves: Sequence[Move], console: Console) -> None:
 def show_update(done: Updated, dry_run: bool, console: Console) -> None:
     """Show the result of an update."""
     show_moves(done.moves, console)
-    _say_tried(done.tried, console)
+    say_tried(done.tried, console)
     if done.candidate.note:
         console.warn(done.candidate.note)
     if dry_run and done.good:
@@ -65,18 +65,17 @@ def show_update(done: Updated, dry_run: bool, console: Console) -> None:
 
 
 def show_tried(tried: Sequence[Tried], console: Console) -> None:
-    """Show the checks of a smoke, and what the one that failed has said."""
-    _say_tried(tried, console)
-    for item in tried:
-        if not item.passed:
-            console.say(item.said)
+    """Show the checks of a smoke."""
+    say_tried(tried, console)
     console.document([asdict(item) for item in tried])
 
 
-def _say_tried(tried: Sequence[Tried], console: Console) -> None:
-    """Show how the checks ended."""
+def say_tried(tried: Sequence[Tried], console: Console) -> None:
+    """Say how the checks ended, and what those that failed have printed."""
     for item in tried:
         console.say(f"{'passed' if item.passed else 'FAILED'}  {item.name}")
+        if not item.passed:
+            console.say(item.said)
 
 
 def document(done: Updated, dry_run: bool) -> dict[str, Any]:
