@@ -48,7 +48,7 @@ def mend(place: Place) -> None:
 
 
 def test_stops_with_both_sides_and_what_to_type(stopped: Place) -> None:
-    """Patch, file, reason, our lines and upstream's; the file is unmerged, with all three sides; the kit is as it was."""
+    """Patch, file, reason, our lines and upstream's; the file is unmerged, with three sides; the kit is as it was."""
     assert "0002-Patch-penalty.patch stopped" in stopped.err and "git -C" in stopped.err
     assert all(word in stopped.err for word in ("--continue", "--skip", "--abort", "pkg/engine.py"))
     assert f"+{OURS}" in stopped.out and "self.optimizer.step()" in stopped.out
