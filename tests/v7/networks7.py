@@ -117,7 +117,7 @@ def rebuilt(cfg: str, *scopes: str) -> Any:
     from pruning.block import yaml_text
 
     model, x, sizes = network(cfg, classes=10), image(128, torch.float32), []
-    _move_anchors(model.model[-1])
+    move_anchors(model.model[-1])
     for scope in scopes:
         sizes.append(sum(p.numel() for p in model.parameters()))
         prune(model, x, "lamp", ratio=0.3, scope=scope)
@@ -136,7 +136,7 @@ def rebuilt(cfg: str, *scopes: str) -> Any:
     return [max(off), anchors, *sizes, sum(p.numel() for p in again.parameters())]
 
 
-def _move_anchors(head: nn.Module) -> None:
+def move_anchors(head: nn.Module) -> None:
     """As autoanchor would: other sizes, the same in both of the head's buffers."""
     with torch.no_grad():
         head.anchors *= 1.25

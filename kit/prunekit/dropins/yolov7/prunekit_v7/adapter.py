@@ -23,13 +23,14 @@ from pruning.block import yaml_text
 from pruning.checkpoint import check_checkpoint
 from pruning.errors import PruneError
 from pruning.family import Metrics
+from pruning.state import REPORT
 from pruning.surgery import SwapRule
 from torch import Tensor, nn
 from utils.datasets import create_dataloader
 from utils.general import check_img_size
 from utils.torch_utils import select_device
 
-from . import calibration, data, network
+from . import calibration, data, network, onnx_side
 from .arguments import parse, run_script, train
 from .quiet import quiet
 from .structure import close_structure, sync_attributes
@@ -121,12 +122,7 @@ class Yolov7:
 
     def save(self, model: nn.Module, source: Path, target: Path) -> None:
         """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
-        model = deepcopy(model).eval()
-        sync_attributes(model)
-        model.yaml = close_structure(model)
-        head = model.model[-1]
-        head.grid = [torch.zeros(1)] * head.nl  # made again by each forward
-        torch.save(_stripped(_read(source), model), target)
+        write_checkpoint(model, source, target)
 
     def write_yaml(self, weights: Path, target: Path) -> None:
         """See `Family.write_yaml`."""
@@ -178,6 +174,14 @@ class Yolov7:
         )
         return Metrics(map50=float(results[2]), map50_95=float(results[3]))
 
+    def evaluate_onnx(self, path: Path) -> Metrics:
+        """See `Family.evaluate_onnx`."""
+        return onnx_side.evaluate(path, Namespace(**self._given), Path(self._scratch.name))
+
+    def images(self, weights: Path) -> Iterator[Tensor]:
+        """See `Family.images`."""
+        return onnx_side.images(Namespace(**self._given), max(int(self.load(weights).stride.max()), 32))
+
     def gains(self, weights: Path) -> Mapping[str, float]:
         """See `Family.gains`: train.py leaves its hyperparameters, scaled to the task, on the network."""
         hyp = getattr(self.load(weights), "hyp", None) or {}
@@ -218,6 +222,16 @@ class Yolov7:
             )
 
 
+def write_checkpoint(model: nn.Module, source: Path, target: Path) -> None:
+    """Write a network as a checkpoint with the metadata of `source`: float32, nothing of a training's progress."""
+    model = deepcopy(model).eval()
+    sync_attributes(model)
+    model.yaml = close_structure(model)
+    head = model.model[-1]
+    head.grid = [torch.zeros(1)] * head.nl  # made again by each forward
+    torch.save(_stripped(_read(source), model), target)
+
+
 def _read(weights: Path) -> dict[str, Any]:
     """A checkpoint's content; a whole module, as init.pt is one, counts as one without metadata."""
     content = torch.load(weights, map_location="cpu", weights_only=False)
@@ -230,11 +244,15 @@ def _stripped(checkpoint: Mapping[str, Any], model: nn.Module) -> dict[str, Any]
 
 
 def _remembered(weights: Path) -> dict[str, Any]:
-    """Data set and image size of the training that wrote `weights`, where its opt.yaml is still beside it."""
-    path = weights.resolve().parent.parent / "opt.yaml"
-    if weights.resolve().parent.name != "weights" or not path.is_file():
+    """Data set and image size of the training or pruning run that wrote `weights`, if its record is still beside it."""
+    place = weights.resolve().parent
+    opt, report = place.parent / "opt.yaml", place / REPORT
+    if place.name == "weights" and opt.is_file():
+        trained = data.read_yaml("opt.yaml", str(opt))
+    elif report.is_file():
+        trained = data.read_yaml(REPORT, str(report)).get("arguments") or {}  # JSON is YAML
+    else:
         return {"data": ""}
-    trained = data.read_yaml("opt.yaml", str(path))
     kept = {key: trained[key] for key in ("data", "img_size") if trained.get(key)}
     if not Path(str(kept.get("data", ""))).is_file():
         kept["data"] = ""

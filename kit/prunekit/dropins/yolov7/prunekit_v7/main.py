@@ -17,8 +17,6 @@ from .adapter import Yolov7
 from .arguments import help_text, train
 from .offline import PUBLISHED
 
-FOLDER = "runs/prune"
-
 
 class Upstream:
     """Implements `pruning.command.Upstream`."""
@@ -27,7 +25,7 @@ class Upstream:
         """See `pruning.command.Upstream.help_text`."""
         return help_text()
 
-    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool) -> Opened:
+    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
         """See `pruning.command.Upstream.open`."""
         if not weights:
             raise PruneError("no network given: --weights best.pt")
@@ -39,7 +37,7 @@ class Upstream:
         family.take(path, _without_seed(words))
         if settings.sparsity and family.arguments()["epochs"] == 0:
             raise PruneError("--sparsity trains, but --epochs is 0: give --epochs, or leave --sparsity out.")
-        return Opened(family, path, _run_folder(family))
+        return Opened(family, path, _run_folder(family, run))
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov7:
         """See `pruning.command.Upstream.reopen`."""
@@ -80,8 +78,8 @@ def _without_seed(words: list[str]) -> list[str]:
     return words[:at] + words[at + 2 :]
 
 
-def _run_folder(family: Yolov7) -> Path:
+def _run_folder(family: Yolov7, run: str) -> Path:
     """Where a run goes: --project / --name, else runs/prune/exp."""
     given = family.arguments()
-    base = Path(given["project"] or FOLDER) / (given["name"] or "exp")
+    base = Path(given["project"] or f"runs/{run}") / (given["name"] or "exp")
     return command.run_folder(base, lambda taken: Path(increment_path(taken, exist_ok=bool(given["exist_ok"]))))
