@@ -18,7 +18,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from comparing.cells import Bench, make_cell
+from comparing.cells import Bench, make_cell, timed
+from comparing.tables import draw, gathered, markdown, summary, verdicts
 from comparing.targets import TARGETS
 from comparing.variants import ordered, variants
 from prunekit.demo.digits import build
@@ -42,7 +43,31 @@ def main() -> int:
             except PrunekitError as error:
                 failed += 1
                 print(f"{options.target} seed {seed} {name}: {error}", file=sys.stderr, flush=True)
+    report(bench, options)
     return 1 if failed else 0
+
+
+def report(bench: Bench, options: argparse.Namespace) -> None:
+    """Write report.md, report.json and pareto.png from the cells that there are."""
+    every = variants()
+    cells = gathered(bench, every)
+    if not cells:
+        return
+    rows, said = summary(cells, options.seeds), verdicts(cells)
+    latency, machine = {}, None
+    if options.latency_imgsz and "dense" in cells:
+        seed = min(cells["dense"])
+        measured = timed(bench, seed, [name for name in cells if seed in cells[name]], options.latency_imgsz)
+        machine = {key: measured[key] for key in ("machine", "image", "threads")}
+        for name, speed in measured["speeds"]["onnxruntime"].items():
+            rows[name]["speed"], latency[name] = speed, 1 / speed["ratio"]
+    text = markdown(bench, rows, every, said)
+    (bench.folder / "report.md").write_text(text, encoding="utf-8")
+    whole = {"target": bench.name, "tier": bench.tier, "command": bench.again, "timed": machine, "variants": rows,
+             "verdicts": said, "cells": cells}
+    (bench.folder / "report.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    draw(rows, latency, bench.folder / "pareto.png")
+    print(text)
 
 
 def parse() -> argparse.Namespace:
@@ -54,6 +79,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tier", choices=("quick", "full"), default="full", help="quick shows that it works, no more")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", metavar="VARIANT", choices=[*variants()], help="these variants")
+    parser.add_argument("--latency-imgsz", type=int, default=320, metavar="PX",
+                        help="time the networks in ONNX Runtime at this size for the report (default 320; 0: do not)")
     parser.add_argument("--report-only", action="store_true", help="make nothing, report what there is")
     return parser.parse_args()
 
@@ -77,7 +104,7 @@ def prepare(options: argparse.Namespace) -> Bench:
 
 def shown(argv: Iterable[str]) -> str:
     """The command, as it is typed again."""
-    return shlex.join(["python", *argv])
+    return shlex.join(["python", "benchmarks/compare.py", *list(argv)[1:]])
 
 
 if __name__ == "__main__":

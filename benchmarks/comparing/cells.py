@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class _Cell:
 
     def run(self, words: list[str]) -> None:
         name = f"{self.variant.name}-s{self.seed}"
-        runner.run(self.bench.workshop, name, words, lambda: None, self.bench.again)
+        runner.run(self.bench.workshop, name, words, _idle, self.bench.again)
 
     def train(self, start: Path | str, epochs: int) -> dict[str, Any]:
         """Upstream's trainer, then the yardstick, on what it left."""
@@ -131,6 +131,29 @@ class _Cell:
         large, small = (self.bench.figures(self.seed, name) for name in ("large-dense", "small-native"))
         assert large and small, "made before this cell"
         return str(round(small["macs"] / large["macs"], 6))
+
+
+def timed(bench: Bench, seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
+    """Time the networks of a seed's cells in turns (`pruning.latency.measure`); kept until others are asked for.
+
+    Raises:
+        PrunekitError: the program failed.
+    """
+    out, job = bench.folder / f"latency-s{seed}.json", bench.job(seed)
+    if out.is_file():
+        kept = json.loads(out.read_text(encoding="utf-8"))
+        if list(kept["networks"]) == names and kept["image"] == imgsz:
+            return kept
+    networks = ",".join(f"{name}={bench.cell(seed, name) / 'best.pt'}" for name in names)
+    wider = replace(job, sizes=replace(job.sizes, imgsz=imgsz))
+    first = str(bench.cell(seed, names[0]) / "best.pt")
+    words = [str(INFORK), "latency", str(out), job.target.upstream, first, networks]
+    runner.run(bench.workshop, "latency", [*words, *wider.words(1, bench.folder / "running" / "x")], _idle, bench.again)
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+def _idle() -> None:
+    """Nothing to show while a program runs."""
 
 
 def _dense(cell: _Cell) -> dict[str, Any]:

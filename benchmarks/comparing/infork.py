@@ -3,7 +3,7 @@
 
     python infork.py measure OUT.json UPSTREAM WEIGHTS WORDS...
     python infork.py stock   OUT.pt   UPSTREAM WEIGHTS FRACTION WORDS...
-    python infork.py export  OUT.onnx UPSTREAM WEIGHTS WORDS...
+    python infork.py latency OUT.json UPSTREAM WEIGHTS NAME=PATH,... WORDS...
 
 UPSTREAM is module:class of the fork's `pruning.command.Upstream`, WORDS are upstream's train arguments.
 """
@@ -89,17 +89,25 @@ def _stock_pruned(family: Any, model: Any, example: torch.Tensor, ratio: float) 
     return model
 
 
+def latency(out: Path, found: Any, networks: dict[str, str]) -> None:
+    """Time networks in turns, in ONNX Runtime on one thread; the first is the reference."""
+    timer = engine("latency")
+    pairs = {name: (found.family, Path(path)) for name, path in networks.items()}
+    figures = timer.measure(pairs, ["onnxruntime"], timer.Plenty(threads=1, rounds=101, limit=120.0))
+    out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
 def main(words: list[str]) -> None:
     """See the module's text."""
     action, out, upstream, weights, *rest = words
-    extra = [rest.pop(0)] if action == "stock" else []
+    extra = [rest.pop(0)] if action in ("stock", "latency") else []
     found = opened(upstream, weights, rest)
     if action == "measure":
         measure(Path(out), found)
     elif action == "stock":
         stock(Path(out), found, float(extra[0]))
     else:
-        found.family.export(found.weights, Path(out))
+        latency(Path(out), found, dict(pair.split("=", 1) for pair in extra[0].split(",")))
 
 
 if __name__ == "__main__":

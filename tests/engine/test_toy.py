@@ -178,3 +178,26 @@ def test_engine_imports_no_upstream() -> None:
     code += "; print([m for m in sys.modules if m.partition('.')[0] in ('ultralytics', 'yolov5', 'models', 'utils')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=dropins, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_renewed_graph_is_the_one_that_a_new_trace_finds(engine: SimpleNamespace) -> None:
+    """Three plans on one trace: groups, costs and scores as of a graph built anew, outputs as of the masked network."""
+    model, x = toy()
+    graph = engine.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+    for number in range(3):
+        dense = copy.deepcopy(model)
+        scores = engine.scores.score_groups(graph, "lamp")
+        plan = engine.plan.make_plan(graph, scores, ratio=0.25, floor=2)
+        groups = graph.groups
+        engine.apply.apply_plan(graph, plan, scores)
+        with torch.no_grad():
+            assert relative(tensors(model(x)), tensors(masked(dense, groups, plan, scores)(x))) < 1e-12, number
+        spent, graph = graph, graph.renewed()
+        anew = engine.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+        assert graph.groups == anew.groups and graph.cost() == anew.cost() == engine.counts.count(model, x)
+        keep = {group.name: max(1, group.channels - 1) for group in graph.groups}
+        assert graph.cost(keep) == anew.cost(keep)
+        ours, theirs = (engine.scores.score_groups(each, "l2") for each in (graph, anew))
+        assert all(torch.allclose(ours[name], theirs[name]) for name in theirs)
+        with pytest.raises(Exception, match="used up"):
+            spent.check_usable()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -108,6 +108,21 @@ class PruningGraph:
         """PruneError if a plan was applied to this graph: its groups describe a network that is gone."""
         if self.applied:
             raise PruneError("This graph was used up by a plan: build a new PruningGraph from the pruned model.")
+
+    def renewed(self) -> PruningGraph:
+        """The graph of the network that a plan has left, without tracing it again; `self` stays spent.
+
+        Couplings do not change when channels go, and costs are formulas in the groups' widths: both are taken over.
+        """
+        groups, items = [], {}
+        for group in self.groups:
+            layer = self.model.get_submodule(group.name)
+            pruner = self.dependencies.get_pruner_of_module(layer)
+            channels = pruner.get_out_channels(layer)
+            whole = self.dependencies.get_pruning_group(layer, pruner.prune_out_channels, list(range(channels)))
+            groups.append(replace(group, channels=channels))
+            items[group.name] = whole
+        return replace(self, groups=tuple(groups), items=items, applied=False)
 
     def group(self, name: str) -> Group:
         """The group of that name.

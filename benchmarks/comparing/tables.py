@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From cells to what a person reads: means with confidence intervals, differences by seed, verdicts, Pareto plots."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .cells import Bench
+from .variants import Variant
+
+# Two-sided 95% quantiles of Student's t, by degrees of freedom.
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+NEAR = 0.01  # of mAP50: the default's distance to dense that the project allows itself
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and half the width of its 95% confidence interval (None for a single value)."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, None
+    quantile = STUDENT.get(len(values) - 1, 1.96)
+    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def gathered(bench: Bench, every: Mapping[str, Variant]) -> dict[str, dict[int, dict[str, Any]]]:
+    """{variant: {seed: figures}} of all cells that are finished."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for path in sorted(bench.folder.glob("cells/s*/*/cell.json")):
+        seed, name = int(path.parent.parent.name[1:]), path.parent.name
+        if name in every:
+            found.setdefault(name, {})[seed] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: found[name] for name in every if name in found}
+
+
+def summary(cells: Mapping[str, Mapping[int, Mapping[str, Any]]], seeds: Sequence[int]) -> dict[str, Any]:
+    """Per variant: cost, accuracy with its interval, difference to `dense-more` of the same seeds, seeds that lack."""
+    rows = {}
+    for name, by_seed in cells.items():
+        row: dict[str, Any] = {"seeds": sorted(by_seed), "missing": sorted(set(seeds) - set(by_seed))}
+        for key in ("macs", "params"):
+            row[key] = statistics.fmean(figures[key] for figures in by_seed.values())
+        for key in ("map50", "map50_95", "zero_map50"):
+            values = [figures[key] for figures in by_seed.values() if key in figures]
+            if values:
+                row[key], row[f"{key}_ci"] = interval(values)
+        row["minus_dense"], row["minus_dense_ci"] = _difference(cells, name, "dense-more")
+        rows[name] = row
+    return rows
+
+
+def _difference(
+    cells: Mapping[str, Mapping[int, Mapping[str, Any]]], name: str, other: str, key: str = "map50"
+) -> tuple[float | None, float | None]:
+    """Mean difference by seed, with its interval: what a seed gives both goes out."""
+    common = sorted(set(cells.get(name, {})) & set(cells.get(other, {})))
+    if not common:
+        return None, None
+    return interval([cells[name][seed][key] - cells[other][seed][key] for seed in common])
+
+
+def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
+    """The questions that the comparison was made for, each with its figure, or with what is missing."""
+    questions = (
+        ("default", "dense-more", f"within {NEAR} of dense with the same epochs", lambda mean, _: mean >= -NEAR),
+        ("default", "random-local", "above random by more than the interval", lambda mean, ci: mean > ci),
+        ("default", "stock-tp", "above Torch-Pruning's stock pruner", lambda mean, _: mean > 0),
+        ("default", "scratch", "above the same architecture from scratch", lambda mean, _: mean > 0),
+        ("large-pruned", "small-native", "the pruned larger network is at or above the small one",
+         lambda mean, _: mean >= 0),
+    )
+    lines = []
+    for name, other, text, holds in questions:
+        mean, ci = _difference(cells, name, other)
+        if mean is None:
+            lines.append(f"not measured: {text} ({name}, {other})")
+            continue
+        known = ci if ci is not None else math.inf
+        spread = f" ± {ci:.4f}" if ci is not None else " (one seed)"
+        lines.append(f"{'yes' if holds(mean, known) else 'NO'}: {text}: {name} - {other} = {mean:+.4f}{spread}")
+    return lines
+
+
+def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant], said: Sequence[str]) -> str:
+    """The report: what was run, the table, the verdicts."""
+    sizes = bench.job(0).sizes
+    partial = sorted(name for name in every if name not in rows or rows[name]["missing"])
+    lines = [
+        f"# {bench.name}: half the MACs, every way, {bench.tier} tier",
+        "",
+        f"Scenes of digits, {sizes.train} to train on, {sizes.val} to validate, {sizes.imgsz} px; {sizes.epochs} "
+        f"epochs from scratch, {sizes.extra} after pruning. Mean over seeds ± half the 95% interval (Student's t).",
+        "",
+        f"Command: `{bench.again}`",
+        "",
+        "| variant | seeds | MACs (M) | parameters | mAP50 untrained | mAP50 | mAP50-95 | mAP50 - dense-more | what |",
+        "|---" * 9 + "|",
+        *(_row(name, row, every[name].about) for name, row in rows.items()),
+        "",
+        *(f"- {line}" for line in said),
+    ]
+    if partial:
+        lines += ["", f"PARTIAL: not all seeds are made for {', '.join(partial)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, row: Mapping[str, Any], about: str) -> str:
+    cells = [
+        name, str(len(row["seeds"])), f"{row['macs'] / 1e6:.1f}", f"{row['params']:,.0f}",
+        *(_spread(row, key) for key in ("zero_map50", "map50", "map50_95", "minus_dense")), about,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _spread(row: Mapping[str, Any], key: str) -> str:
+    if row.get(key) is None:
+        return ""
+    ci = row.get(f"{key}_ci")
+    return f"{row[key]:.4f}" + (f" ± {ci:.4f}" if ci is not None else "")
+
+
+def draw(rows: Mapping[str, Any], latency: Mapping[str, float], target: Path) -> None:
+    """mAP50 against MACs, and against measured time where there is any (fraction of the dense network's)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 5.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    dense = rows.get("dense", next(iter(rows.values())))["macs"]
+    _scatter(left, {name: row["macs"] / dense for name, row in rows.items()}, rows, "MACs / dense")
+    _scatter(right, latency, rows, "measured time / dense (ONNX Runtime, CPU)")
+    figure.savefig(target, dpi=120)
+
+
+def _scatter(axis: Any, places: Mapping[str, float], rows: Mapping[str, Any], label: str) -> None:
+    for name, x in places.items():
+        row = rows[name]
+        axis.errorbar(x, row["map50"], yerr=row["map50_ci"] or 0, fmt="o", capsize=2)
+        axis.annotate(name, (x, row["map50"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
+    axis.set(xlabel=label, ylabel="mAP50")

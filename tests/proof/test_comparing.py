@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The comparison benchmark: its arithmetic, its order, that it resumes; one quick run of the real thing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def comparing() -> Iterator[SimpleNamespace]:
+    """The benchmark's parts, imported as its script imports them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        names = ("cells", "tables", "targets", "variants")
+        yield SimpleNamespace(**{name: importlib.import_module(f"comparing.{name}") for name in names})
+
+
+def figures(map50: float) -> dict[str, Any]:
+    return {"map50": map50, "map50_95": map50 / 2, "macs": 2e7, "params": 10**6}
+
+
+def test_intervals_are_students(comparing: SimpleNamespace) -> None:
+    """Three values 0.98, 0.99, 1.00: standard error 0.01 / sqrt(3), quantile 4.303 at two degrees of freedom."""
+    mean, half = comparing.tables.interval([0.98, 0.99, 1.00])
+    assert mean == pytest.approx(0.99) and half == pytest.approx(4.303 * 0.01 / 3**0.5)
+    assert comparing.tables.interval([0.5]) == (0.5, None)
+
+
+def test_differences_go_by_seed_and_what_lacks_is_said(comparing: SimpleNamespace) -> None:
+    """Seeds differ by 0.1; the variants differ by 0.02 in each, which unpaired intervals could not tell."""
+    cells = {
+        "dense-more": {0: figures(0.8), 1: figures(0.9), 2: figures(0.85)},
+        "default": {0: figures(0.795), 1: figures(0.894), 2: figures(0.846)},
+        "random-local": {0: figures(0.776), 1: figures(0.874), 2: figures(0.825)},
+        "stock-tp": {0: figures(0.9)},
+    }
+    rows = comparing.tables.summary(cells, [0, 1, 2])
+    assert rows["default"]["minus_dense"] == pytest.approx(-0.005) and rows["default"]["minus_dense_ci"] < 0.003
+    assert rows["stock-tp"]["missing"] == [1, 2]
+    said = comparing.tables.verdicts(cells)
+    assert said[0].startswith("yes: within 0.01 of dense") and said[1].startswith("yes: above random")
+    assert said[2] == "NO: above Torch-Pruning's stock pruner: default - stock-tp = -0.1050 (one seed)"
+    assert said[3].startswith("not measured: above the same architecture from scratch")
+
+
+def test_every_variant_comes_after_its_start(comparing: SimpleNamespace) -> None:
+    every = comparing.variants.variants()
+    names = comparing.variants.ordered(list(every), every)
+    assert sorted(names) == sorted(every) and len(every) > 25
+    for name in names:
+        assert not every[name].start or names.index(every[name].start) < names.index(name)
+    assert comparing.variants.ordered(["large-pruned"], every) == ["small-native", "large-dense", "large-pruned"]
+    options = [variant.options for variant in every.values() if "--importance" in variant.options]
+    assert len(options) == 2 * len(comparing.variants.CRITERIA) - 1, "lamp, local is the default itself"
+
+
+def test_a_finished_cell_is_not_made_again(
+    comparing: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = comparing.cells.Bench(tmp_path, tmp_path, "v8", "quick", tmp_path / "data.yaml", "python compare.py")
+    made: list[list[str]] = []
+
+    def run(workshop: object, name: str, words: list[str], tick: object, again: str) -> None:
+        made.append(words)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        if "train" in words:
+            place = tmp_path / "running" / "s0-dense" / "train" / "weights"
+            place.mkdir(parents=True)
+            (place / "best.pt").write_text("network")
+        else:
+            Path(words[2]).write_text(json.dumps(figures(0.5)))
+
+    monkeypatch.setattr(comparing.cells.runner, "run", run)
+    dense = comparing.variants.variants()["dense"]
+    with pytest.raises(KeyboardInterrupt):
+        comparing.cells.make_cell(bench, 0, dense)
+    assert bench.figures(0, "dense") is None, "a half-made cell does not count"
+    assert comparing.cells.make_cell(bench, 0, dense)["map50"] == 0.5 and len(made) == 4
+    assert comparing.cells.make_cell(bench, 0, dense)["map50"] == 0.5 and len(made) == 4
+    assert "epochs=1" in made[0] and "seed=0" in made[0] and "model=yolov8n.yaml" in made[0]
+    kept = sorted(path.name for path in bench.cell(0, "dense").iterdir())
+    assert kept == ["best.pt", "cell.json"]
+
+
+def test_families_speak_their_upstreams_language(comparing: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "data/hyps").mkdir(parents=True)
+    (tmp_path / "data/hyps/hyp.scratch-low.yaml").write_text("lr0: 0.01\nmosaic: 1.0\nobj: 1.0\n")
+    target = comparing.targets.TARGETS["v5"]
+    job = comparing.targets.Job(target, target.tiers["full"], 2, Path("d.yaml"), tmp_path, tmp_path)
+    words = job.train("best.pt", 3, Path("/a/b"))
+    assert words[:5] == ["train.py", "--cfg", "", "--weights", "best.pt"] and "--seed" in words
+    plain, slow = (job.hyperparameters(hyp).read_text() for hyp in ({}, {"lr0": 0.5}))
+    assert plain == "lr0: 0.03\nmosaic: 0.0\nobj: 1.0\n" and slow == "lr0: 0.5\nmosaic: 0.0\nobj: 1.0\n"
+
+
+@pytest.mark.slow
+@pytest.mark.upstream
+def test_quick_tier(fork: Path, offline_env: dict[str, str], tmp_path: Path) -> None:
+    """The command of the docs at the quick tier: cells, report, picture; the second time nothing is made again."""
+    words = [str(BENCHMARKS / "compare.py"), "v8", str(fork), "--tier", "quick", "--seeds", "0", "--out", "out",
+             "--latency-imgsz", "0", "--only", "default"]
+    env = {**os.environ, **offline_env, "PYTHONPATH": str(BENCHMARKS.parent / "kit")}
+    quiet: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    for _ in range(2):
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, text=True, check=False, **quiet)
+        assert done.returncode == 0, done.stdout[-3000:]
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["variants"]["default"]["macs"] / report["variants"]["dense"]["macs"] == pytest.approx(0.5, abs=0.01)
+    assert "PARTIAL" in (tmp_path / "out/report.md").read_text() and (tmp_path / "out/pareto.png").stat().st_size > 5000
+    assert len(list((tmp_path / "out/logs").glob("*.log"))) == 2
