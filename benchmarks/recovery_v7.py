@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Does a YOLOv7 recover after pruning? yolov7-tiny on the digits, half of the channels, the same epochs for everyone.
 
-    python benchmarks/recovery_v7.py FORK OUT [--dense-epochs 50] [--epochs 15]
+    python benchmarks/recovery_v7.py FORK OUT [--dense-epochs 60] [--epochs 20] [--imgsz 32]
 
 FORK is what `prunekit setup v7` made. Trains a dense network, then gives the same number of further epochs to it, to
 two-step iterative pruning (`pruner.py`), and to one-shot pruning (`pruner_one_shot.py`). Prints a table. What is in OUT
@@ -23,8 +23,8 @@ from prunekit.demo.digits import build
 
 # As a user with a small data set would set them: digits must not be mirrored, and 400 iterations are no 1000.
 HYP = {"warmup_iters": 0.05, "nbs": 16, "mosaic": 0.0, "mixup": 0.0, "paste_in": 0.0, "fliplr": 0.0, "scale": 0.2,
-       "translate": 0.1, "hsv_s": 0.2}
-QUICK = "--batch-size 16 --workers 0 --device cpu --cache-images --img-size 64 64".split()
+       "translate": 0.1, "hsv_s": 0.2, "lr0": 0.002}
+QUICK = "--batch-size 16 --workers 0 --device cpu --cache-images --adam".split()
 RATIO = "0.5"
 
 
@@ -33,23 +33,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fork", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--dense-epochs", type=int, default=50)
-    parser.add_argument("--epochs", type=int, default=15, help="after each of the two steps; the others get twice that")
+    parser.add_argument("--dense-epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=20, help="after each of the two steps; the others get twice that")
     parser.add_argument("--train", type=int, default=128, help="images to train on; half as many to validate on")
+    parser.add_argument("--imgsz", type=int, default=32, help="height and width of the scenes")
     given = parser.parse_args()
     out = given.out.resolve()
-    data = build(out / "digits", train=given.train, val=given.train // 2, imgsz=64, seed=0, task="detect")
-    print(table(stages(given, Bench(given.fork.resolve(), out, data))))
+    data = build(out / "digits", train=given.train, val=given.train // 2, imgsz=given.imgsz, seed=0, task="detect")
+    print(table(stages(given, Bench(given.fork.resolve(), out, data, given.imgsz))))
 
 
 class Bench:
     """The fork, the place for results, the data."""
 
-    def __init__(self, fork: Path, out: Path, data: Path) -> None:
+    def __init__(self, fork: Path, out: Path, data: Path, imgsz: int) -> None:
         self.fork, self.out, self.hyp = fork, out, out / "hyp.yaml"
         usual = yaml.safe_load((fork / "data/hyp.scratch.tiny.yaml").read_text())
         self.hyp.write_text(yaml.safe_dump({**usual, **HYP}))
         self.common = [*QUICK, "--data", str(data), "--hyp", str(self.hyp), "--project", str(out)]
+        self.common += ["--img-size", str(imgsz), str(imgsz)]
 
     def run(self, name: str, script: str, *words: object) -> Path:
         """Run a script of the fork once; its folder."""

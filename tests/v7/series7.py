@@ -201,8 +201,9 @@ def startup(weights: str) -> Any:
     wandb = types.ModuleType("wandb")
     wandb.init = wandb.finish = refuse("wandb")  # type: ignore[attr-defined]
     wandb.run = None  # type: ignore[attr-defined]
+    sys.modules["wandb"] = wandb
     silent = patch.object(subprocess, "check_output", refuse("pip or git"))
-    with patch.object(requests, "get", refuse("requests")), silent, patch.dict(sys.modules, wandb=wandb):
+    with patch.object(requests, "get", refuse("requests")), silent:
         from utils import general, google_utils
         from utils.wandb_logging import wandb_utils
 
@@ -271,8 +272,9 @@ def _train(weights: str, data: str, name: str, *words: str, script: str = "train
 
 def _script(name: str, *words: str) -> None:
     """Run one of upstream's scripts; where tensorboard is not installed, a stock one cannot start without it."""
-    board = types.SimpleNamespace(SummaryWriter=lambda folder: None)
-    with patch.object(sys, "argv", [name, *words]), patch.dict(sys.modules, {"torch.utils.tensorboard": board}):
+    board: Any = types.SimpleNamespace(SummaryWriter=lambda folder: None)
+    sys.modules.setdefault("torch.utils.tensorboard", board)
+    with patch.object(sys, "argv", [name, *words]):
         runpy.run_path(str(ROOT / name), run_name="__main__")
 
 

@@ -35,8 +35,9 @@ from .arguments import parse, run_script, train
 from .quiet import quiet
 from .structure import close_structure, sync_attributes
 
-ARRAYS = ("_reconstruct", "scalar")  # a checkpoint's best_fitness is an array
-NUMPY = frozenset(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ARRAYS)
+# A checkpoint's best_fitness is an array; numpy's and torch's versions decide which of these names its pickle holds.
+MAKERS = [f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")]
+NUMPY = frozenset({"numpy.dtype", "numpy.ndarray", *MAKERS})
 STALE = ("best_fitness", "ema", "updates", "optimizer", "training_results", "wandb_id")
 WARMUP = 0.1  # share of a step's iterations; upstream's 1000 or more are longer than a short fine-tuning
 

@@ -63,7 +63,7 @@ def prune_first(model: nn.Module, opt: Namespace, ckpt: dict[str, Any]) -> None:
     model.train(mode)
     if first_rank():
         print(f"Before Pruning: {_figures(before)}")
-        print(f"After Pruning: {_figures(after)}, speed up={before.macs / after.macs}")
+        print(f"After Pruning: {_figures(after)}, MACs ratio={before.macs / after.macs}")
     if ckpt:
         ckpt.update(dict.fromkeys(STALE), epoch=-1)
 
