@@ -122,8 +122,8 @@ def _agree(gap: Gap, before: Hit, after: Hit, inside: tuple[Item, ...]) -> Gap:
     if isinstance(after, Gap) and before == "missing":
         return after
     one, other = (before, after) if isinstance(before, Gap) else (after, before)
-    if isinstance(one, Gap) and other == "repeated" and _same(gap.before, one.before) and _same(gap.after, one.after):
-        return one
+    if isinstance(one, Gap) and other != "missing" and _same(gap.before, one.before) and _same(gap.after, one.after):
+        return one  # both neighbours are what they were, and one of them is there once
     raise Refused(f"the statement before is {_word(before)}, the one after is {_word(after)}")
 
 

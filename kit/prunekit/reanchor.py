@@ -8,6 +8,8 @@ of the gap; a place that is missing, or that more than one gap could be, is refu
 
 from __future__ import annotations
 
+import ast
+
 from prunekit.bindings import check_names
 from prunekit.gaps import Gap, Refused, check_order, find
 from prunekit.hunks import Edit, apply, edits, slides
@@ -147,7 +149,9 @@ def _check_result(after: Source, made: Edit, found: Gap) -> None:
 
 
 def _replace(before: Source, after: Source, edit: Edit) -> Edit:
-    """Return the replacement of whole statements that the target holds once in the same function."""
+    """Return the replacement of whole statements, or of heads, that the target holds once in the same function."""
+    if (head := _replaced_head(before, edit)) is not None:
+        return _replace_head(before, after, edit, *head)
     run, scope = _replaced(before, edit)
     keys = [item.key for item in run]
     if len(after.scopes.get(scope, [])) != 1 or len(before.scopes[scope]) != 1:
@@ -182,6 +186,36 @@ def _replace(before: Source, after: Source, edit: Edit) -> Edit:
     except SyntaxError as error:
         raise Refused(f"the result would be no Python: {error.msg}") from error
     return made
+
+
+def _replaced_head(before: Source, edit: Edit) -> tuple[Item, str] | None:
+    """Return the compound statement whose head (`if ...:`), and nothing else, the replaced lines are; and its scope."""
+    if not edit.lines or not edit.lines[-1].rstrip().endswith(":"):
+        return None
+    found = [(item, b.scope) for b in before.blocks for item in b.items if item.head and item.first == edit.first + 1]
+    return found[0] if len(found) == 1 and _head_ends(found[0][0]) == edit.last else None
+
+
+def _head_ends(item: Item) -> int:
+    """Return the last line of a compound statement's head: the one before its body."""
+    first: ast.AST = item.node.body[0]  # type: ignore[union-attr]
+    return min(getattr(it, "lineno", 0) for it in (first, *getattr(first, "decorator_list", []))) - 1
+
+
+def _replace_head(before: Source, after: Source, edit: Edit, item: Item, scope: str) -> Edit:
+    """Return the replacement of a compound statement's head that both versions hold once in the function."""
+    ours, theirs = (
+        [it for b in source.blocks if b.scope == scope for it in b.items if it.head == item.head]
+        for source in (before, after)
+    )
+    shown = "".join(before.lines[edit.first : edit.last])
+    if len(ours) != 1 or len(theirs) != 1:
+        raise Refused(f"the replaced head is there {len(theirs)} times", shown, _show_scope(after, scope, None))
+    hit = theirs[0]
+    if _head_ends(hit) - hit.first + 1 != edit.last - edit.first:
+        raise Refused("the replaced head has other lines by now", shown, _show_scope(after, scope, None))
+    shift = hit.column - item.column
+    return Edit(hit.first - 1, _head_ends(hit), tuple(_shifted(text, shift) for text in edit.lines))
 
 
 def _replaced(before: Source, edit: Edit) -> tuple[tuple[Item, ...], str]:
