@@ -20,6 +20,7 @@ from prunekit.pins import Pins
 from prunekit.setup_fork import Outcome
 
 _NEEDED = ("torch", "torchvision", "torch-pruning")
+_LEANS_ON = {"yolov5": ("ultralytics",), "yolov7": ("seaborn",)}  # what these take from pip beside it
 
 
 def show_setup(outcome: Outcome, console: Console) -> None:
@@ -52,8 +53,9 @@ def next_commands(outcome: Outcome) -> list[str]:
     The fork is installed without its dependencies: they come with the kit's extra, and upstream's own list would bring
     a second OpenCV beside the headless one.
     """
-    is_package = "/" in outcome.target.upstream.engine  # otherwise its scripts run where they lie
-    needed = _NEEDED if is_package else (*_NEEDED, "ultralytics")  # YOLOv5 leans on the package from pip
+    upstream = outcome.target.upstream
+    is_package = "/" in upstream.engine  # otherwise its scripts run where they lie
+    needed = (*_NEEDED, *_LEANS_ON.get(upstream.name, ()))
     missing = [name for name in needed if installed(name) is None]
     extra = [f"pip install 'prunekit[{outcome.target.name}]'  # brings {', '.join(missing)}"] if missing else []
     cd = [] if outcome.directory == Path.cwd() else [f"cd {shlex.quote(_short(outcome.directory))}"]
