@@ -120,7 +120,8 @@ def test_two_ranks_on_a_cpu(full: Home, prefix7: Callable[[int], Home], tiny7: P
     """Under torch.distributed.run with gloo both ranks hold the pruned network, with the same weights."""
     launch = "-m torch.distributed.run --standalone --nproc_per_node 2".split()
     words = ["--weights", full.root / "pruned.pt", "--data", tiny7, "--epochs", "1", "--name", "exp", "--exist-ok",
-             "--hyp", full.root / "data/hyp.scratch.tiny.yaml", *"--img 64 64 --workers 0 --device cpu --project . --batch-size 8".split(), "--noautoanchor"]
+             "--hyp", full.root / "data/hyp.scratch.tiny.yaml", "--noautoanchor",
+             *"--img 64 64 --workers 0 --device cpu --project . --batch-size 8".split()]
     full.python(*launch, HERE / "ddp7.py", "train.py", *words, cwd=tmp_path)
     ranks = [json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1)]
     assert ranks[0] == ranks[1] and ranks[0][0]["widths"]["model.0.conv"] == 16 and len(ranks[0][0]["widths"]) == 58
