@@ -72,7 +72,7 @@ def equivalence(cfg: str, scope: str) -> Any:
     half; then how far fusing moves the pruned one's boxes.
     """
     model = network(cfg, classes=10).double()
-    dense, x = deepcopy(model), image(128)
+    dense, x = deepcopy(model), image(64)
     graph, plan, scores = prune(model, x, "lamp", ratio=0.5, scope=scope)
     masked(dense, graph.groups, plan, scores)
     _silence_implicit(dense, graph.groups, plan, scores)
@@ -116,7 +116,7 @@ def rebuilt(cfg: str, *scopes: str) -> Any:
     from prunekit_v7.structure import close_structure
     from pruning.block import yaml_text
 
-    model, x, sizes = network(cfg, classes=10), image(128, torch.float32), []
+    model, x, sizes = network(cfg, classes=10), image(64, torch.float32), []
     move_anchors(model.model[-1])
     for scope in scopes:
         sizes.append(sum(p.numel() for p in model.parameters()))

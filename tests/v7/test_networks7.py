@@ -32,22 +32,19 @@ def test_counts(here: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cfg", [*SMALL, *LARGE])
-def test_pruned_equals_masked(here: Home, tmp_path: Path, cfg: str) -> None:
+def test_pruned_equals_masked_and_rebuilt(here: Home, tmp_path: Path, cfg: str) -> None:
     """Local and global LAMP, boxes and training form (auxiliary branches too), float64; fused within 1e-5.
 
-    No class but upstream's and torch's is in them.
+    No class but upstream's and torch's is in them. After two prunings, through a YAML file and back: strict load, zero
+    difference, the anchors as they were moved, fewer parameters.
     """
-    answers = here.ask(QUESTIONS, *(("equivalence", cfg, scope) for scope in ("local", "global")), cwd=tmp_path)
+    equal = [("equivalence", cfg, scope) for scope in ("local", "global")]
+    *answers, rebuilt = here.ask(QUESTIONS, *equal, ("rebuilt", cfg, "local", "global"), cwd=tmp_path)
     levels = 4 if cfg.endswith(AUX) else 3
     for apart, fused, removed, outputs, kinds in answers:
         assert apart < 1e-12 and fused < 1e-5 and removed > 3000 and kinds == ["models", "torch"]
         assert outputs == [1 + levels, levels * 2 if cfg.endswith(AUX) else levels]
-
-
-@pytest.mark.parametrize("cfg", [*SMALL, *LARGE])
-def test_rebuild_after_two_prunings(here: Home, tmp_path: Path, cfg: str) -> None:
-    """Through a YAML file and back: strict load, zero difference, the anchors as they were moved, fewer parameters."""
-    ((off, anchors, dense, once, twice),) = here.ask(QUESTIONS, ("rebuilt", cfg, "local", "global"), cwd=tmp_path)
+    off, anchors, dense, once, twice = rebuilt
     assert off == 0.0 and anchors == 0.0 and dense > once > twice
 
 
