@@ -43,9 +43,16 @@ def need_clean(kit: Kit, *paths: str) -> None:
 def recover(kit: Kit) -> None:
     """Finish what a killed run left: every file that it named is as the kit's last commit says, or gone."""
     journal = _journal(kit)
-    if journal is None or not journal.is_file():
+    if journal is None:
+        return
+    for half in journal.parent.glob(f".{_JOURNAL}.prunekit-*"):
+        half.unlink()
+    if not journal.is_file():
         return
     repo = _repo(kit)
+    lock = journal.with_name("index.lock")
+    if lock.is_file() and lock.stat().st_mtime >= journal.stat().st_mtime:
+        lock.unlink()  # of a git that was killed with the run that left the journal
     try:
         paths = list(json.loads(journal.read_text()))
     except ValueError:
@@ -92,6 +99,7 @@ def commit(kit: Kit, files: Files, message: str) -> str:
 def _make_commit(repo: Repo, files: Files, message: str, head: str, index: Path) -> str:
     """Return a commit on top of `head` with these files changed; no branch and no file moves."""
     aside = repo.with_env(GIT_INDEX_FILE=str(index))
+    index.with_name(f"{index.name}.lock").unlink(missing_ok=True)  # of a killed run
     try:
         aside.run("read-tree", head)
         rows = []

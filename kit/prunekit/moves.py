@@ -12,6 +12,8 @@ from prunekit.gitrepo import Repo
 from prunekit.mailpatch import changed_files
 from prunekit.manifest import Entry
 from prunekit.movefile import ABSORBED, FAILED, MOVED, REANCHORED, UNTOUCHED, move_file
+from prunekit.renames import holders, renamed
+from prunekit.syntax import changed_scopes
 
 _ORDER = (UNTOUCHED, MOVED, REANCHORED, FAILED)
 
@@ -24,6 +26,7 @@ class Conflict:
     reason: str
     ours: str
     theirs: str
+    was: str = ""  # its name at the old pin
 
 
 @dataclass
@@ -56,17 +59,33 @@ def try_move(repo: Repo, name: str, parent: str, commit: str, head: str) -> tupl
     """Return what becomes of one patch on `head`, and the files as they are then."""
     move, texts = Move(name, UNTOUCHED), {}
     for path in changed_files(repo, parent, commit):
-        old, new, now = (text_of(repo, tree, path) for tree in (parent, commit, head))
+        old, new = (text_of(repo, tree, path) for tree in (parent, commit))
+        place = where(repo, parent, head, path) if old is not None and new is not None else path
         try:
-            moved = move_file(path, old, new, now)
+            moved = move_file(place, old, new, text_of(repo, head, place))
         except Refused as error:
-            move.files[path] = FAILED
-            move.conflicts.append(Conflict(path, error.reason, error.ours, error.theirs))
+            move.files[place] = FAILED
+            hint = gone(repo, parent, head, path, old, new) if text_of(repo, head, place) is None else ""
+            move.conflicts.append(Conflict(place, error.reason + hint, error.ours, error.theirs, path))
             continue
-        move.files[path], texts[path] = moved.verdict, moved.text
+        move.files[place], texts[place] = moved.verdict, moved.text
+        if place != path and moved.verdict == UNTOUCHED:
+            move.files[place] = MOVED
     kinds = set(move.files.values())
     move.verdict = ABSORBED if kinds == {ABSORBED} else max(kinds - {ABSORBED} or {UNTOUCHED}, key=_ORDER.index)
     return move, texts
+
+
+def where(repo: Repo, old: str, new: str, path: str) -> str:
+    """Return the name that a file of commit `old` has in `new`: another one only where git finds it renamed."""
+    there = repo.run("cat-file", "-e", f"{new}:{path}", check=False).status == 0
+    return path if there else renamed(repo, old, new, path) or path
+
+
+def gone(repo: Repo, parent: str, head: str, path: str, old: str | None, new: str | None) -> str:
+    """Return, in words, the files that hold now what the patch changes in a file that is gone."""
+    names = holders(repo, parent, head, changed_scopes(old, new)) if path.endswith(".py") else []
+    return f"; what the patch changes is in {', '.join(names)} now" if names else ""
 
 
 def put(repo: Repo, commit: str, head: str, texts: dict[str, str | None]) -> str:

@@ -9,8 +9,8 @@ from prunekit.gaps import Refused
 from prunekit.gitrepo import Repo
 from prunekit.mailpatch import changed_files
 from prunekit.movefile import FAILED, UNTOUCHED, move_file
-from prunekit.moves import Conflict, text_of
-from prunekit.syntax import parse
+from prunekit.moves import Conflict, gone, text_of, where
+from prunekit.syntax import changed_scopes
 from prunekit.workbench import Bench
 
 _SEVERITY = ("absorbed upstream", UNTOUCHED, "moved", "re-anchored", FAILED)
@@ -42,30 +42,23 @@ class Probe:
         """Return what becomes of a patch at an upstream commit, the patches before it applied where they can be."""
         verdicts, conflicts = [UNTOUCHED], []
         for path in self.files(number):
-            now = text_of(self.history, commit, path)
+            place = where(self.history, self.bench.upstream.commit, commit, path)
+            now = text_of(self.history, commit, place)
             for earlier in range(number):
                 old, new = self.sides(earlier, path)
                 if old != new:
                     try:
-                        now = move_file(path, old, new, now).text
+                        now = move_file(place, old, new, now).text
                     except Refused:
                         continue
             try:
-                verdicts.append(move_file(path, *self.sides(number, path), now).verdict)
+                verdicts.append(move_file(place, *self.sides(number, path), now).verdict)
             except Refused as error:
-                conflicts.append(Conflict(path, error.reason, error.ours, error.theirs))
+                old = self.bench.upstream.commit
+                hint = "" if now else gone(self.history, old, commit, path, *self.sides(number, path))
+                conflicts.append(Conflict(place, error.reason + hint, error.ours, error.theirs, path))
         return (FAILED if conflicts else max(verdicts, key=_SEVERITY.index)), conflicts
 
     def scopes(self, number: int, path: str) -> set[str]:
         """Return the functions and classes that a patch changes, the innermost only; empty for what is not Python."""
         return changed_scopes(*self.sides(number, path)) if path.endswith(".py") else set()
-
-
-def changed_scopes(old: str | None, new: str | None) -> set[str]:
-    """Return the qualified names of the innermost functions and classes that differ between two versions of a file."""
-    try:
-        before, after = parse(old or "").scopes, parse(new or "").scopes
-    except (SyntaxError, ValueError):
-        return set()
-    changed = {name for name in before.keys() | after.keys() if name and before.get(name) != after.get(name)}
-    return {name for name in changed if not any(other.startswith(f"{name}.") for other in changed)}

@@ -24,8 +24,8 @@ def show_conflict(repo: Repo, parent: str, commit: str, move: Move, texts: Mappi
     modes = fork.files_of(repo, commit)
     for path, text in texts.items():
         _stage(repo, path, text, modes)
-    for path in (it.path for it in move.conflicts):
-        old, new, now = (text_of(repo, tree, path) for tree in (parent, commit, head))
+    for path, was in ((it.path, it.was or it.path) for it in move.conflicts):
+        old, new, now = (text_of(repo, *side) for side in ((parent, was), (commit, was), (head, path)))
         sides = [(stage, text) for stage, text in ((1, old), (2, now), (3, new)) if text is not None]
         rows = [f"100644 {_blob(repo, text)} {stage}\t{path}\0" for stage, text in sides]
         repo.run("update-index", "-z", "--index-info", stdin=f"0 {'0' * 40}\t{path}\0{''.join(rows)}".encode())

@@ -218,3 +218,13 @@ def _first_line(node: ast.AST) -> int:
 def _last_line(node: ast.AST) -> int:
     """Return the last line of a node that has no position of its own."""
     return max((n.end_lineno or 0 for n in ast.walk(node) if hasattr(n, "end_lineno")), default=0)
+
+
+def changed_scopes(old: str | None, new: str | None) -> set[str]:
+    """Return the qualified names of the innermost functions and classes that differ between two versions of a file."""
+    try:
+        before, after = parse(old or "").scopes, parse(new or "").scopes
+    except (SyntaxError, ValueError):
+        return set()
+    changed = {name for name in before.keys() | after.keys() if name and before.get(name) != after.get(name)}
+    return {name for name in changed if not any(other.startswith(f"{name}.") for other in changed)}

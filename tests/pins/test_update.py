@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -10,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pinworld import Place, git
@@ -166,3 +169,59 @@ def test_a_kill_while_writing(place: Place, touched: int, monkeypatch: pytest.Mo
     os.waitpid(child, 0)
     assert place.prunekit("pins", "show") == 0
     assert place.state() == before and place.series() == series
+
+
+def test_a_kill_at_each_step_of_the_final_write(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended before its first git command or file, before its second, and so on: wholly the old kit or the new one."""
+    from prunekit import kitwrite
+    from prunekit.gitrepo import Repo
+    from prunekit.kitdir import find_kit
+
+    files = {"pinned_commits.yaml": b"new\n", "patches/small/0009-new.patch": b"new\n", "LICENSE": b"new\n"}
+    files |= {"patches/small/0001-Patch-amp-off.patch": None}
+    old, kit = place.state(), find_kit(place.kit)
+    (place.kit / "mine.txt").write_text("not committed, not theirs\n")
+    for fatal in itertools.count():  # pragma: no branch
+        child = os.fork()
+        if child == 0:
+            left = itertools.count()
+            for owner, name in ((Repo, "run"), (kitwrite, "_put"), (Path, "unlink"), (os, "replace")):
+                monkeypatch.setattr(owner, name, _ends_at(getattr(owner, name), left, fatal))
+            kitwrite.commit(kit, files, "moved")  # type: ignore[arg-type]
+            os._exit(0)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if fatal % 3 == 0 and (place.kit / ".git/prunekit-writing.json").exists():
+            (place.kit / ".git/index.lock").touch()  # the git that it ran was killed, too
+        assert place.prunekit("pins", "freeze") in (0, 2)
+        head, changes = place.state()
+        assert changes == "?? mine.txt" and not list(place.kit.rglob("*.prunekit-*")), fatal
+        new = git(place.kit, "show", "HEAD:pinned_commits.yaml") == "new"
+        assert new == (head != old[0]) == ((place.kit / "LICENSE").exists())
+        assert new != (place.kit / "patches/small/0001-Patch-amp-off.patch").exists()
+        if ended == 0:
+            break
+        git(place.kit, "reset", "--quiet", "--hard", old[0])
+    assert new and fatal > 12
+
+
+def _ends_at(call: Callable[..., Any], left: Iterator[int], fatal: int) -> Callable[..., Any]:
+    """The call, in a process that ends just before call number `fatal` of all that share `left`."""
+
+    def ending(*args: Any, **words: Any) -> Any:
+        if next(left) == fatal:
+            os._exit(9)
+        return call(*args, **words)
+
+    return ending
+
+
+def test_dry_run_changes_no_byte_of_the_kit(place: Place) -> None:
+    """Not even in .git: every file's bytes and time are as they were, with and without smoke."""
+
+    def every() -> dict[str, tuple[int, bytes]]:
+        files = (path for path in place.kit.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    new, before = place.upstream("wrap", CLIP), every()
+    assert place.prunekit("pins", "update", "small", "--to", new, "--dry-run") == 0, place.err
+    assert every() == before

@@ -42,7 +42,10 @@ def test_names_the_commit(place: Place, kind: str) -> None:
     for number in range(5):
         noise(place, number)
     if kind == "renamed file":
-        git(place.origin, "mv", "pkg/engine.py", "pkg/motor.py")
+        text = (place.origin / "pkg/engine.py").read_text()
+        (place.origin / "pkg/engine.py").unlink()
+        rest = "import os\n" + "".join(f"x_{n} = {n}\n" for n in range(99))  # so much that git sees no rename
+        (place.origin / "pkg/motor.py").write_text(rest + text[text.index("def parse") :])
         patch, broken = "0004", place.upstream("the break")
         place.upstream("later", ("pkg/motor.py", "import os\n", "import os\nimport late\n"))
     else:
@@ -54,6 +57,20 @@ def test_names_the_commit(place: Place, kind: str) -> None:
     found = json.loads(place.out)
     assert found["commit"] == broken and found["subject"] == "the break"
     assert found["tried"] <= 6 and found["conflicts"]
+    if kind == "renamed file":
+        assert "what the patch changes is in pkg/motor.py now" in found["conflicts"][0]["reason"]
+
+
+def test_a_plain_rename_is_followed(place: Place) -> None:
+    """Git finds the file under its new name: the patch moves with it, and nothing is to be explained."""
+    git(place.origin, "mv", "pkg/engine.py", "pkg/motor.py")
+    place.upstream("renamed", ("pkg/motor.py", "import os\n", "import os\nimport sys\n"))
+    assert place.prunekit("why", "0004", "--onto", "main") == 0, place.out
+    assert place.prunekit("pins", "update", "small", "--to", "main", "--json") == 0, place.err
+    files = {row["patch"][:4]: row["files"] for row in json.loads(place.out)["patches"]}
+    assert files["0004"] == {"pkg/motor.py": "moved"}
+    assert place.prunekit("setup", "s1", place.root / "fork") == 0
+    assert "hooks.widths(layers)" in (place.root / "fork/pkg/motor.py").read_text()
 
 
 def test_nothing_to_explain(place: Place) -> None:

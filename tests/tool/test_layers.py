@@ -21,7 +21,7 @@ LAYERS = [
     {"__init__", "errors"},
     {"console", "kitdir", "manifest", "yamlfile", "gitrepo", "syntax", "hunks", "programs"},
     {"pins", "patchfile", "staging", "gaps", "kitwrite"},
-    {"gitsource", "sdist", "bindings", "reanchor_text", "walk", "pinfile", "store"},
+    {"gitsource", "sdist", "bindings", "renames", "reanchor_text", "walk", "pinfile", "store"},
     {"source", "fork", "reanchor"},
     {"series", "overlay", "localwork", "movefile"},
     {"verify", "mailpatch", "compatibility"},
