@@ -12,7 +12,7 @@ import pytest
 from home5 import Home
 from learning5 import OPTIONS, write_hyp
 
-pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+pytestmark = [pytest.mark.upstream, pytest.mark.slow, pytest.mark.timeout(3600)]  # minutes, on a quiet machine
 DENSE, EXTRA, STEPS = 70, 30, 3  # epochs from scratch, epochs more for each of the three, steps they are shared among
 MORE = """
 import json, sys

@@ -170,6 +170,19 @@ def _kill(process: subprocess.Popen[str], line: str, after: float) -> None:
     process.communicate()
 
 
+def test_tensorflow_export_takes_the_pruned_widths(ready: Home, nets5: Path) -> None:
+    """models/tf.py asks for as many filters as the weights have; with TensorFlow here, its boxes are torch's."""
+    for name, convolutions in (("pruned.pt", 60), ("pruned-seg.pt", 63)):
+        output = ready.python(HERE / "tf5.py", nets5 / name)
+        answer = json.loads(output.rpartition("ANSWERS")[2].splitlines()[0])
+        if "difference" in answer:
+            assert answer["difference"] < 1e-3
+            continue
+        filters = answer["filters"]
+        assert len(filters) == convolutions and all(wanted == there for wanted, there in filters)
+        assert filters[0] == [8, 8]
+
+
 def test_help_shows_both_groups(home: Home) -> None:
     output = home.python("prune.py", "--help")
     ours, theirs = output.split("upstream train arguments")
