@@ -18,12 +18,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from comparing.cells import Bench, make_cell, timed
+from comparing.cells import Bench, timed
+from comparing.sweep import by_ray, one_by_one
 from comparing.tables import draw, gathered, markdown, summary, verdicts
 from comparing.targets import TARGETS
 from comparing.variants import ordered, variants
 from prunekit.demo.digits import build
-from prunekit.errors import PrunekitError
 
 DATA_SEED = 0  # one data set for all; a seed is that of a training
 
@@ -33,16 +33,12 @@ def main() -> int:
     options = parse()
     bench = prepare(options)
     every = variants()
-    names = ordered(options.only or list(every), every)
+    chosen = [every[name] for name in ordered(options.only or list(every), every)]
     failed = 0
-    for seed in options.seeds if not options.report_only else ():
-        for name in names:
-            try:
-                figures = make_cell(bench, seed, every[name])
-                print(f"{options.target} seed {seed} {name:<20} mAP50 {figures['map50']:.4f}", flush=True)
-            except PrunekitError as error:
-                failed += 1
-                print(f"{options.target} seed {seed} {name}: {error}", file=sys.stderr, flush=True)
+    if options.workers > 1 and not options.report_only:
+        failed = by_ray(bench, options.seeds, chosen, options.workers, options.cpus)
+    elif not options.report_only:
+        failed = one_by_one(bench, options.seeds, chosen)
     report(bench, options)
     return 1 if failed else 0
 
@@ -79,6 +75,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tier", choices=("quick", "full"), default="full", help="quick shows that it works, no more")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", metavar="VARIANT", choices=[*variants()], help="these variants")
+    parser.add_argument("--workers", type=int, default=1, help="cells at a time, by Ray Tune if more than one")
+    parser.add_argument("--cpus", type=float, default=1.0, help="cores that Ray keeps for each cell")
     parser.add_argument("--latency-imgsz", type=int, default=320, metavar="PX",
                         help="time the networks in ONNX Runtime at this size for the report (default 320; 0: do not)")
     parser.add_argument("--report-only", action="store_true", help="make nothing, report what there is")
@@ -103,8 +101,9 @@ def prepare(options: argparse.Namespace) -> Bench:
 
 
 def shown(argv: Iterable[str]) -> str:
-    """The command, as it is typed again."""
-    return shlex.join(["python", "benchmarks/compare.py", *list(argv)[1:]])
+    """The command that makes the cells, as it is typed again."""
+    words = [word for word in list(argv)[1:] if word != "--report-only"]
+    return shlex.join(["python", "benchmarks/compare.py", *words])
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
             lines.append(f"not measured: {text} ({name}, {other})")
             continue
         known = ci if ci is not None else math.inf
-        spread = f" ± {ci:.4f}" if ci is not None else " (one seed)"
+        doubt = ", the interval holds 0" if ci is not None and abs(mean) <= ci else ""
+        spread = f" ± {ci:.4f}{doubt}" if ci is not None else " (one seed)"
         lines.append(f"{'yes' if holds(mean, known) else 'NO'}: {text}: {name} - {other} = {mean:+.4f}{spread}")
     return lines
 

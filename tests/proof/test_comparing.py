@@ -121,3 +121,12 @@ def test_quick_tier(fork: Path, offline_env: dict[str, str], tmp_path: Path) -> 
     assert report["variants"]["default"]["macs"] / report["variants"]["dense"]["macs"] == pytest.approx(0.5, abs=0.01)
     assert "PARTIAL" in (tmp_path / "out/report.md").read_text() and (tmp_path / "out/pareto.png").stat().st_size > 5000
     assert len(list((tmp_path / "out/logs").glob("*.log"))) == 2
+
+
+def test_waves_hold_what_does_not_need_each_other(comparing: SimpleNamespace) -> None:
+    sweep, every = importlib.import_module("comparing.sweep"), comparing.variants.variants()
+    chosen = [every[name] for name in comparing.variants.ordered(["scratch", "large-pruned"], every)]
+    found = [[(seed, variant.name) for seed, variant in wave] for wave in sweep.waves([0, 1], chosen)]
+    assert found[0] == [(seed, name) for seed in (0, 1) for name in ("dense", "small-native", "large-dense")]
+    assert found[1] == [(seed, name) for seed in (0, 1) for name in ("default", "large-pruned")]
+    assert found[2] == [(0, "scratch"), (1, "scratch")]
