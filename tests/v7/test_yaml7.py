@@ -20,7 +20,7 @@ B = "--weights tiny.pt --pruned_model new.yaml"
 BAD = {
     "no run": (f"{TINY} --pruned_model new.yaml", "no finished pruning run"),
     "no such model": (f"generate_prune_yaml.py --model nowhere.yaml {B}", "--model nowhere.yaml: no such file"),
-    "another network": (f"generate_prune_yaml.py --model cfg/training/yolov7.yaml {B}", "row 0 is"),
+    "another network": (f"generate_prune_yaml.py --model cfg/training/yolov7.yaml {B}", "row 3 is"),
     "deploy": (f"generate_prune_yaml.py --model cfg/deploy/yolov7-tiny.yaml {B}", "row 77 is"),
     "no architecture": (f"generate_prune_yaml.py --model data.yaml {B}", "no 'width_multiple:' in it"),
     "no such weights": (f"{TINY} --weights gone.pt --pruned_model new.yaml", "gone.pt: no such file"),

@@ -76,7 +76,7 @@ def quantize(source: Path, target: Path, images: Iterable[Tensor], *, method: st
     model = onnx.load(str(source))
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset < LEAST_OPSET:
-        raise PruneError(f"{source.name} has opset {opset}: INT8 per channel needs {LEAST_OPSET} or newer (--opset)")
+        raise PruneError(f"{source.name} has opset {opset}: INT8 per channel needs {LEAST_OPSET} or newer")
     with tempfile.TemporaryDirectory(prefix="prunekit-") as folder, _quiet():
         named, made = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         _name_nodes(model.graph)

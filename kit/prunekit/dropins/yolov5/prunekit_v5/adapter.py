@@ -38,6 +38,7 @@ from .checks import check_device, check_values, data_set, found
 from .structure import close_structure, output_layers
 
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
+OPSET = 17  # what export.py takes on the command line; its function's own default, 12, allows no INT8 per channel
 
 
 class Yolov5:
@@ -202,7 +203,9 @@ class Yolov5:
             shutil.copyfile(weights, copy)
             size, slim = self._given["imgsz"], importlib.util.find_spec("onnxslim") is not None
             with contextlib.suppress(SystemExit):
-                exporter.run(weights=str(copy), imgsz=(size, size), include=("onnx",), device="cpu", simplify=slim)
+                exporter.run(
+                    weights=str(copy), imgsz=(size, size), include=("onnx",), device="cpu", simplify=slim, opset=OPSET
+                )
             made = copy.with_suffix(".onnx")
             if not made.is_file():  # upstream's export reports a failure and goes on
                 raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
