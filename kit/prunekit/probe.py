@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from prunekit.gaps import Refused
 from prunekit.gitrepo import Repo
 from prunekit.mailpatch import changed_files
-from prunekit.movefile import FAILED, UNTOUCHED, move_file
+from prunekit.movefile import FAILED, UNTOUCHED, MovedFile, move_file
 from prunekit.moves import Conflict, gone, text_of, where
 from prunekit.syntax import changed_scopes
 from prunekit.workbench import Bench
@@ -47,18 +48,26 @@ class Probe:
             for earlier in range(number):
                 old, new = self.sides(earlier, path)
                 if old != new:
-                    try:
-                        now = move_file(place, old, new, now).text
-                    except Refused:
-                        continue
-            try:
-                verdicts.append(move_file(place, *self.sides(number, path), now).verdict)
-            except Refused as error:
+                    before = _moved(place, old, new, now)
+                    now = now if isinstance(before, Refused) else before.text
+            moved = _moved(place, *self.sides(number, path), now)
+            if isinstance(moved, Refused):
                 old = self.bench.upstream.commit
                 hint = "" if now else gone(self.history, old, commit, path, *self.sides(number, path))
-                conflicts.append(Conflict(place, error.reason + hint, error.ours, error.theirs, path))
+                conflicts.append(Conflict(place, moved.reason + hint, moved.ours, moved.theirs, path))
+            else:
+                verdicts.append(moved.verdict)
         return (FAILED if conflicts else max(verdicts, key=_SEVERITY.index)), conflicts
 
     def scopes(self, number: int, path: str) -> set[str]:
         """Return the functions and classes that a patch changes, the innermost only; empty for what is not Python."""
         return changed_scopes(*self.sides(number, path)) if path.endswith(".py") else set()
+
+
+@lru_cache(maxsize=1024)
+def _moved(path: str, old: str | None, new: str | None, now: str | None) -> MovedFile | Refused:
+    """Return a file with a patch, or why not: most commits leave most files as they are, so the same is asked often."""
+    try:
+        return move_file(path, old, new, now)
+    except Refused as error:
+        return error

@@ -146,14 +146,19 @@ def _brackets(statement: ast.AST, scope: str) -> Iterator[Block]:
 
 
 def _expressions(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the expressions of a statement, not those of its bodies."""
+    """Yield the expressions of a statement that take more than a line, not those of its bodies."""
     for name, value in ast.iter_fields(node):
         if isinstance(node, ast.stmt | ast.excepthandler) and name in _BODIES:
             continue
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST):
+            if isinstance(child, ast.AST) and not _in_one_line(child):
                 yield child
                 yield from _expressions(child)
+
+
+def _in_one_line(node: ast.AST) -> bool:
+    """Return whether a node ends in the line it begins in: no line can be put into any bracket of it."""
+    return hasattr(node, "lineno") and node.lineno == getattr(node, "end_lineno", None)
 
 
 def _elements(node: ast.AST) -> list[tuple[str, int, int, int]]:

@@ -123,7 +123,7 @@ class Ultralytics:
         """Refuse values that upstream would refuse, now instead of after hours."""
         given = self._given
         try:
-            args = get_cfg(overrides=dict(given))
+            args = get_cfg(overrides=_for_upstream(given))
         except (Exception, SystemExit) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise PruneError(f"{first} (see --help for upstream's train arguments)") from error
@@ -233,7 +233,7 @@ class Ultralytics:
 
     def images(self, weights: Path) -> Iterator[Tensor]:
         """See `Family.images`."""
-        return images(self._given, self.task, int(self.load(weights).stride.max()))
+        return images(_for_upstream(self._given), self.task, int(self.load(weights).stride.max()))
 
     def gains(self, weights: Path) -> Mapping[str, float]:
         """See `Family.gains`."""
@@ -277,7 +277,12 @@ class Ultralytics:
     def _overrides(self, folder: Path) -> dict[str, Any]:
         """Upstream overrides of a training into exactly `folder`."""
         place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
-        return {**self._given, **place, "task": self.task, "mode": "train"}
+        return {**_for_upstream(self._given), **place, "task": self.task, "mode": "train"}
+
+
+def _for_upstream(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments without `epochs=0`: that is ours (no fine-tuning), and newer releases refuse it."""
+    return {key: value for key, value in given.items() if (key, value) != ("epochs", 0)}
 
 
 def find_weights(name: str) -> Path:
