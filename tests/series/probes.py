@@ -84,6 +84,7 @@ def _bare_trainer(
 ) -> Any:
     trainer = object.__new__(engine.BaseTrainer)
     trainer.model, trainer.ema, trainer.epoch, trainer.epochs = net, None, epoch, 10
+    trainer.device = torch.device("cpu")
     trainer.args = SimpleNamespace(sparsity=sparsity, sparsity_beta=beta)
     trainer.optimizer = optimizer([p for p in net.parameters() if p.requires_grad] or [torch.zeros(1)], lr=1.0)
     trainer.scaler = torch.amp.GradScaler("cpu", enabled=False)
