@@ -20,8 +20,8 @@ torch.save({"model": Evil()}, sys.argv[1])
 """
 EIGHT = """
 import sys, types, torch
-module = types.ModuleType("ultralytics.nn.tasks5")
-sys.modules["ultralytics.nn.tasks5"] = module
+for name in ("ultralytics", "ultralytics.nn", "ultralytics.nn.tasks5"):
+    module = sys.modules[name] = types.ModuleType(name)
 class DetectionModel(torch.nn.Module): pass
 DetectionModel.__module__ = "ultralytics.nn.tasks5"; module.DetectionModel = DetectionModel
 torch.save({"model": DetectionModel()}, sys.argv[1])

@@ -56,6 +56,15 @@ def files(full: Home) -> dict[str, Path]:
     return {path.stem: path for path in full.root.glob("*.pt")}
 
 
+@pytest.fixture
+def brisk(full: Home, tmp_path: Path) -> Path:
+    """Hyperparameters whose warm-up ends within a few steps."""
+    usual = yaml.safe_load((full.root / "data/hyp.scratch.tiny.yaml").read_text())
+    hyp = tmp_path / "brisk.yaml"
+    hyp.write_text(yaml.safe_dump({**usual, "warmup_iters": 0.1, "nbs": 8}))
+    return hyp
+
+
 def test_runs_on_this_torch_and_numpy(compare: Callable[..., Any], files: dict[str, Path], tiny7: Path) -> None:
     """Loads, without gradients, trains and measures; plain upstream does none of it."""
     (loaded, trained), (broken, untrained) = compare(
@@ -72,15 +81,17 @@ def test_amp_is_off(compare: Callable[..., Any], files: dict[str, Path], tiny7: 
     assert without == [{"scaler": [True], "autocast": [True], "half": [True]}]
 
 
-def test_penalty_once_a_step(compare: Callable[..., Any], files: dict[str, Path], tiny7: Path) -> None:
+def test_penalty_once_a_step(
+    compare: Callable[..., Any], files: dict[str, Path], tiny7: Path, brisk: Path
+) -> None:
     """Once per optimizer step, it moves gamma, the flag is remembered; frozen networks are an error."""
-    words = (files["dense"], tiny7, "--epochs", "3", "--sparsity")
+    words = (files["dense"], tiny7, "--epochs", "3", "--hyp", brisk, "--sparsity")
     frozen = ("penalty", *words, "0.05", "--freeze", *range(77))
     (sparse, plain, nothing), (unknown, *_) = compare(
-        BN_L1, ("penalty", *words, "0.05"), ("penalty", *words, "0"), frozen
+        BN_L1, ("penalty", *words, "0.5"), ("penalty", *words, "0"), frozen
     )
     assert sparse["steps"] == sparse["calls"] == plain["steps"] > 0 and plain["calls"] == 0
-    assert sparse["gamma"] < plain["gamma"] and sparse["sparsity"] == 0.05
+    assert sparse["gamma"] < plain["gamma"] and sparse["sparsity"] == 0.5
     assert nothing.startswith("PruneError") and "has no effect" in nothing
     assert unknown == "SystemExit: 2"
 
@@ -149,14 +160,10 @@ def test_two_ranks_prune(full: Home, tiny7: Path, tmp_path: Path) -> None:
     assert [row["widths"] for row in ranks[0]] == [step["widths"] for step in steps]
 
 
-def test_short_trainings(compare: Callable[..., Any], files: dict[str, Path], full: Home, tiny7: Path,
-                         tmp_path: Path) -> None:
+def test_short_trainings(compare: Callable[..., Any], files: dict[str, Path], brisk: Path, tiny7: Path) -> None:
     """warmup_iters and nbs are what the training does; --epochs 1 trains one epoch more, always."""
-    usual = yaml.safe_load((full.root / "data/hyp.scratch.tiny.yaml").read_text())
-    hyp = tmp_path / "hyp.yaml"
-    hyp.write_text(yaml.safe_dump({**usual, "warmup_iters": 0.1, "nbs": 8}))
     ((lr, steps), more), ((cold, few), none) = compare(
-        SHORT, ("warmup", files["dense"], tiny7, hyp), ("onward", tiny7)
+        SHORT, ("warmup", files["dense"], tiny7, brisk), ("onward", tiny7)
     )
     assert lr > 20 * cold > 0 and (steps, few) == (6, 6) and more == 2
     assert "Error" in none
