@@ -143,10 +143,10 @@ def interrupted(weights: str, data: str, *words: str) -> Any:
 
 
 def resume(last: str) -> Any:
-    """Resume it: [parameters, sparsity] of what comes out."""
-    import train
+    """Resume it by train_sparse.py: [parameters, sparsity, epoch] of what comes out."""
+    from prunekit_v5 import sparse
 
-    train.main(_options(train, "--resume", last))
+    sparse.train("", ["--resume", last])
     ckpt = torch.load(last, weights_only=False)
     return [_count(ckpt["model"]), ckpt["opt"].get("sparsity"), ckpt["epoch"]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -97,14 +98,18 @@ def several(
     home, small = copy_of(fork5), f"{' '.join(QUICK)} --img 64 --epochs 1"
     detect, dense = f"--data {tiny5['detect']} {small} --project runs", f"--weights {nets5 / 'dense.pt'}"
     masks = f"--weights {nets5 / 'seg.pt'} --data {tiny5['segment']} --mask-ratio 2"
+    sparse = f"--data {tiny5['detect']} {small} --epochs 4 --sparsity 1 --project runs --name sparse_only"
     lines = [
         f"{masks} {small} --target_params 0.5 --scope global",
         f"--weights {nets5 / 'six.pt'} {detect} --name six",
         *(f"{dense} --importance {name} {detect} --name {name} --no-export" for name in CRITERIA),
         f"{dense} --sparsity 0.01 {detect} --name sparse --no-export",
     ]
-    home.python(HERE / "runs5.py", json.dumps(lines))
-    return lambda folder: {**home.report(folder), "folder": home.root / folder}
+    lines = [f"prune {line}" for line in lines]
+    last = "runs/sparse_only/weights/last.pt"
+    lines += [f"train {dense} {sparse}", f"inspect --weights {last} --json", f"inspect {dense} --json"]
+    said = home.python(HERE / "runs5.py", json.dumps(lines))
+    return lambda folder: {**home.report(folder), "folder": home.root / folder} if folder else {"said": said}
 
 
 def test_segment_network(several: Callable[[str], dict[str, Any]]) -> None:
@@ -134,6 +139,18 @@ def test_sparsity_first_and_only_first(several: Callable[[str], dict[str, Any]])
     run = several("runs/sparse")["folder"]
     strengths = [(run / place / "opt.yaml").read_text() for place in ("step0_sparse", "step1_finetune")]
     assert "sparsity: 0.01\n" in strengths[0] and "sparsity: 0.0\n" in strengths[1]
+
+
+def test_sparse_training_then_inspection(several: Callable[[str], dict[str, Any]]) -> None:
+    """train_sparse.py says its defaults in one line and makes gamma smaller; inspect_bn.py measures that."""
+    said, reports = several("")["said"], []
+    assert "sparsity 1.0, sparsity_beta 0.01 (default), optimizer SGD (default)" in said
+    assert "python inspect_bn.py --weights runs/sparse_only/weights/" in said
+    for start in (match.start() for match in re.finditer(r"^\{$", said, re.MULTILINE)):
+        reports.append(json.JSONDecoder().raw_decode(said[start:])[0])
+    after, before = (sum(x["gamma_mean"] * x["channels"] for x in report["layers"]) for report in reports)
+    assert len(reports) == 2 and (before - after) / reports[0]["channels"] > 0.001
+    assert [report["verdict"] for report in reports] == ["train longer"] * 2
 
 
 LINE = "prune.py --data VOC.yaml --weights best.pt --steps 2 --scope global --project runs --name it".split()
