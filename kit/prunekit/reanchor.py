@@ -57,6 +57,9 @@ def _read_insertion(old: str, source: Source, edit: Edit) -> tuple[tuple[Item, .
         same = [b for b in twins if [item.key for item in b.items] == keys]
         if len(same) == 1:
             return block.items[inside[0] : inside[-1] + 1], Gap(same[0], inside[0])
+        if same:
+            shown = _show_gap(source, edit)
+            raise Refused(f"{block.scope} is defined {len(same)} times, alike, at the pin", shown, form=True)
     raise Refused("the inserted lines are no whole statements or elements", "".join(edit.lines), form=True)
 
 
@@ -77,7 +80,7 @@ def _insert(before: Source, after: Source, edit: Edit, inside: tuple[Item, ...],
         return _write(after, edit, gap, found)
     except Refused as error:
         theirs = error.theirs or _show_scope(after, gap.block.scope, gap)
-        raise Refused(error.reason, error.ours or _show_gap(before, gap, edit), theirs) from error
+        raise Refused(error.reason, error.ours or _show_gap(before, edit), theirs) from error
 
 
 def _check_reached(found: Gap, inside: tuple[Item, ...]) -> None:
@@ -228,7 +231,7 @@ def _replaced(before: Source, edit: Edit) -> tuple[tuple[Item, ...], str]:
     raise Refused("the patch changes part of a statement", "".join(before.lines[edit.first : edit.last]), form=True)
 
 
-def _show_gap(before: Source, gap: Gap, edit: Edit) -> str:
+def _show_gap(before: Source, edit: Edit) -> str:
     """Return our side: the inserted lines (+) between the lines beside them."""
     around = [f" {text}" for text in before.lines[max(edit.first - 3, 0) : edit.first]]
     behind = [f" {text}" for text in before.lines[edit.first : edit.first + 3]]
