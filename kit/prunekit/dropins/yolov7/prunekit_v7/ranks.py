@@ -26,9 +26,8 @@ def join_ranks(device: torch.device, local_rank: int) -> torch.device:
             raise RuntimeError(f"process {local_rank} has no GPU of its own: {torch.cuda.device_count()} are here")
         torch.cuda.set_device(local_rank)
         device = torch.device("cuda", local_rank)
-    if dist.is_initialized():  # of the training before, in prune.py: upstream's other ranks have left it
-        dist.destroy_process_group()
-    dist.init_process_group(backend="gloo" if device.type == "cpu" else "nccl", init_method="env://")
+    if not dist.is_initialized():  # it is, from the second training of prune.py on
+        dist.init_process_group(backend="gloo" if device.type == "cpu" else "nccl", init_method="env://")
     return device
 
 
