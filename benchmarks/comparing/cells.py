@@ -180,6 +180,15 @@ def _prune(cell: _Cell) -> dict[str, Any]:
     return {**kept, "zero_map50": report["steps"][0]["pruned_map50"], "settings": report["settings"]}
 
 
+def _sensitive(cell: _Cell) -> dict[str, Any]:
+    """The fork's sensitivity.py, then its pruning script with that table."""
+    table, weights = cell.work / "sensitivity.json", cell.start / "best.pt"
+    asked = ["--weights", str(weights), "--out", str(table), "--ratios", "0.5", "--recalibrate"]
+    cell.run(["sensitivity.py", *asked, *cell.job.words(1, cell.work / "scratch")])
+    options = (*cell.variant.options, "--sensitivity", str(table))
+    return _prune(replace(cell, variant=replace(cell.variant, options=options)))
+
+
 def _stock(cell: _Cell) -> dict[str, Any]:
     pruned = cell.work / "stock.pt"
     cell.run(cell.infork("stock", pruned, cell.start / "best.pt", cell.fraction()))
@@ -193,7 +202,7 @@ def _scratch(cell: _Cell) -> dict[str, Any]:
 
 
 _MAKERS: dict[str, Callable[[_Cell], dict[str, Any]]] = {
-    "dense": _dense, "more": _more, "prune": _prune, "stock": _stock, "scratch": _scratch,
+    "dense": _dense, "more": _more, "prune": _prune, "sensitive": _sensitive, "stock": _stock, "scratch": _scratch,
 }
 
 

@@ -14,8 +14,9 @@ class Variant:
     """One way to a network.
 
     Attributes:
-        kind: "dense" (from scratch), "more" (a checkpoint trained on), "prune" (a script of the fork), "stock"
-            (Torch-Pruning's own pruner), "scratch" (a pruned architecture from random weights).
+        kind: "dense" (from scratch), "more" (a checkpoint trained on), "prune" (a script of the fork),
+            "sensitive" (the same, by a table made first), "stock" (Torch-Pruning's own pruner), "scratch" (a pruned
+            architecture from random weights).
         start: the variant whose result it begins with.
         script, options: of the fork, for "prune".
         steps: into how many the fine-tuning epochs are divided.
@@ -70,7 +71,8 @@ def _helpers() -> list[Variant]:
     widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n} (else 8)", options=("--round-to", str(n)))
               for n in (1, 16)]
     recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
-    return [recalibrated, *pulls, *widths, *rates, warm]
+    table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
+    return [recalibrated, table, *pulls, *widths, *rates, warm]
 
 
 def _criteria() -> list[Variant]:
