@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -298,3 +299,18 @@ def test_apply_refuses_to_do_nothing_or_guess(engine: SimpleNamespace, graph: An
         with pytest.raises(engine.errors.PruneError, match="Group grow needs 12 scores"):
             engine.apply.apply_plan(graph, plan, partial)
     assert not graph.applied
+
+
+def test_a_place_that_cannot_be_written_is_one_error(engine: SimpleNamespace, tmp_path: Path) -> None:
+    """A folder in the file's place, and a disk that torch's archive writer finds full; other errors stay what they are.
+
+    The archive writer knows RuntimeError only.
+    """
+    files = importlib.import_module("pruning.files")
+    with pytest.raises(IsADirectoryError, match="a folder is there"):
+        files.write_whole(tmp_path, lambda scratch: scratch.write_text("x"))
+    with pytest.raises(OSError, match=r"new\.pt cannot be written"):
+        files.write_whole(tmp_path / "new.pt", lambda scratch: torch.save(torch.zeros(999), "/dev/full"))
+    with pytest.raises(RuntimeError, match="is invalid for input"):
+        files.write_whole(tmp_path / "new.pt", lambda scratch: torch.zeros(2).view(3))
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -21,7 +22,12 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a scratch file beside `target`, then put it in place in one move.
 
     The scratch file keeps the target's suffix (writers look at it) and is removed when `write` fails.
+
+    Raises:
+        OSError: the place cannot be written to; what torch's archive writer says of it becomes one.
     """
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder is there, where a file is to be written", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f"{SCRATCH}{os.getpid()}-{target.name}")
     try:
@@ -29,6 +35,10 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
         with open(scratch, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(scratch, target)
+    except RuntimeError as error:
+        if "inline_container" not in str(error):
+            raise
+        raise OSError(f"{target} cannot be written: {str(error).splitlines()[0]}") from error
     finally:
         scratch.unlink(missing_ok=True)
 
