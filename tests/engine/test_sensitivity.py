@@ -86,6 +86,17 @@ def test_an_interrupted_table_goes_on(parts: SimpleNamespace, best: Path) -> Non
         parts.sensitivity.measure(Opinionated(parts), best, parts.sensitivity.Asked("l1", (0.5,)), out)
 
 
+@pytest.mark.parametrize("size", [{"imgsz": 32}, {"img_size": [32, 32]}], ids=["imgsz", "YOLOv7's img_size"])
+def test_a_table_at_another_image_size_is_not_gone_on_with(
+    parts: SimpleNamespace, best: Path, size: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, out, family = parts.sensitivity.Asked("l2", (0.5,)), best.parent / "table.json", Opinionated(parts)
+    parts.sensitivity.measure(family, best, asked, out)
+    monkeypatch.setattr(family, "arguments", lambda: {"data": "toys.yaml", "imgsz": 16, **size})
+    with pytest.raises(Exception, match=rf"another measurement \({next(iter(size))} "):
+        parts.sensitivity.measure(family, best, asked, out)
+
+
 def test_plans_follow_what_was_measured(parts: SimpleNamespace, best: Path) -> None:
     """What the validator loves stays whole for as long as anything else can go; a plan file says so."""
     table, family = best.parent / "table.json", Opinionated(parts)

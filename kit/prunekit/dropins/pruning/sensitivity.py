@@ -115,7 +115,8 @@ def _begun(family: Family, weights: Path, asked: Asked, out: Path, units: Sequen
     Raises:
         PruneError: the file holds another network's table, or one that was asked for otherwise.
     """
-    arguments = {key: str(family.arguments().get(key)) for key in ("data", "imgsz", "split")}
+    given = family.arguments()  # upstreams name the image size differently
+    arguments = {key: str(given.get(key)) for key in ("data", "imgsz", "img_size", "split", "single_cls")}
     key = {"schema": SCHEMA, "digest": digest_of(weights), "importance": asked.importance,
            "recalibrate": asked.recalibrate, "seed": asked.seed, **arguments}
     if out.is_file():
