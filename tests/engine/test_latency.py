@@ -86,6 +86,15 @@ def test_speed_and_macs_ratio_are_two_columns(parts: SimpleNamespace) -> None:
     assert float(rows[4].split()[-1]) == round(sizes["pruned"]["macs_ratio"], 2)
 
 
+def test_networks_that_remember_other_image_sizes_are_not_compared(
+    parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense, pruned = Little(8), Little(4)
+    monkeypatch.setattr(pruned, "example", lambda _model: torch.zeros(1, 3, 64, 64))
+    with pytest.raises(Exception, match=r"dense: 32 px, 3 channels, pruned: 64 px, 3 channels\): say which with"):
+        parts.latency.measure({"dense": (dense, Path("a.pt")), "pruned": (pruned, Path("b.pt"))}, ["torch"])
+
+
 def test_what_is_not_installed_is_named_with_what_to_type(
     parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,14 +109,23 @@ def measure(
 
 
 def _sizes(networks: Mapping[str, tuple[Family, Path]]) -> tuple[dict[str, dict[str, float]], torch.Tensor]:
-    """Parameters, MACs and their ratio for each network, and the image they are timed with."""
+    """Parameters, MACs and their ratio for each network, and the image they are timed with.
+
+    Raises:
+        PruneError: the networks remember images of different sizes, and the command line names none.
+    """
     sizes: dict[str, dict[str, float]] = {}
     image = torch.zeros(0)
+    shapes: dict[str, torch.Size] = {}
     for name, (family, weights) in networks.items():
         model = family.load(weights)
         image = family.example(model)
+        shapes[name] = image.shape
         cost = count(model, image)
         sizes[name] = {"params": int(cost.params), "macs": float(cost.macs)}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name}: {shape[-1]} px, {shape[1]} channels" for name, shape in shapes.items())
+        raise PruneError(f"Different images cannot be compared ({listed}): say which with --imgsz (--img-size).")
     dense = next(iter(sizes.values()))["macs"]
     sizes = {name: {**size, "macs_ratio": dense / size["macs"]} for name, size in sizes.items()}
     return sizes, torch.rand(image.shape, generator=torch.Generator().manual_seed(0))

@@ -88,7 +88,7 @@ def _outcome(
 
 
 def _estimate(dense: Metrics, zero: Metrics, batches: int) -> str:
-    lost = 1 - zero.map50 / dense.map50 if dense.map50 else 1.0
+    lost = max(0.0, 1 - zero.map50 / dense.map50) if dense.map50 else 1.0
     return (
         f"estimate    mAP50 {zero.map50:.4f} (mAP50-95 {zero.map50_95:.4f}) without any fine-tuning, BatchNorm "
         f"measured anew on {batches} training batches; dense {dense.map50:.4f} ({dense.map50_95:.4f}).\n"
