@@ -44,6 +44,8 @@ TABLE = [
     ("missing data", "--weights best.pt --data nowhere.yaml", "nowhere.yaml"),
     ("data without images", "--weights best.pt --data gone.yaml", "is not there"),
     ("data without nc", "--weights best.pt --data lacking.yaml", "no 'nc:'"),
+    ("data with nc in words", "--weights best.pt --data words.yaml", "'nc: ten' must be a number"),
+    ("data with few names", "--weights best.pt --data names.yaml", "as many names"),
     ("unknown flag", f"{B} --epocs 3", "did you mean --epochs"),
     ("stray word", "--weights best.pt tiny.yaml", "not an argument"),
     ("wrong type", f"{B} --epochs many", "--epochs: invalid int value"),
@@ -51,6 +53,8 @@ TABLE = [
     ("batch 0", f"{B} --batch-size 0", "must be 1 or more"),
     ("no such GPU", f"{B} --device 0", "--device 0: no CUDA device here"),
     ("another network", f"{B} --cfg cfg/training/yolov7.yaml", "is not the network of best.pt"),
+    ("no network in --cfg", f"{B} --cfg tiny.yaml", "it is no YOLOv7 architecture"),
+    ("a checkpoint as --cfg", f"{B} --cfg best.pt", "--cfg"),
     ("evolve", f"{B} --evolve", "--evolve has no place"),
     ("unknown layer", f"{B} --ignore model.99", "no such layer"),
     ("two targets", f"{B} --target-macs 0.5 --target-params 0.5", "exclude each other"),
@@ -91,6 +95,8 @@ def bench(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
     text = tiny7.read_text()
     (home.root / "gone.yaml").write_text(text.replace("images/val", "images/elsewhere"))
     (home.root / "lacking.yaml").write_text(text.replace("nc: 10\n", ""))
+    (home.root / "words.yaml").write_text(text.replace("nc: 10\n", "nc: ten\n"))
+    (home.root / "names.yaml").write_text(text.replace("names: [", "names: [eleventh, "))
     return home
 
 

@@ -22,9 +22,11 @@ BAD = {
     "no such model": (f"generate_prune_yaml.py --model nowhere.yaml {B}", "--model nowhere.yaml: no such file"),
     "another network": (f"generate_prune_yaml.py --model cfg/training/yolov7.yaml {B}", "row 3 is"),
     "deploy": (f"generate_prune_yaml.py --model cfg/deploy/yolov7-tiny.yaml {B}", "row 77 is"),
-    "no architecture": (f"generate_prune_yaml.py --model data.yaml {B}", "no 'width_multiple:' in it"),
+    "no architecture": (f"generate_prune_yaml.py --model data.yaml {B}", "no 'depth_multiple:' in it"),
     "no such weights": (f"{TINY} --weights gone.pt --pruned_model new.yaml", "gone.pt: no such file"),
     "onto itself": (f"{TINY} --weights tiny.pt --pruned-model cfg/training/yolov7-tiny.yaml", "give another name"),
+    "onto the weights": (f"{TINY} --weights tiny.pt --pruned_model tiny.pt", "name it pruned_model.yaml"),
+    "deploy onto a folder": ("reparameterize.py --weights tiny.pt --output cfg", "a folder is there"),
     "deploy onto itself": ("reparameterize.py --weights tiny.pt --output tiny.pt", "give another name"),
 }
 # One process goes through the whole table: most of a script's time is importing torch.

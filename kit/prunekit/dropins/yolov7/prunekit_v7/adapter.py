@@ -212,6 +212,7 @@ class Yolov7:
 
     def _check_same(self, weights: Path, model: nn.Module, cfg: str) -> None:
         """`--cfg` beside `--weights` says what the network is; PruneError if it is another."""
+        data.read_architecture("--cfg", cfg)
         with quiet(), torch.random.fork_rng(devices=[]):
             built = Model(cfg, ch=model.yaml.get("ch", 3), nc=model.yaml["nc"])
         have, want = ({k: tuple(v.shape) for k, v in each.state_dict().items()} for each in (model, built))

@@ -17,6 +17,7 @@ from utils.general import check_file
 from .arguments import ROOT
 
 LEAST = {"epochs": 0, "img_size": 1, "workers": 0, "batch_size": 1}
+ARCHITECTURE = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
 USUAL_HYP = ROOT / "data" / "hyp.scratch.p5.yaml"
 
 
@@ -48,6 +49,18 @@ def read_yaml(flag: str, path: str) -> dict[str, Any]:
         raise PruneError(f"{flag} {path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise PruneError(f"{flag} {path}: expected 'key: value' lines.")
+    return content
+
+
+def read_architecture(flag: str, path: str) -> dict[str, Any]:
+    """A network's YAML.
+
+    Raises:
+        PruneError: unreadable, or it describes no network.
+    """
+    content = read_yaml(flag, path)
+    if missing := [key for key in ARCHITECTURE if key not in content]:
+        raise PruneError(f"{flag} {path}: no '{missing[0]}:' in it; it is no YOLOv7 architecture.")
     return content
 
 
@@ -101,7 +114,10 @@ def check_data(name: str, model: nn.Module, weights: Path, trainer: str, single_
         if gone := [place for place in listed if not Path(str(place)).exists()]:
             where = "" if Path(str(gone[0])).is_absolute() else f" below {Path.cwd()}"
             raise PruneError(f"--data {name}: {key}: {gone[0]} is not there{where}. Give an existing data set.")
-    classes, own = 1 if single_cls else int(data["nc"]), model.yaml["nc"]
+    number = 1 if single_cls else data["nc"]
+    if not str(number).isdigit() or (not single_cls and len(data["names"] or ()) != int(number)):
+        raise PruneError(f"--data {name}: 'nc: {number}' must be a number, and 'names:' as many names.")
+    classes, own = int(number), model.yaml["nc"]
     if own != classes:
         raise PruneError(
             f"{weights} has {own} classes, {name} has {classes}: accuracy could not be compared. "

@@ -14,7 +14,7 @@ from pruning.state import REPORT, State
 from torch import nn
 
 from .adapter import Yolov7
-from .data import found, read_yaml
+from .data import found, read_architecture
 from .main import find_weights
 from .pruned_yaml import check_same_rows, exact_structure, text_of, verify, width_pairs
 
@@ -24,12 +24,14 @@ RUNS = Path("runs")
 def generate(description: str, argv: list[str]) -> None:
     """generate_prune_yaml.py: find the pruned network, write its architecture, try the file."""
     options = _parsed(description, argv)
+    if options.pruned_model.suffix not in (".yaml", ".yml"):  # anything else may be a network, about to be lost
+        raise PruneError(f"--pruned_model {options.pruned_model}: a YAML is written: name it pruned_model.yaml")
     weights = find_weights(options.weights) if options.weights else last_pruned()
     print(f"Pruned weights: {weights}" + ("" if options.weights else " (last pruning run; --weights names others)"))
     family = Yolov7(trust=options.trust)
     family.check(weights)
     model, cfg = family.load(weights), found("--model", options.model)
-    dense = _architecture(options.model, cfg)
+    dense = read_architecture("--model", cfg)
     check_same_rows(model, dense, options.model, weights)
     if options.pruned_model.resolve() == Path(cfg):
         raise PruneError(f"--pruned_model {options.pruned_model} is the file of --model: give another name.")
@@ -76,13 +78,6 @@ def _parsed(description: str, argv: list[str]) -> argparse.Namespace:
     add("--verify", action="store_true", help="build a network from the file, load the weights strictly, compare")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
     return parser.parse_args(normalise(argv, parser))
-
-
-def _architecture(name: str, file: str) -> dict[str, Any]:
-    dense = read_yaml("--model", file)
-    if missing := [key for key in ("nc", "width_multiple", "anchors", "backbone", "head") if key not in dense]:
-        raise PruneError(f"--model {name}: no '{missing[0]}:' in it; it is no YOLOv7 architecture.")
-    return dense
 
 
 def _title(options: argparse.Namespace, weights: Path) -> str:
