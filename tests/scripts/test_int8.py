@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""quantify.py in the fork of ultralytics, on a network that has learned: digits as one class, a minute's training."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from workshop import Workshop
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+LEARN = (
+    "single_cls=True optimizer=SGD lr0=0.03 momentum=0.9 warmup_epochs=0 mosaic=0 scale=0.3 fliplr=0 erasing=0 hsv_h=0 "
+    "hsv_s=0 hsv_v=0 workers=0 plots=False nbs=8 batch=8 imgsz=64 device=cpu data=digits/data.yaml "
+    "exist_ok=True"
+).split()
+TRAIN = "import sys; from ultralytics.cfg import entrypoint; entrypoint()"
+VAL = ["--single-cls", "--workers", "0", "--device", "cpu"]
+
+BAD = {
+    "--weights gone.pt": "gone.pt: no such file",
+    "--method static": "no network given",
+    "--weights runs/half/pruned.pt --max-map-drop 2": "--max-map-drop 2.0",
+    "--weights runs/half/pruned.pt --calibration-images 0": "--calibration-images 0",
+    "--weights runs/half/pruned.pt --data nowhere.yaml": "nowhere.yaml",
+    "--weights runs/half/pruned.pt --data digits/data.yaml": "has 1 classes",
+}
+DRIVER = """
+import contextlib, io, json, os, runpy, sys
+said = []
+for line in json.loads(sys.argv[1]):
+    heard, sys.argv = io.StringIO(), ["quantify.py", *line.split()]
+    with contextlib.redirect_stderr(heard):
+        try:
+            runpy.run_path(os.path.abspath("quantify.py"), run_name="__main__")
+        except SystemExit as end:
+            said.append([end.code, heard.getvalue()])
+print("ANSWERS" + json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def learned(fork: Path, offline_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """A fork with a trained yolov8n (runs/dense) and the same at half its channels (runs/half, a pruning run)."""
+    from prunekit.demo.digits import build
+
+    root = tmp_path_factory.mktemp("int8") / "fork"
+    shutil.copytree(fork, root)
+    env = {**os.environ, **offline_env, "OMP_NUM_THREADS": "1"}
+    env.pop("PYTHONPATH", None)
+    made = Workshop(root, env)
+    build(root / "digits", train=96, val=48, imgsz=64, seed=0)
+    words = [*LEARN, f"project={root / 'runs'}"]  # upstream puts a relative one elsewhere
+    made.python("-c", TRAIN, "detect", "train", "model=yolov8n.yaml", "epochs=14", "name=dense", *words)
+    made.python("prune_one_shot.py", "--weights", "runs/dense/weights/best.pt", "--no-export", "--prune-ratio", "0.5",
+                "epochs=6", "name=half", *words)
+    return made
+
+
+@pytest.mark.parametrize("weights", ["runs/dense/weights/best.pt", "runs/half/pruned.pt"])
+def test_static_loses_next_to_nothing(learned: Workshop, weights: str) -> None:
+    """mAP50 within 0.01 of float, under 0.35 of its size; the published line, data and size from the checkpoint."""
+    line = f"quantify.py --weight {weights} --method static --name static --exist-ok"
+    said = learned.python(*line.split(), *VAL)
+    folder = learned.root / "runs/detect/static"
+    record = json.loads((folder / "quantify.json").read_text())
+    full, small = record["float"], record["int8"]
+    assert full["map50"] > 0.6, "the network has learned"
+    assert full["map50"] - small["map50"] < 0.01 and record["status"] == "done"
+    assert record["size_ratio"] < 0.35 and small["bytes"] == (folder / small["file"]).stat().st_size
+    assert record["image"] == 64 and record["images"] == 96 and record["onnx_max_error"] < 1e-3
+    speed = record["speed"]
+    assert speed["low"] <= speed["ratio"] <= speed["high"] and speed["rounds"] >= 6 and small["seconds"] > 0
+    assert f"INT8 beside float: {record['size_ratio']:.3f} of the size" in said
+    noted = (learned.root / "runs/half/report.md").read_text()
+    assert ("INT8 (static): `" in noted) == weights.startswith("runs/half")
+
+
+def test_a_drop_beyond_the_limit_is_its_own_exit_code(learned: Workshop) -> None:
+    """7 bits, dynamic, one scale a layer and no drop allowed: everything is written, the code is 5."""
+    words = ["--weights", "runs/half/pruned.pt", "--method", "dynamic", "--max_map_drop", "0", "--name", "strict"]
+    process = learned.start("quantify.py", *words, "--seven-bits", *VAL)
+    said, _ = process.communicate(timeout=900)
+    record = json.loads((learned.root / "runs/detect/strict/quantify.json").read_text())
+    fell = record["float"]["map50_95"] - record["int8"]["map50_95"]
+    assert record["drop"] == pytest.approx(fell) and record["method"] == "dynamic"
+    assert process.returncode == (5 if fell > 0 else 0), said[-2000:]
+    assert record["status"] == ("less accurate" if fell > 0 else "done")
+    assert (learned.root / "runs/detect/strict/pruned_int8.onnx").is_file()
+    assert ("is there, but less accurate than allowed" in said) == (fell > 0)
+
+
+def test_bad_input_is_one_line(learned: Workshop) -> None:
+    """One process goes through all of it: most of a script's time is importing torch."""
+    before = sorted(str(path) for path in learned.root.rglob("*") if "__pycache__" not in str(path))
+    said = json.loads(learned.python("-c", DRIVER, json.dumps(list(BAD))).rpartition("ANSWERS")[2].splitlines()[0])
+    for (words, reason), (code, text) in zip(BAD.items(), said, strict=True):
+        errors = [line for line in text.splitlines() if line.startswith("error: ")]
+        assert code == 2 and len(errors) == 1 and reason in errors[0], (words, text)
+    assert sorted(str(path) for path in learned.root.rglob("*") if "__pycache__" not in str(path)) == before

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""quantify.py in the YOLOv5 fork: the line, the files, the record. Accuracy of a trained one: docs/quantify.md."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from home5 import HERE, Home
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+
+
+def test_quantify_line5(home: Home, tiny5: dict[str, Path]) -> None:
+    """Opset 17 (12, upstream's default inside Python, has no INT8 per channel), a third of the size, outputs finite."""
+    onnx = pytest.importorskip("onnx")
+    home.python(HERE / "make5.py", "yolov5n", "best.pt", "10")
+    shutil.copy(tiny5["detect"], home.root / "VOC.yaml")
+    words = "quantify.py --weight best.pt --method static --data VOC.yaml --img 64 --workers 0 --calibration_images 4"
+    said = home.python(*words.split())
+    folder = home.root / "runs/quantify/exp"
+    record = json.loads((folder / "quantify.json").read_text())
+    assert record["family"] == "yolov5" and record["images"] == 4 and record["image"] == 64
+    assert record["size_ratio"] < 0.35 and record["int8"]["float_layers"] == 0 and record["onnx_max_error"] < 1e-3
+    assert sorted(path.name for path in folder.iterdir()) == ["best_float.onnx", "best_int8.onnx", "quantify.json"]
+    assert f"INT8 beside float: {record['size_ratio']:.3f} of the size" in said
+    made = onnx.load(str(folder / "best_int8.onnx"))
+    assert next(entry.version for entry in made.opset_import if entry.domain == "") == 17
+    assert {"names", "stride"} <= {entry.key for entry in made.metadata_props}, "what upstream's validator reads"
