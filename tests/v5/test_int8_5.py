@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 def test_quantify_line5(home: Home, tiny5: dict[str, Path]) -> None:
     """Opset 17 (12, upstream's default inside Python, has no INT8 per channel), a third of the size, outputs finite."""
     onnx = pytest.importorskip("onnx")
-    home.python(HERE / "make5.py", "yolov5n", "best.pt", "10")
+    home.python(HERE / "make5.py", "yolov5n best.pt 10")
     shutil.copy(tiny5["detect"], home.root / "VOC.yaml")
     words = "quantify.py --weight best.pt --method static --data VOC.yaml --img 64 --workers 0 --calibration_images 4"
     said = home.python(*words.split())

@@ -85,8 +85,8 @@ def test_published_lines(fork7: Path, copy_of: Callable[[Path], Home]) -> None:
 
 def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
     """train.py --cfg: the pruned network, its weights in it; then once more, from what that training wrote."""
-    said = tiny.python(*f"{TINY} --weights tiny.pt --pruned_model pruned_model.yaml --verify".split())
-    assert "Verified: built from the file, weights loaded strictly, largest difference of outputs 0" in said
+    written = tiny.python(*f"{TINY} --weights tiny.pt --pruned_model pruned_model.yaml --verify".split())
+    assert "Verified: built from the file, weights loaded strictly, largest difference of outputs 0" in written
     trained = tiny.python(
         "train.py", "--cfg", "pruned_model.yaml", "--weights", "tiny.pt", "--data", "data.yaml", *QUICK,
         "--hyp", "data/hyp.scratch.tiny.yaml", "--name", "again",
@@ -99,7 +99,7 @@ def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
                 "--round-to", "1", "--no-export", "--name", "twice")
     report = tiny.report("runs/prune/twice")
     once, twice = report["dense"]["params"], report["steps"][0]["params"]
-    assert once == 1_524_702 and twice < 0.6 * once
+    assert f"{once:,} parameters" in written and twice < 0.6 * once
     said = tiny.python(*f"{TINY} --pruned_model twice.yaml --verify".split())
     assert f"{twice:,} parameters" in said and "runs/prune/twice/pruned.pt" in said
     said = tiny.python("reparameterize.py", "--weights", "runs/prune/twice/pruned.pt")
@@ -107,10 +107,10 @@ def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
     shown = tiny.python("test.py", "--weights", "runs/prune/twice/pruned_deploy.pt", "--data", "data.yaml",
                         "--img-size", "64", "--device", "cpu", "--no-trace", "--batch-size", "8")
     assert "mAP@.5" in shown
-    shutil.rmtree(tiny.root / "runs")
 
 
 def test_bad_input_is_one_line_and_leaves_nothing(tiny: Home) -> None:
+    shutil.rmtree(tiny.root / "runs", ignore_errors=True)  # of the test before: one row is that there is no run
     before = sorted(path.name for path in tiny.root.iterdir())
     output = tiny.python("-c", DRIVER, json.dumps([words.split() for words, _ in BAD.values()]))
     said = json.loads(output.rpartition("ANSWERS")[2].splitlines()[0])
