@@ -33,15 +33,17 @@ def fork_environment(fork: Path, scratch: Path) -> dict[str, str]:
     return {**os.environ, **settings, **quiet, **lean, "PYTHONPATH": path}
 
 
-def run(name: str, command: list[str], folder: Path, env: Mapping[str, str]) -> Tried:
-    """Run a command to its end; returns how it ended."""
+def run(name: str, command: list[str], folder: Path, env: Mapping[str, str], unless: str = "") -> Tried:
+    """Run a command to its end; returns how it ended. It has failed, too, where its last line holds `unless`."""
     try:
         done = subprocess.run(
             command, cwd=folder, env=dict(env), capture_output=True, stdin=subprocess.DEVNULL, check=False
         )
     except OSError as error:
         raise UserError(f"cannot run {command[0]} ({error.strerror}): --python names a Python") from error
-    return Tried(name, done.returncode == 0, "" if done.returncode == 0 else last_lines(done.stdout + done.stderr))
+    said = last_lines(done.stdout + done.stderr)
+    passed = done.returncode == 0 and not (unless and unless in last_lines(done.stdout, 1))
+    return Tried(name, passed, "" if passed else said)
 
 
 def last_lines(output: bytes, count: int = LAST_LINES) -> str:

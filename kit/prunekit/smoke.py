@@ -91,8 +91,12 @@ def _run_tests(subject: Subject, python: str) -> list[Tried]:
 
 
 def run_tests(subject: Subject, tests: Sequence[str], python: str) -> Tried:
-    """Run tests of the kit on a fork that is there already (PRUNEKIT_FORK), made by another kit (PRUNEKIT_KIT)."""
-    command = [python, "-m", "pytest", "-q", "-x", "-o", "addopts=", "-p", "no:cacheprovider", *tests]
+    """Run tests of the kit on a fork that is there already (PRUNEKIT_FORK), made by another kit (PRUNEKIT_KIT).
+
+    A test that was skipped has shown nothing: it counts as failed.
+    """
+    command = [python, "-m", "pytest", "-q", "-x", "-o", "addopts=", "-rs", "-p", "no:cacheprovider", *tests]
     tool = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     own = {"PRUNEKIT_FORK": str(subject.folder), "PRUNEKIT_KIT": str(subject.maker.root), "PYTHONPATH": tool}
-    return run(" ".join(tests), command, subject.kit.root, {**os.environ, **own, "OMP_NUM_THREADS": "1"})
+    env = {**os.environ, **own, "OMP_NUM_THREADS": "1"}
+    return run(" ".join(tests), command, subject.kit.root, env, unless=" skipped")

@@ -100,6 +100,15 @@ def test_a_failing_test_writes_nothing(place: Place) -> None:
     assert "no good" in place.err and place.state() == before
 
 
+def test_a_skipped_test_has_shown_nothing(place: Place) -> None:
+    """A patch's own test that skips itself does not let the update through."""
+    (place.kit / "tests" / "test_it.py").write_text("import pytest\n\ndef test_it():\n    pytest.skip('no stack')\n")
+    git(place.kit, "commit", "--quiet", "-am", "a test that skips")
+    before = place.state()
+    assert place.prunekit("pins", "update", "small", "--to", place.upstream("1.1", ("LICENSE", "free\n", "x\n"))) == 4
+    assert "no stack" in place.err and place.state() == before
+
+
 def test_dirty_patches_stop_it_and_dry_run_writes_nothing(place: Place) -> None:
     """Changes that no commit holds are named; a dry run does not mind them, and writes nothing."""
     new = place.upstream("1.1", ("LICENSE", "free\n", "free!\n"))
