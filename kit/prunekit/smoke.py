@@ -23,6 +23,17 @@ from prunekit.programs import Report, Tried, fork_environment, run
 from prunekit.series import read_series
 from prunekit.walk import WAYS, walk_through
 
+_OPTIONAL = ("tensorflow",)  # what an export wants, and hardly a maintainer has
+_IMPORT = """
+import importlib
+for name in {names!r}:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in {optional!r}:
+            raise
+"""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -70,7 +81,7 @@ def import_modules(fork: Path, files: Sequence[str], python: str, scratch: Path)
     names = sorted(
         {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in files if path.endswith(".py")}
     )
-    program = f"import importlib\nfor name in {names!r}: importlib.import_module(name)"
+    program = _IMPORT.format(names=names, optional=_OPTIONAL)
     scratch.mkdir(parents=True, exist_ok=True)
     tried = run("import", [python, "-c", program], scratch, fork_environment(fork, scratch))
     if "No module named 'torch" in tried.said:
