@@ -18,7 +18,8 @@ from prunekit.candidate import Candidate, from_sdist
 from prunekit.compatibility import USUAL, Row, read_rows, release_key, save_rows
 from prunekit.errors import PrunekitError, UserError
 from prunekit.gitrepo import GitError, Repo
-from prunekit.kitdir import Kit
+from prunekit.kitdir import PINS, Kit
+from prunekit.kitwrite import dirty
 from prunekit.lint import read_tests
 from prunekit.mailpatch import export_series
 from prunekit.manifest import read_manifest
@@ -154,6 +155,9 @@ def _taken(repo: Repo, target: str, diffs: Iterable[Path]) -> str:
 
 
 def _kit_commit(kit: Kit) -> str:
-    """Return the kit's commit, marked where files of it have changed since; nothing where it is no checkout."""
-    done = Repo(kit.root).run("describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*", check=False)
-    return done.out.decode().strip() if done.status == 0 else ""
+    """Return the kit's commit, marked where its code or its data differ from it; nothing where it is no checkout."""
+    done = Repo(kit.root).run("rev-parse", "--short=12", "HEAD", check=False)
+    if done.status:
+        return ""
+    changed = dirty(kit, "kit", "patches", "manifests", PINS)
+    return done.out.decode().strip() + ("+changes" if changed else "")
