@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from pruning.scores import score_groups
 from torch import nn
 
 from .network import graph_of, refuse_unknown
+from .offline import PUBLISHED
 from .ranks import first_rank
 from .structure import close_structure, sync_attributes
 
@@ -36,7 +39,24 @@ def checked(parser: ArgumentParser) -> Namespace:
         parser.error(f"--prune_ratio {opt.prune_ratio}: must lie between 0 and 1 (the share of channels to remove)")
     if opt.device not in ("", "cpu") and not torch.cuda.is_available():
         parser.error(f"--device {opt.device}: no CUDA device here. Add --device cpu, or leave --device out")
+    if not opt.resume and (wrong := _wrong_file(opt)):
+        parser.error(wrong)
     return opt
+
+
+def _wrong_file(opt: Namespace) -> str:
+    """What upstream would trip over in the files that were named, or, with other weights than a .pt, pass over."""
+    from utils.general import check_file  # imports this package itself
+
+    for flag in ("data", "cfg", "hyp"):
+        try:
+            check_file(getattr(opt, flag))
+        except AssertionError as error:
+            return f"--{flag} {getattr(opt, flag)}: no such file, here or in the fork ({error})"
+    weights = Path(opt.weights)
+    if opt.weights and (weights.suffix != ".pt" or not (weights.is_file() or weights.name in PUBLISHED)):
+        return f"--weights {opt.weights}: no such checkpoint. Give one (.pt), or '' to begin with none"
+    return "" if opt.weights or opt.cfg else "no network given: --weights best.pt, or --cfg cfg/training/yolov7.yaml"
 
 
 def prune_first(model: nn.Module, opt: Namespace, ckpt: dict[str, Any]) -> None:
@@ -48,24 +68,31 @@ def prune_first(model: nn.Module, opt: Namespace, ckpt: dict[str, Any]) -> None:
         ckpt: the checkpoint that the weights came from, {} for none; what no longer fits is dropped from it.
 
     Raises:
-        PruneError: this network cannot be pruned.
+        SystemExit: this network cannot be pruned; the reason has been printed.
     """
-    ratio = getattr(opt, "prune_ratio", None)
-    if ratio is None or opt.resume:
+    if getattr(opt, "prune_ratio", None) is None or opt.resume:
         return
+    try:
+        _prune_and_say(model, opt)
+    except PruneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
+    if ckpt:
+        ckpt.update(dict.fromkeys(STALE), epoch=-1)
+
+
+def _prune_and_say(model: nn.Module, opt: Namespace) -> None:
     refuse_unknown(model, opt.weights or opt.cfg)
     size = max(-(-opt.img_size[0] // 64) * 64, 64)  # a multiple of every stride
     example = torch.zeros(1, model.yaml.get("ch", 3), size, size, device=next(model.parameters()).device)
     mode = model.training
     before = count(model, example)
-    _prune(model, example, ratio)
+    _prune(model, example, opt.prune_ratio)
     after = count(model, example)
     model.train(mode)
     if first_rank():
         print(f"Before Pruning: {_figures(before)}")
         print(f"After Pruning: {_figures(after)}, MACs ratio={before.macs / after.macs}")
-    if ckpt:
-        ckpt.update(dict.fromkeys(STALE), epoch=-1)
 
 
 def _prune(model: nn.Module, example: torch.Tensor, ratio: float) -> None:
