@@ -49,6 +49,7 @@ TABLE = [
     ("ratio 1.5", f"{B} prune_ratio=1.5", "between 0 and 1"),
     ("classes", "--weights eighty.pt --data tiny.yaml", "has 80 classes"),
     ("missing data", "--weights best.pt --data nowhere.yaml", "nowhere.yaml"),
+    ("empty image folder", "--weights best.pt --data bare.yaml", "no images in"),
     ("unknown flag", f"{B} --epocs 3", "did you mean --epochs"),
     ("stray word", "--weights best.pt tiny.yaml", "not an argument"),
     ("wrong type", f"{B} --epochs many", "--epochs: invalid int value"),
@@ -126,6 +127,9 @@ def bench(fork5: Path, copy_of: Callable[[Path], Home], nets5: Path, tiny5: dict
         home.python("-c", code, name)
     (home.root / "cut.pt").write_bytes((home.root / "best.pt").read_bytes()[:100_000])
     (home.root / "text.pt").write_text("not a checkpoint")
+    (home.root / "bare").mkdir()
+    bare = home.root / "bare"
+    (home.root / "bare.yaml").write_text(f"train: {bare}\nval: {bare}\nnc: 10\nnames: {list('abcdefghij')}\n")
     (home.root / "half.yaml").write_text("lr0: 0.01")
     shutil.copy(tiny5["detect"], home.root / "tiny.yaml")
     return home

@@ -43,6 +43,7 @@ TABLE = [
     ("classes", "--weights twenty.pt --data tiny.yaml", "has 20 classes"),
     ("missing data", "--weights best.pt --data nowhere.yaml", "nowhere.yaml"),
     ("data without images", "--weights best.pt --data gone.yaml", "is not there"),
+    ("empty image folder", "--weights best.pt --data bare.yaml", "no images in"),
     ("data without nc", "--weights best.pt --data lacking.yaml", "no 'nc:'"),
     ("data with nc in words", "--weights best.pt --data words.yaml", "'nc: ten' must be a number"),
     ("data with few names", "--weights best.pt --data names.yaml", "as many names"),
@@ -95,6 +96,8 @@ def bench(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
     text = tiny7.read_text()
     (home.root / "gone.yaml").write_text(text.replace("images/val", "images/elsewhere"))
     (home.root / "lacking.yaml").write_text(text.replace("nc: 10\n", ""))
+    (home.root / "bare").mkdir()
+    (home.root / "bare.yaml").write_text(f"train: bare\nval: bare\nnc: 10\nnames: {list(range(10))}\n")
     (home.root / "words.yaml").write_text(text.replace("nc: 10\n", "nc: ten\n"))
     (home.root / "names.yaml").write_text(text.replace("names: [", "names: [eleventh, "))
     return home
@@ -128,6 +131,11 @@ def test_train_refuses_in_one_line(bench: Home) -> None:
     assert "must lie between 0 and 1" in bench.python(*common, "--prune_ratio", "1.5", code=2)
     said = bench.python(*common, "--prune_ratio", "0.5", "--device", "0", code=2)
     assert "--device 0: no CUDA device here" in said and "Traceback" not in said
+    said = bench.python("train.py", "--weights", "gone.pt", "--data", "tiny.yaml", "--prune_ratio", "0.5", code=2)
+    assert "--weights gone.pt: no such checkpoint" in said and "Traceback" not in said
+    said = bench.python(*common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name refused".split(), code=2)
+    assert "error: The plan removes 0 of" in said and "Traceback" not in said
+    shutil.rmtree(bench.root / "runs")
 
 
 def test_missing_packages_are_named(bench: Home) -> None:

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,14 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write a JSON file whole, keys in the order given."""
     write_text(target, json.dumps(value, indent=2) + "\n")
+
+
+def is_barren(place: Path, endings: Collection[str]) -> bool:
+    """Whether a folder holds, at any depth, no file with one of these endings (without dots); a file is never barren.
+
+    Upstreams find out that a data set has no images after minutes of other work.
+    """
+    return place.is_dir() and not any(file.suffix[1:].lower() in endings for file in place.rglob("*"))
 
 
 @contextmanager

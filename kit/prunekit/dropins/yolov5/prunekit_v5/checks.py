@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from pruning import ranks
 from pruning.errors import PruneError
+from pruning.files import is_barren
+from utils.dataloaders import IMG_FORMATS
 from utils.general import ROOT, check_dataset, check_file
 from utils.torch_utils import select_device
 
@@ -29,13 +31,18 @@ def data_set(data: str) -> Mapping[str, Any]:
     """The data set behind --data, as upstream reads it.
 
     Raises:
-        PruneError: it is missing or unreadable.
+        PruneError: it is missing or unreadable, or a folder of it holds no images.
     """
     try:
-        return check_dataset(data)
+        known: Mapping[str, Any] = check_dataset(data)
     except (Exception, SystemExit) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise PruneError(f"--data {data}: {reason} Give an existing data set with --data.") from error
+    for key in ("train", "val"):
+        places = known[key] if isinstance(known[key], list) else [known[key]]
+        if bare := [place for place in places if is_barren(Path(str(place)), IMG_FORMATS)]:
+            raise PruneError(f"--data {data}: {key}: no images in {bare[0]}. Give another data set.")
+    return known
 
 
 def check_values(given: Mapping[str, Any]) -> None:

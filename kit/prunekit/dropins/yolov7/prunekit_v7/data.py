@@ -11,7 +11,9 @@ import torch
 import yaml
 from pruning import ranks
 from pruning.errors import PruneError
+from pruning.files import is_barren
 from torch import nn
+from utils.datasets import img_formats
 from utils.general import check_file
 
 from .arguments import ROOT
@@ -114,6 +116,8 @@ def check_data(name: str, model: nn.Module, weights: Path, trainer: str, single_
         if gone := [place for place in listed if not Path(str(place)).exists()]:
             where = "" if Path(str(gone[0])).is_absolute() else f" below {Path.cwd()}"
             raise PruneError(f"--data {name}: {key}: {gone[0]} is not there{where}. Give an existing data set.")
+        if bare := [place for place in listed if is_barren(Path(place), img_formats)]:
+            raise PruneError(f"--data {name}: {key}: no images in {bare[0]}. Give another data set.")
     number = 1 if single_cls else data["nc"]
     if not str(number).isdigit() or (not single_cls and len(data["names"] or ()) != int(number)):
         raise PruneError(f"--data {name}: 'nc: {number}' must be a number, and 'names:' as many names.")
