@@ -40,7 +40,7 @@ from .structure import close_structure, output_layers
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
 OPSET = 17  # what export.py takes on the command line; its function's own default, 12, allows no INT8 per channel
 
-# How numpy pickles numbers and arrays, under either of its names: so an unfinished training's last.pt holds its fitness.
+# How numpy pickles numbers and arrays, in its old and new places: an unfinished last.pt holds its fitness so.
 MULTIARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
 ARRAYS = (
     "numpy.dtype", "numpy.ndarray", *(f"{name}.scalar" for name in MULTIARRAYS),
