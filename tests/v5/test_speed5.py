@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 
 def test_latency_line5(home: Home) -> None:
     for name in ("yolov5n", "yolov5s"):
-        home.python(HERE / "make5.py", name, f"{name}.pt", "10")
+        home.python(HERE / "make5.py", f"{name} {name}.pt")
     words = "latency.py --dense yolov5s.pt --pruned yolov5n.pt --imgsz 64 --threads 1 --rounds 9 --json speed.json"
     output = home.python(*words.split())
     found = json.loads((home.root / "speed.json").read_text())
@@ -24,7 +24,7 @@ def test_latency_line5(home: Home) -> None:
 
 
 def test_recalibrated_and_taught5(home: Home, tiny5: dict[str, Path]) -> None:
-    home.python(HERE / "make5.py", "yolov5n", "best.pt", "10")
+    home.python(HERE / "make5.py", "yolov5n best.pt")
     words = f"prune_one_shot.py --weights best.pt --data {tiny5['detect']} --target-macs 0.5 --imgsz 64 --workers 0"
     more = "--batch-size 8 --epochs 1 --device cpu --noplots --recalibrate --distill 0.5 --no-export"
     output = home.python(*words.split(), *more.split())

@@ -21,6 +21,10 @@ from .errors import PruneError
 # Top-level modules whose classes a detector's checkpoint is made of, whatever the family. What torch itself holds to be
 # safe (tensors, OrderedDict) never gets as far as this list.
 COMMON = ("torch", "torchvision", "numpy", "pathlib", "datetime", "types", "argparse", "collections")
+# YOLOv5 and YOLOv7 note their best fitness as an array or a scalar of numpy: its plain makers of values, by the names
+# that numpy 1 and numpy 2 give them. A stripped checkpoint no longer has it, one of an interrupted training does.
+MAKERS = [f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")]
+NUMPY = frozenset({"numpy.dtype", "numpy.ndarray", *MAKERS})
 KINDS = {"models": "a YOLOv5 or YOLOv7", "ultralytics": "an ultralytics (YOLOv8 or later)"}
 
 
@@ -81,9 +85,9 @@ def _globals_of(path: Path) -> list[str]:
 
 
 def _expected(name: str, package: tuple[str, ...]) -> bool:
-    """True for a class that checkpoints of this family are made of; functions (lower case) are never expected."""
+    """True for a class that checkpoints of this family are made of; of functions (lower case) only numpy's few."""
     module, _, attribute = name.rpartition(".")
-    return module.split(".")[0] in (*COMMON, *package) and attribute[:1].isupper()
+    return name in NUMPY or (module.split(".")[0] in (*COMMON, *package) and attribute[:1].isupper())
 
 
 def _looks_up(path: Path) -> set[str]:

@@ -40,13 +40,6 @@ from .structure import close_structure, output_layers
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
 OPSET = 17  # what export.py takes on the command line; its function's own default, 12, allows no INT8 per channel
 
-# How numpy pickles numbers and arrays, in its old and new places: an unfinished last.pt holds its fitness so.
-MULTIARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
-ARRAYS = (
-    "numpy.dtype", "numpy.ndarray", *(f"{name}.scalar" for name in MULTIARRAYS),
-    *(f"{name}._reconstruct" for name in MULTIARRAYS),
-)
-
 
 class Yolov5:
     """Adapter bound to one run's upstream options; implements `pruning.family.Family`."""
@@ -71,7 +64,7 @@ class Yolov5:
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns the task."""
         looked_up = ("models.yolo.Detect.forward",)
-        check_checkpoint(weights, ("models", "utils"), trust=self._trust, names=ARRAYS, methods=looked_up)
+        check_checkpoint(weights, ("models", "utils"), trust=self._trust, methods=looked_up)
         self.task = "segment" if isinstance(self.load(weights), SegmentationModel) else "detect"
 
     def take(self, weights: Path, words: Sequence[str], seed: int) -> None:

@@ -35,9 +35,6 @@ from .arguments import parse, run_script, train
 from .quiet import quiet
 from .structure import close_structure, sync_attributes
 
-# A checkpoint's best_fitness is an array; numpy's and torch's versions decide which of these names its pickle holds.
-MAKERS = [f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")]
-NUMPY = frozenset({"numpy.dtype", "numpy.ndarray", *MAKERS})
 STALE = ("best_fitness", "ema", "updates", "optimizer", "training_results", "wandb_id")
 WARMUP = 0.1  # share of a step's iterations; upstream's 1000 or more are longer than a short fine-tuning
 
@@ -63,7 +60,7 @@ class Yolov7:
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns which of upstream's two scripts trains this head."""
-        check_checkpoint(weights, ("models", "utils"), trust=self._trust, names=NUMPY)
+        check_checkpoint(weights, ("models", "utils"), trust=self._trust)
         head = type(self.load(weights).model[-1]).__name__
         self.trainer = "train_aux.py" if head == "IAuxDetect" else "train.py"
 
