@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,8 @@ def work(engine: object) -> Iterator[SimpleNamespace]:
     """The modules under test, as the engine on its own."""
     parts = {part: importlib.import_module(f"pruning.{part}") for part in ("quantify", "quantify_onnx", "errors")}
     yield SimpleNamespace(**parts)
+    # onnxruntime's quantizer puts a folder of its own with `models` in it on the path: other tests import that name.
+    sys.path[:] = [entry for entry in sys.path if "onnxruntime" not in entry]
 
 
 def network(*, opset: int = 17, spoilt: bool = False) -> Any:
