@@ -7,6 +7,7 @@ Runs in a folder of the test's own, under the full fork or one with a patch take
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -94,13 +95,15 @@ def penalty(weights: str, data: str, *words: str) -> Any:
         norms.append(float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])))
         return add(model, *strengths)
 
-    warnings = patch.object(LOGGER, "warning", lambda text, *_: said.append(text))
+    warnings = patch.object(LOGGER, "log", lambda level, text: said.append(text) if level >= logging.WARNING else None)
     with patch.object(torch.optim.SGD, "step", count), warnings:
         hooks = sys.modules.get("prunekit_v5.hooks")
         if hooks is None or not hasattr(train, "hooks"):  # the fork without the patch does not know the flag
             return _train(weights, data, "bn", *words)
-        add = hooks.add_l1
-        with patch.object(hooks, "add_l1", note):
+        from pruning import bn
+
+        add = bn.add_l1
+        with patch.object(bn, "add_l1", note):
             _train(weights, data, "bn", *words)
     model = torch.load("bn/weights/last.pt", weights_only=False)
     gamma = [m.weight.float().abs().mean() for m in model["model"].modules() if isinstance(m, nn.BatchNorm2d)]

@@ -85,9 +85,9 @@ def penalty(weights: str, data: str, *words: str) -> Any:
     import yaml
 
     steps, calls, step = [0], [0], torch.optim.SGD.step
-    from prunekit_v7 import hooks
+    from pruning import bn
 
-    add = hooks.add_l1
+    add = bn.add_l1
 
     def count(self: Any, *args: Any, **kwargs: Any) -> Any:
         steps[0] += 1
@@ -97,7 +97,7 @@ def penalty(weights: str, data: str, *words: str) -> Any:
         calls[0] += 1
         return add(*args)
 
-    with patch.object(torch.optim.SGD, "step", count), patch.object(hooks, "add_l1", note):
+    with patch.object(torch.optim.SGD, "step", count), patch.object(bn, "add_l1", note):
         _train(weights, data, "bn", *words)
     model = torch.load("bn/weights/last.pt", weights_only=False)["model"]
     gamma = [m.weight.float().abs().mean() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -263,6 +263,18 @@ def classes_seen(data: str) -> Any:
     file = sorted(Path(place.replace("images", "labels")).glob("*.txt"))[0]
     file.write_text(file.read_text() + "9 0.5 0.5 0.1 0.1\n")
     return sum(len(labels) for labels in LoadImagesAndLabels(place, 64).labels) - before
+
+
+def other_cache(data: str) -> Any:
+    """How many labels the loader gives where YOLOv5 has left its label cache, written by numpy, under this name."""
+    import numpy as np
+    import yaml
+    from utils.datasets import LoadImagesAndLabels
+
+    place = yaml.safe_load(Path(data).read_text())["train"]
+    with open(Path(place.replace("images", "labels")).with_suffix(".cache"), "wb") as file:
+        np.save(file, np.array({"version": 0.6, "hash": "another"}, dtype=object), allow_pickle=True)
+    return sum(len(labels) for labels in LoadImagesAndLabels(place, 64).labels)
 
 
 def _train(weights: str, data: str, name: str, *words: str, script: str = "train.py") -> None:

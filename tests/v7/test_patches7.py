@@ -189,14 +189,15 @@ def test_prune_and_train(compare: Callable[..., Any], files: dict[str, Path], ti
 
 
 def test_changed_data_set_is_noticed(compare: Callable[..., Any], tiny7: Path, tmp_path: Path) -> None:
-    """One more label is seen by the next training; without the patch the old labels are."""
+    """The next training sees one more label, and labels where another YOLO has cached them; without it neither."""
     import shutil
 
     shutil.copytree(tiny7.parent, tmp_path / "data")
     data = tmp_path / "data.yaml"
     data.write_text(tiny7.read_text().replace(str(tiny7.parent), str(tmp_path / "data")))
-    with_patch, without = compare(CACHE, ("classes_seen", data))
-    assert with_patch == [1] and without == [0]
+    with_patch, without = compare(CACHE, ("classes_seen", data), ("other_cache", data))
+    assert with_patch[0] == 1 and without[0] == 0
+    assert with_patch[1] > 1 and str(without[1]).startswith("UnpicklingError")
 
 
 def test_every_patch_says_what_why_and_when_to_retire() -> None:

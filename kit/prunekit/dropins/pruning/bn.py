@@ -8,11 +8,15 @@ constant behind.
 
 from __future__ import annotations
 
+import logging
 import math
+import weakref
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .errors import PruneError
@@ -55,6 +59,39 @@ def add_l1(model: nn.Module, gamma: float, beta: float) -> Reach:
         if m.bias.grad is not None:
             m.bias.grad.add_(m.bias.detach().sign(), alpha=beta)
     return Reach(len(layers), len(reached), len(layers) - len(training), len(training) - len(reached))
+
+
+_said: weakref.WeakSet[optim.Optimizer] = weakref.WeakSet()  # optimizers whose penalty was announced
+
+
+def penalise(
+    model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer,
+    say: Callable[[str, int], object],
+) -> None:
+    """`add_l1` by the options `sparsity` and `sparsity_beta` of a train script; the first time, say what it reaches.
+
+    Args:
+        model: the network in training.
+        opt: the script's options; without the two, or with both 0, nothing happens.
+        epoch: from 0.
+        epochs: of the whole training.
+        optimizer: about to step.
+        say: receives each line with its level (`logging`).
+
+    Raises:
+        PruneError: at the first step, if the penalty reaches no layer at all.
+    """
+    gamma, beta = getattr(opt, "sparsity", 0.0), getattr(opt, "sparsity_beta", 0.0)  # runs from before have neither
+    if not (gamma or beta):
+        return
+    reach = add_l1(model, gamma_strength(gamma, epoch, epochs), beta)
+    if optimizer in _said:
+        return
+    _said.add(optimizer)
+    line, warnings = reach_report(reach, gamma, beta, type(optimizer).__name__)
+    say(line, logging.INFO)
+    for warning in warnings:
+        say(warning, logging.WARNING)
 
 
 # These divide a gradient by its own running size, so the strength of a constant sign(gamma) cancels out.

@@ -87,6 +87,40 @@ def guarded(
     return 0
 
 
+def require_own(root: Path) -> None:
+    """Make sure that the `pruning` in use is the one of the fork at `root`.
+
+    Raises:
+        PruneError: naming what was found and what to type.
+    """
+    found = Path(__file__).resolve().parents[1]
+    if found != root:
+        raise PruneError(f"this script belongs to the fork {root}, but Python imported {found / 'pruning'}. cd {root}")
+
+
+def find_weights(name: str, published: Callable[[str], object], download: Callable[[str], object]) -> Path:
+    """The file behind `--weights`: a path, or the name of a published checkpoint that upstream downloads.
+
+    Args:
+        name: as typed.
+        published: is this the name of a checkpoint that upstream publishes?
+        download: upstream's own, into the current folder.
+
+    Raises:
+        PruneError: neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: python train.py --cfg {name}")
+    if not path.is_file() and path.name == name and published(name):
+        download(name)
+        if not path.is_file():
+            raise PruneError(f"--weights {name}: not here, and downloading it failed (its log is above).")
+    if not path.is_file():
+        raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/train/exp/weights/best.pt")
+    return path
+
+
 def parser_of(description: str, defaults: Settings, upstream: Upstream) -> argparse.ArgumentParser:
     """The parser of a pruning script: prunekit's options in one group, upstream's in another."""
     parser = argparse.ArgumentParser(

@@ -20,7 +20,7 @@ import torch
 from models.common import Contract, Conv, TransformerBlock
 from models.experimental import attempt_load
 from models.yolo import DetectionModel, SegmentationModel
-from pruning import ranks
+from pruning import command, ranks
 from pruning.block import yaml_text
 from pruning.checkpoint import check_checkpoint
 from pruning.errors import PruneError
@@ -248,21 +248,8 @@ def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
 
 
 def find_weights(name: str) -> Path:
-    """The file behind `--weights`: a path, or the name of a published checkpoint that upstream downloads.
-
-    Raises:
-        PruneError: neither.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: python train.py --cfg {name}")
-    if not path.is_file() and path.name == name and PUBLISHED.fullmatch(name):
-        attempt_download(name)
-        if not path.is_file():
-            raise PruneError(f"--weights {name}: not here, and downloading it failed (its log is above).")
-    if not path.is_file():
-        raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/train/exp/weights/best.pt")
-    return path
+    """The file behind `--weights`, as `pruning.command.find_weights` finds it."""
+    return command.find_weights(name, PUBLISHED.fullmatch, attempt_download)
 
 
 def train(task: str, options: Mapping[str, Any]) -> argparse.Namespace:

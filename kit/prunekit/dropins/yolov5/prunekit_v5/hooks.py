@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import weakref
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pruning.bn import add_l1, gamma_strength, reach_report
+from pruning.bn import penalise
 from pruning.differences import fit_norms
 from torch import nn, optim
 from ultralytics.utils import LOGGER, RANK, colorstr
@@ -19,13 +19,18 @@ from ultralytics.utils import LOGGER, RANK, colorstr
 from . import structure
 
 PREFIX = colorstr("prunekit: ")
-_said: weakref.WeakSet[optim.Optimizer] = weakref.WeakSet()  # optimizers whose penalty was announced
+
+
+def _say(text: str, level: int = logging.INFO) -> None:
+    """One line, of the first rank only."""
+    if RANK in {-1, 0}:
+        LOGGER.log(level, f"{PREFIX}{text}")
 
 
 def amp_off(model: nn.Module) -> bool:
     """Patch 1, in `check_amp`, on every DDP rank: train in full precision."""
-    if next(model.parameters()).device.type not in ("cpu", "mps") and RANK in {-1, 0}:
-        LOGGER.info(f"{PREFIX}AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
+    if next(model.parameters()).device.type not in ("cpu", "mps"):
+        _say("AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
     return True
 
 
@@ -35,18 +40,7 @@ def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: 
     Raises:
         PruneError: at the first step, if the penalty reaches no layer at all.
     """
-    gamma, beta = getattr(opt, "sparsity", 0.0), getattr(opt, "sparsity_beta", 0.0)  # runs from before have neither
-    if not (gamma or beta):
-        return
-    reach = add_l1(model, gamma_strength(gamma, epoch, epochs), beta)
-    if optimizer in _said:
-        return
-    _said.add(optimizer)
-    line, warnings = reach_report(reach, gamma, beta, type(optimizer).__name__)
-    if RANK in {-1, 0}:
-        LOGGER.info(f"{PREFIX}{line}")
-        for warning in warnings:
-            LOGGER.warning(f"{PREFIX}{warning}")
+    penalise(model, opt, epoch, epochs, optimizer, _say)
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pruning.command import Upstream, guarded
+from pruning.command import Upstream, guarded, require_own
 from pruning.errors import PruneError
 from pruning.options import Settings
 
@@ -64,11 +64,7 @@ def require_stack(root: Path) -> None:
     Raises:
         PruneError: naming what was found and what to type.
     """
-    import pruning
-
-    found = Path(str(pruning.__file__)).resolve().parents[1]
-    if found != root:
-        raise PruneError(f"this script belongs to the fork {root}, but Python imported {found / 'pruning'}. cd {root}")
+    require_own(root)
     try:
         version = metadata.version("ultralytics")
     except metadata.PackageNotFoundError:

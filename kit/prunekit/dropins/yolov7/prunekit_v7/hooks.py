@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import sys
-import weakref
+import zipfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from pruning.block import BLOCK
-from pruning.bn import add_l1, gamma_strength, reach_report
+from pruning.bn import penalise
 from pruning.differences import fit_norms
 from torch import nn, optim
 
@@ -27,7 +27,6 @@ __all__ = [  # with the functions below, all that the patches call
     "want_wandb",
 ]
 LOGGER = logging.getLogger("prunekit_v7")
-_said: weakref.WeakSet[optim.Optimizer] = weakref.WeakSet()  # optimizers whose penalty was announced
 
 
 def amp_on(device: torch.device) -> bool:
@@ -50,17 +49,7 @@ def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: 
     Raises:
         PruneError: at the first step, if the penalty reaches no layer at all.
     """
-    gamma, beta = getattr(opt, "sparsity", 0.0), getattr(opt, "sparsity_beta", 0.0)  # runs from before have neither
-    if not (gamma or beta):
-        return
-    reach = add_l1(model, gamma_strength(gamma, epoch, epochs), beta)
-    if optimizer in _said:
-        return
-    _said.add(optimizer)
-    line, warnings = reach_report(reach, gamma, beta, type(optimizer).__name__)
-    _say(line)
-    for warning in warnings:
-        _say(warning, logging.WARNING)
+    penalise(model, opt, epoch, epochs, optimizer, _say)
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +129,11 @@ def exported(weights: str, started: float) -> int:
     print(f"error: no ONNX file was written (the reason is above); written: {', '.join(made) or 'nothing'}",
           file=sys.stderr)
     return 1
+
+
+def label_cache(path: Path) -> bool:
+    """Patch 11, where labels are read: is there a label cache that torch wrote? Another YOLO's has the same name."""
+    return path.is_file() and zipfile.is_zipfile(path)
 
 
 def _say(text: str, level: int = logging.INFO) -> None:

@@ -53,21 +53,8 @@ def prune(description: str, defaults: Settings, argv: list[str]) -> None:
 
 
 def find_weights(name: str) -> Path:
-    """The file behind `--weights`: a path, or the name of a published checkpoint that upstream downloads.
-
-    Raises:
-        PruneError: neither.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: python train.py --cfg {name}")
-    if not path.is_file() and path.name == name and name in PUBLISHED:
-        attempt_download(name)
-        if not path.is_file():
-            raise PruneError(f"--weights {name}: not here, and downloading it failed (its log is above).")
-    if not path.is_file():
-        raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/train/exp/weights/best.pt")
-    return path
+    """The file behind `--weights`, as `pruning.command.find_weights` finds it."""
+    return command.find_weights(name, PUBLISHED.__contains__, attempt_download)
 
 
 def _without_seed(words: list[str]) -> list[str]:
@@ -75,6 +62,7 @@ def _without_seed(words: list[str]) -> list[str]:
     if "--seed" not in words:
         return words
     at = words.index("--seed")
+    print(f"--seed {words[at + 1]} counts for the ranking of channels; YOLOv7 trains with a seed of its own")
     return words[:at] + words[at + 2 :]
 
 

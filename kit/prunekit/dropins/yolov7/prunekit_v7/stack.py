@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pruning.command import Upstream, guarded
+from pruning.command import Upstream, guarded, require_own
 from pruning.errors import PruneError
 from pruning.options import Settings
 
@@ -18,7 +18,7 @@ def start(script: str, description: str, argv: list[str], **defaults: Any) -> in
     """Run a pruning script of the fork that `script` lies in; returns the exit code."""
 
     def body() -> None:
-        _require_own(Path(script).resolve().parent)
+        require_own(Path(script).resolve().parent)
         try:
             from .main import prune
         except ImportError as error:
@@ -32,7 +32,7 @@ def launch(script: str, body: Callable[[Upstream], Any]) -> int:
     """Run another script of the fork with its `Upstream`; it changes no network. Returns the exit code."""
 
     def program() -> None:
-        _require_own(Path(script).resolve().parent)
+        require_own(Path(script).resolve().parent)
         try:
             from .main import Upstream as Ours
         except ImportError as error:
@@ -40,16 +40,3 @@ def launch(script: str, body: Callable[[Upstream], Any]) -> int:
         body(Ours())
 
     return guarded(program, "nothing was changed")
-
-
-def _require_own(root: Path) -> None:
-    """Make sure that `pruning` is this fork's.
-
-    Raises:
-        PruneError: naming what was found and what to type.
-    """
-    import pruning
-
-    found = Path(str(pruning.__file__)).resolve().parents[1]
-    if found != root:
-        raise PruneError(f"this script belongs to the fork {root}, but Python imported {found / 'pruning'}. cd {root}")
