@@ -16,10 +16,9 @@ from typing import Any
 
 from prunekit.demo import runner
 
-from .targets import TARGETS, Job
-from .variants import HALF, Variant
+from .targets import INFORK, TARGETS, Job
+from .variants import Variant
 
-INFORK = Path(__file__).with_name("infork.py")
 FIGURES = ("params", "macs", "map50", "map50_95")
 
 
@@ -125,9 +124,9 @@ class _Cell:
         return [str(INFORK), action, str(out), self.job.target.upstream, str(weights), *more, *words]
 
     def fraction(self) -> str:
-        """The MACs to prune to: half, or, for the larger network, those of the small one."""
+        """The MACs to prune to: the variant's share, or, for the larger network, those of the small one."""
         if not self.variant.large:
-            return str(HALF)
+            return str(self.variant.fraction)
         large, small = (self.bench.figures(self.seed, name) for name in ("large-dense", "small-native"))
         assert large and small, "made before this cell"
         return str(round(small["macs"] / large["macs"], 6))

@@ -4,6 +4,7 @@
     python infork.py measure OUT.json UPSTREAM WEIGHTS WORDS...
     python infork.py stock   OUT.pt   UPSTREAM WEIGHTS FRACTION WORDS...
     python infork.py latency OUT.json UPSTREAM WEIGHTS NAME=PATH,... WORDS...
+    python infork.py seeded  SEED SCRIPT WORDS...
 
 UPSTREAM is module:class of the fork's `pruning.command.Upstream`, WORDS are upstream's train arguments.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import runpy
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -97,8 +99,19 @@ def latency(out: Path, found: Any, networks: dict[str, str]) -> None:
     out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
+def seeded(seed: int, script: str, words: list[str]) -> None:
+    """Run one of a YOLOv7 fork's scripts with another seed of training than the one that upstream has built in."""
+    general = importlib.import_module("utils.general")
+    usual = general.init_seeds
+    general.init_seeds = lambda given=0: usual(given + 1000 * seed)
+    sys.argv = [script, *words]
+    runpy.run_path(script, run_name="__main__")
+
+
 def main(words: list[str]) -> None:
     """See the module's text."""
+    if words[0] == "seeded":
+        return seeded(int(words[1]), words[2], words[3:])
     action, out, upstream, weights, *rest = words
     extra = [rest.pop(0)] if action in ("stock", "latency") else []
     found = opened(upstream, weights, rest)
@@ -108,6 +121,7 @@ def main(words: list[str]) -> None:
         stock(Path(out), found, float(extra[0]))
     else:
         latency(Path(out), found, dict(pair.split("=", 1) for pair in extra[0].split(",")))
+    return None
 
 
 if __name__ == "__main__":

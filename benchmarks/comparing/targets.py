@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,16 @@ import yaml
 from prunekit.demo.recipe import TRAINING
 from prunekit.demo.runner import YOLO
 
+INFORK = Path(__file__).with_name("infork.py")
 # YOLOv5 and YOLOv7 read these from a file; what is not named stays as upstream's own file has it.
 HYP: dict[str, Any] = {
     "lr0": 0.03, "lrf": 0.01, "momentum": 0.9, "warmup_epochs": 0.0, "mosaic": 0.0, "mixup": 0.0, "copy_paste": 0.0,
     "paste_in": 0.0, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.15, "scale": 0.3,
 }
+# Both weigh objectness by (pixels / 640)^2 and classes by classes / 80: at 64 px and ten classes these gains undo it.
+V5_HYP: dict[str, Any] = {"obj": 50.0, "cls": 4.0, "lr0": 0.04, "warmup_bias_lr": 0.04}
+V7_HYP: dict[str, Any] = {"obj": 40.0, "cls": 4.0, "loss_ota": 0, "lr0": 0.02, "warmup_bias_lr": 0.02,
+                          "warmup_iters": 0.1, "nbs": 16}
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Target:
         small, large: architectures by upstream's names.
         style: whose train arguments: "ultralytics", "yolov5" or "yolov7".
         hyp: upstream's own hyperparameters in the fork, for those that read a file.
+        changed: what of them is different for this target, beside HYP.
         tiers: the sizes of each tier.
     """
 
@@ -49,12 +55,14 @@ class Target:
     style: str
     tiers: Mapping[str, Sizes]
     hyp: str = ""
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
 
 _FULL, _QUICK = Sizes(800, 400, 64, 16, 10, 4), Sizes(32, 16, 64, 8, 1, 1)
 _ULTRALYTICS = "ultralytics.prunekit.main:Upstream"
-# YOLOv5 and YOLOv7 count on batches of 64 (nbs): smaller ones would be accumulated, and warm up for longer.
-_V5 = {"full": Sizes(800, 400, 64, 64, 30, 12), "quick": Sizes(32, 16, 64, 16, 1, 1)}
+# YOLOv5 accumulates batches to 64 images and warms up for 100 batches at least: more epochs, the same batches.
+_V5 = {"full": Sizes(800, 400, 64, 16, 16, 6), "quick": Sizes(32, 16, 64, 16, 1, 1)}
+_V7 = {"full": Sizes(800, 400, 64, 16, 16, 6), "quick": Sizes(32, 16, 64, 16, 1, 1)}
 
 TARGETS: Mapping[str, Target] = {
     "v8": Target(_ULTRALYTICS, "yolov8n.yaml", "yolov8s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
@@ -62,9 +70,9 @@ TARGETS: Mapping[str, Target] = {
     "v12": Target(_ULTRALYTICS, "yolo12n.yaml", "yolo12s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
     "v26": Target(_ULTRALYTICS, "yolo26n.yaml", "yolo26s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
     "v5": Target("prunekit_v5.main:Upstream", "models/yolov5n.yaml", "models/yolov5s.yaml", "yolov5", _V5,
-                 "data/hyps/hyp.scratch-low.yaml"),
+                 "data/hyps/hyp.scratch-low.yaml", V5_HYP),
     "v7": Target("prunekit_v7.main:Upstream", "cfg/training/yolov7-tiny.yaml", "cfg/training/yolov7.yaml", "yolov7",
-                 _V5, "data/hyp.scratch.tiny.yaml"),
+                 _V7, "data/hyp.scratch.tiny.yaml", V7_HYP),
 }
 
 
@@ -91,7 +99,10 @@ class Job:
         words = ["--data", str(self.data), "--epochs", str(epochs), *size, "--batch-size", str(sizes.batch),
                  "--workers", "0", "--device", "cpu", "--hyp", str(self.hyperparameters(hyp or {})),
                  "--project", str(place.parent), "--name", place.name, "--exist-ok"]
-        return words if self.target.style == "yolov7" else [*words, "--noplots", "--seed", str(self.seed)]
+        # Only the last epoch is validated, and counts: an epoch here is shorter than a validation.
+        if self.target.style == "yolov7":
+            return [*words, "--notest"]
+        return [*words, "--noval", "--noplots", "--seed", str(self.seed)]
 
     def train(self, start: Path | str, epochs: int, place: Path) -> list[str]:
         """Upstream's trainer, from an architecture (YAML) or from a checkpoint (.pt), into `place`."""
@@ -99,16 +110,21 @@ class Job:
             return [*YOLO, "detect", "train", f"model={start}", *self.words(epochs, place)]
         fresh = Path(start).suffix in (".yaml", ".yml")
         network = ["--cfg", str(start), "--weights", ""] if fresh else ["--cfg", "", "--weights", str(start)]
-        return ["train.py", *network, *self.words(epochs, place)]
+        return self.seeded(["train.py", *network, *self.words(epochs, place)])
 
     def prune(self, script: str, weights: Path, options: list[str], words: list[str]) -> list[str]:
         """One of the fork's pruning scripts."""
-        return [script, "--weights", str(weights), "--no-export", *options, *words]
+        own = ["--seed", str(self.seed)] if self.target.style == "yolov7" else []  # the others take upstream's
+        return self.seeded([script, "--weights", str(weights), "--no-export", *own, *options, *words])
+
+    def seeded(self, words: list[str]) -> list[str]:
+        """A script of the fork; YOLOv7's training has one seed, always the same, and no option for it."""
+        return [str(INFORK), "seeded", str(self.seed), *words] if self.target.style == "yolov7" else words
 
     def hyperparameters(self, hyp: Mapping[str, float]) -> Path:
         """The hyperparameter file of this comparison: upstream's own, with what small images ask for."""
         own = yaml.safe_load((self.fork / self.target.hyp).read_text(encoding="utf-8"))
-        values = {**{key: HYP.get(key, value) for key, value in own.items()}, **hyp}
+        values = {**{key: HYP.get(key, value) for key, value in own.items()}, **self.target.changed, **hyp}
         path = self.scratch / ("-".join(["hyp", *(f"{key}{value:g}" for key, value in hyp.items())]) + ".yaml")
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
         return path

@@ -22,6 +22,7 @@ class Variant:
         steps: into how many the fine-tuning epochs are divided.
         hyp: train arguments of the fine-tuning that differ from the comparison's.
         large: of the next larger network; pruned to the MACs of the small one.
+        fraction: of the dense network's MACs to prune to.
         about: one line for the table.
     """
 
@@ -34,6 +35,7 @@ class Variant:
     steps: int = 1
     hyp: tuple[tuple[str, float], ...] = ()
     large: bool = False
+    fraction: float = HALF
 
 
 def variants() -> dict[str, Variant]:
@@ -68,11 +70,22 @@ def _helpers() -> list[Variant]:
     warm = Variant("warm-up", "prune", "one epoch of warm-up (else none)", hyp=(("warmup_epochs", 1.0),))
     pulls = [Variant(f"distill-{pull:g}", "prune", f"beside the dense network, pull {pull:g}",
                      options=("--distill", str(pull))) for pull in (0.5, 1.0)]
-    widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n} (else 8)", options=("--round-to", str(n)))
-              for n in (1, 16)]
+    widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n} (else 16)", options=("--round-to", str(n)))
+              for n in (1, 8)]
     recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
-    return [recalibrated, table, *pulls, *widths, *rates, warm]
+    return [recalibrated, table, *pulls, *widths, *rates, warm, *_schedules()]
+
+
+def _schedules() -> list[Variant]:
+    """Schedules scaled to what was removed, where that differs from the given: light cuts, many steps."""
+    scaled, light = ("--schedule", "scaled"), "a light cut, to 0.8 of the MACs"
+    return [
+        Variant("light", "prune", light, fraction=0.8),
+        Variant("light-scaled", "prune", f"{light}, schedule scaled", options=scaled, fraction=0.8),
+        Variant("steps-4-scaled", "prune", "four steps, schedule scaled", script="prune.py",
+                options=("--steps", "4", *scaled), steps=4),
+    ]
 
 
 def _criteria() -> list[Variant]:

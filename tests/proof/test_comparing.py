@@ -103,7 +103,27 @@ def test_families_speak_their_upstreams_language(comparing: SimpleNamespace, tmp
     words = job.train("best.pt", 3, Path("/a/b"))
     assert words[:5] == ["train.py", "--cfg", "", "--weights", "best.pt"] and "--seed" in words
     plain, slow = (job.hyperparameters(hyp).read_text() for hyp in ({}, {"lr0": 0.5}))
-    assert plain == "lr0: 0.03\nmosaic: 0.0\nobj: 1.0\n" and slow == "lr0: 0.5\nmosaic: 0.0\nobj: 1.0\n"
+    assert plain == "cls: 4.0\nlr0: 0.04\nmosaic: 0.0\nobj: 50.0\nwarmup_bias_lr: 0.04\n", "upstream's, HYP's, V5_HYP's"
+    assert slow == plain.replace("lr0: 0.04", "lr0: 0.5")
+
+
+def test_yolov7_is_seeded_from_outside(comparing: SimpleNamespace, tmp_path: Path) -> None:
+    """Its train.py has one seed and no option for it: the same seeds would be one seed three times."""
+    program = comparing.targets.INFORK
+    (tmp_path / "utils").mkdir()
+    (tmp_path / "utils/general.py").write_text("def init_seeds(seed=0):\n    print('seed', seed)\n")
+    script = tmp_path / "train.py"
+    script.write_text("import sys\nfrom utils.general import init_seeds\ninit_seeds(2)\nprint(sys.argv[1:])\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    words = [sys.executable, str(program), "seeded", "3", str(script), "--epochs", "1"]
+    said = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["seed 3002", "['--epochs', '1']"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/hyp.scratch.tiny.yaml").write_text("lr0: 0.01\n")
+    target = comparing.targets.TARGETS["v7"]
+    job = comparing.targets.Job(target, target.tiers["full"], 3, Path("d.yaml"), tmp_path, tmp_path)
+    for made in (job.train("best.pt", 3, tmp_path), job.prune("prune.py", Path("best.pt"), [], [])):
+        assert made[:3] == [str(program), "seeded", "3"] and made[3].endswith(".py")
 
 
 @pytest.mark.slow

@@ -250,9 +250,29 @@ sys.exit(main.guarded(lambda: main.prune("", Settings(), sys.argv[1:])))
 def test_more_steps_than_rounding_allows(ready: Workshop) -> None:
     """Some steps have nothing to remove at multiples of 8; the run still ends at the ratio asked for."""
     words = ("prune.py", "--weights", "best.pt", "--data", "VOC.yaml", "--prune-ratio", "0.05", "--steps", "8")
+    words = (*words, "--round-to", "8")
     output = ready.python(*words, *QUICK, "--epochs", "0", "--name", "many", "--no-export")
     assert "is joined with the next" in output
     report = ready.report("runs/detect/many")
     assert report["status"] == "done" and report["skipped"] + len(report["steps"]) == 8 and report["skipped"] > 0
-    ready.python("prune_one_shot.py", *words[1:6], "0.05", *QUICK, "--epochs", "0", "--name", "one", "--no-export")
+    ready.python("prune_one_shot.py", *words[1:7], *words[9:], *QUICK, "--epochs", "0", "--name", "one", "--no-export")
     assert report["steps"][-1]["params"] == ready.report("runs/detect/one")["steps"][0]["params"]
+
+
+def test_scaled_schedule(ready: Workshop) -> None:
+    """Each step trains at the rate and for the epochs that what it removed asks for; joined steps share theirs."""
+    words = ("prune.py", "--weights", "best.pt", "--data", "VOC.yaml", "--prune-ratio", "0.08", "--steps", "4")
+    more = ("--schedule", "scaled", "--optimizer", "SGD", "--lr0", "0.02", "--name", "scaled", "--no-export")
+    output = ready.python(*words, *QUICK, *more)
+    report = ready.report("runs/detect/scaled")
+    assert report["skipped"] > 0, "a case with joined steps"
+    macs, done = report["dense"]["macs"], 0
+    for step in report["steps"]:
+        folder = ready.root / f"runs/detect/scaled/step{step['step']}_finetune"
+        args = yaml.safe_load((folder / "args.yaml").read_text())
+        rate = min(1.0, 2 * (1 - step["macs"] / macs))
+        assert args["lr0"] == pytest.approx(0.02 * rate) and args["lr0"] < 0.019, "a light cut"
+        assert args["epochs"] == step["step"] - done and args["warmup_epochs"] == pytest.approx(0.1 * args["epochs"])
+        assert f"Schedule of step {step['step']}: learning rate x {rate:.2f}" in output
+        macs, done = step["macs"], step["step"]
+    assert done == 4, "all four steps' epochs were trained"

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from .schedule import GIVEN, Schedule
 from .surgery import SwapRule
 
 
@@ -74,10 +75,13 @@ class Family(Protocol):
     def write_yaml(self, weights: Path, target: Path) -> None:
         """Write the architecture of a checkpoint as YAML from which the fork rebuilds it strictly."""
 
-    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
+    def finetune(
+        self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN
+    ) -> Path:
         """Train `weights` with the upstream trainer into `folder`; returns the best checkpoint.
 
-        `sparsity` is the BN-L1 strength: 0 in fine-tuning, above it only in sparsity training.
+        `sparsity` is the BN-L1 strength: 0 in fine-tuning, above it only in sparsity training. `schedule` scales the
+        run's own learning rate, warm-up and epochs.
         """
 
     def evaluate(self, weights: Path) -> Metrics:

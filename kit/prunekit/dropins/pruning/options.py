@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import PruneError
 from .runtimes import RUNTIMES
+from .schedule import SCHEDULES
 from .scores import CRITERIA
 
 SCOPES = ("local", "global")  # a third, "sensitivity", is what --sensitivity asks for
@@ -41,6 +42,7 @@ class Settings:
     max_map_drop: float | None = None
     sparsity: float = 0.0
     recalibrate: bool = False  # measure the BatchNorm statistics anew after pruning
+    schedule: str = "given"  # of the fine-tuning: as the command line has it, or scaled to what a step removed
     distill: float = 0.0  # pull of the dense network in fine-tuning, relative to the task's gradient
     export: bool = True
 
@@ -109,6 +111,8 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--sparsity", type=float, default=0.0, metavar="S",
         help="first train once with this BN-L1 strength (try 0.01); off in fine-tuning")
     add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew after pruning (on training data)")
+    add("--schedule", choices=SCHEDULES, default=defaults.schedule,
+        help="learning rate, warm-up and epochs of the fine-tuning: as given, or scaled to what each step removed")
     add("--distill", type=float, default=0.0, metavar="A",
         help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5)")
     add("--plan-only", action="store_true", help="write the plan, prune nothing")

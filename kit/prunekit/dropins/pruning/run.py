@@ -27,6 +27,7 @@ from .plan import Plan, plan_table
 from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
 from .recalibrate import recalibrate
 from .report import write_report
+from .schedule import GIVEN, Schedule, scaled
 from .scores import CRITERIA, GRADIENT_CRITERIA
 from .state import State
 from .surgery import merge_blocks
@@ -150,7 +151,7 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
         state.skipped += 1
         return state.save()
     before = _accuracy(family, pruned)
-    best = _finetune(state, family, pruned, number)
+    best = _finetune(state, family, pruned, number, _schedule(state, cost, number, say))
     _same_shape(family, best, widths)
     after = _accuracy(family, best)
     drop = state.dense["map50_95"] - after["map50_95"]
@@ -196,13 +197,23 @@ def _prune(
     return made, count(model, family.example(model)), widths_of(model)
 
 
-def _finetune(state: State, family: Family, pruned: Path, number: int) -> Path:
+def _schedule(state: State, cost: Cost, number: int, say: Say) -> Schedule:
+    """What the step's fine-tuning is scaled to, from what the step removed."""
+    if state.settings.schedule == "given":
+        return GIVEN
+    last = state.steps[-1] if state.steps else {"macs": state.dense["macs"], "step": 0}
+    made = scaled(last["macs"], cost.macs, number - last["step"])
+    say(f"Schedule of step {number}: {made}")
+    return made
+
+
+def _finetune(state: State, family: Family, pruned: Path, number: int, schedule: Schedule) -> Path:
     """Fine-tune a pruned network, beside the dense one where that was asked for; returns the best checkpoint."""
     folder, strength = _fresh(state.folder / f"step{number}_finetune"), state.settings.distill
     if not strength:
-        return family.finetune(pruned, folder)
+        return family.finetune(pruned, folder, schedule=schedule)
     with taught(family.load(Path(state.weights)), strength) as lesson:
-        best = family.finetune(pruned, folder)
+        best = family.finetune(pruned, folder, schedule=schedule)
     if best != pruned and (lesson is None or not lesson.pulled):
         raise PruneError(
             "--distill reached no training batch: the trainer runs in other processes (several devices), or this head "

@@ -13,4 +13,4 @@ from ultralytics.prunekit.main import guarded, prune
 from ultralytics.pruning.options import Settings
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: (require_own(__file__), prune(__doc__, Settings(steps=5, round_to=8), sys.argv[1:]))))
+    sys.exit(guarded(lambda: (require_own(__file__), prune(__doc__, Settings(steps=5, round_to=16), sys.argv[1:]))))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from models.common import Contract, Conv, TransformerBlock
 from models.experimental import attempt_load
 from models.yolo import DetectionModel, SegmentationModel
@@ -25,6 +26,7 @@ from pruning.block import yaml_text
 from pruning.checkpoint import check_checkpoint
 from pruning.errors import PruneError
 from pruning.family import Metrics
+from pruning.schedule import GIVEN, Schedule
 from pruning.surgery import SwapRule
 from torch import Tensor, nn
 from ultralytics.utils.patches import torch_load
@@ -155,20 +157,39 @@ class Yolov5:
         head = "# Architecture of a pruned network; a prunekit fork builds it: train.py --cfg pruned.yaml\n"
         target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
 
-    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
+    def finetune(
+        self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN
+    ) -> Path:
         """See `Family.finetune`; the other ranks, if there are any, are told to join.
 
-        `hyp` stays a path: train.py scales the gains of the losses in what it has read from it.
+        `hyp` stays a path: train.py scales the gains of the losses in what it has read from it. A scaled schedule is
+        a file of its own in `folder`, where every rank finds it.
         """
         if self._given["epochs"] == 0:
             return weights
         place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True, "resume": False}
         strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
-        options = {**self._given, **place, **strength, "weights": str(weights), "cfg": ""}
+        scaled = {"hyp": self._hyp(schedule, folder), "epochs": self._given["epochs"] * schedule.epochs}
+        options = {**self._given, **place, **strength, **scaled, "weights": str(weights), "cfg": ""}
         ranks.tell({"task": self.task, "options": options})
         train(self.task, options)
         best = folder / "weights" / "best.pt"
         return best if best.exists() else folder / "weights" / "last.pt"
+
+    def _hyp(self, schedule: Schedule, folder: Path) -> str:
+        """The file of hyperparameters of a fine-tuning into `folder`: the given one, or a scaled copy in `folder`."""
+        given = self._given["hyp"]
+        if schedule == GIVEN:
+            return str(given)
+        hyp = yaml.safe_load(Path(given).read_text(encoding="utf-8", errors="ignore"))
+        hyp["lr0"] *= schedule.rate
+        if schedule.warmup is not None:
+            epochs = self._given["epochs"] * schedule.epochs
+            hyp["warmup_epochs"] = min(hyp["warmup_epochs"], schedule.warmup * epochs)
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / "scaled_hyp.yaml"
+        target.write_text(yaml.safe_dump(hyp, sort_keys=False), encoding="utf-8")
+        return str(target.resolve())
 
     def evaluate(self, weights: Path) -> Metrics:
         """See `Family.evaluate`: boxes for detect, masks for segment."""

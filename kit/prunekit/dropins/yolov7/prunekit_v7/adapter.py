@@ -23,6 +23,7 @@ from pruning.block import yaml_text
 from pruning.checkpoint import check_checkpoint
 from pruning.errors import PruneError
 from pruning.family import Metrics
+from pruning.schedule import GIVEN, Schedule
 from pruning.state import REPORT
 from pruning.surgery import SwapRule
 from torch import Tensor, nn
@@ -127,7 +128,9 @@ class Yolov7:
         head = "# Architecture of a pruned network; a prunekit fork builds it: train.py --cfg pruned.yaml\n"
         target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
 
-    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
+    def finetune(
+        self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN
+    ) -> Path:
         """See `Family.finetune`: upstream's whole script, with a hyp file of this step's own.
 
         A checkpoint that still has optimizer, EMA and epoch of another training is stripped first: upstream would go
@@ -138,10 +141,11 @@ class Yolov7:
         with tempfile.TemporaryDirectory(prefix="prunekit-") as scratch:
             start, hyp = Path(scratch) / "start.pt", Path(scratch) / "hyp.yaml"
             torch.save(_stripped(_read(weights), self.load(weights)), start)
-            hyp.write_text(yaml.safe_dump(self._step_hyp(), sort_keys=False), encoding="utf-8")
+            hyp.write_text(yaml.safe_dump(self._step_hyp(schedule), sort_keys=False), encoding="utf-8")
             place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
             strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
-            options = {**self._given, **place, **strength, "weights": str(start), "hyp": str(hyp)}
+            epochs = self._given["epochs"] * schedule.epochs
+            options = {**self._given, **place, **strength, "weights": str(start), "hyp": str(hyp), "epochs": epochs}
             ranks.tell({"trainer": self.trainer, "options": options})
             train(self.trainer, options)
         for extra in (*folder.glob("weights/epoch_*.pt"), folder / "weights" / "init.pt"):
@@ -149,9 +153,12 @@ class Yolov7:
         best = folder / "weights" / "best.pt"
         return best if best.exists() else folder / "weights" / "last.pt"
 
-    def _step_hyp(self) -> dict[str, Any]:
+    def _step_hyp(self, schedule: Schedule) -> dict[str, Any]:
         """The hyperparameters of one step, fresh from their file: upstream scales them in place."""
         hyp = {"warmup_iters": WARMUP, **data.read_yaml("--hyp", self._given["hyp"])}
+        hyp["lr0"] *= schedule.rate
+        if schedule.warmup is not None and not 0 <= hyp["warmup_iters"] <= schedule.warmup:
+            hyp["warmup_iters"] = schedule.warmup
         hyp.pop("anchors", None)  # a number of anchors to begin with anew
         return hyp
 

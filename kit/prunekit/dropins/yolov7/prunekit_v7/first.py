@@ -101,7 +101,7 @@ def _prune(model: nn.Module, example: torch.Tensor, ratio: float) -> None:
         parameter.requires_grad_(True)
     graph = graph_of(model, example)
     scores = score_groups(graph, "lamp")
-    plan = make_plan(graph, scores, ratio=ratio, round_to=8, floor=8, criterion="lamp")
+    plan = make_plan(graph, scores, ratio=ratio, round_to=16, floor=8, criterion="lamp")
     if not plan.removed:
         raise PruneError(f"--prune_ratio {ratio} removes nothing from this network: give a larger one")
     apply_plan(graph, plan, scores)

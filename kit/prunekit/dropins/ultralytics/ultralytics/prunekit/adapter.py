@@ -23,6 +23,7 @@ from ultralytics.pruning.block import yaml_text
 from ultralytics.pruning.checkpoint import check_checkpoint
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family import Metrics
+from ultralytics.pruning.schedule import GIVEN, Schedule
 from ultralytics.pruning.surgery import SwapRule
 from ultralytics.utils import LOGGER
 from ultralytics.utils.checks import check_imgsz
@@ -30,6 +31,7 @@ from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_as
 from ultralytics.utils.torch_utils import select_device
 
 from .adopt import unknown_classes
+from .arguments import scheduled
 from .blocks import RULES, ignored_layers, tracing
 from .calibration import images
 from .releases import load_checkpoint
@@ -201,11 +203,13 @@ class Ultralytics:
         head = "# Architecture of a pruned network; a prunekit fork builds it: YOLO('pruned.yaml').load('pruned.pt')\n"
         target.write_text(head + yaml_text(structure), encoding="utf-8")
 
-    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0) -> Path:
+    def finetune(
+        self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN
+    ) -> Path:
         """See `Family.finetune`: one fresh upstream trainer, so optimizer and EMA belong to the pruned network."""
         if self._given.get("epochs") == 0:
             return weights
-        overrides = self._overrides(folder)
+        overrides = scheduled(self._overrides(folder), schedule)
         if sparsity:
             overrides.setdefault("optimizer", "SGD")  # `auto` may choose AdamW, which rescales the penalty away
         YOLO(weights, task=self.task).train(**{**overrides, "sparsity": sparsity, "sparsity_beta": sparsity})

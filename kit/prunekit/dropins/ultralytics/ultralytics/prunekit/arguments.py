@@ -15,6 +15,7 @@ from typing import Any
 from ultralytics.cfg import smart_value
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.options import Settings, add_options
+from ultralytics.pruning.schedule import GIVEN, Schedule
 from ultralytics.utils import DEFAULT_CFG_DICT, YAML
 
 # Spellings that users of the other YOLO repositories bring along.
@@ -106,6 +107,25 @@ def _under_config_file(overrides: dict[str, Any]) -> dict[str, Any]:
         raise PruneError(f"--cfg {name}: expected 'key: value' lines.")
     from_file = {_upstream_key(k): v for k, v in loaded.items() if v is not None and k != "cfg"}
     return {**from_file, **overrides}
+
+
+def scheduled(overrides: dict[str, Any], schedule: Schedule) -> dict[str, Any]:
+    """Train overrides with learning rate, warm-up and epochs scaled; what they do not name counts as upstream has it.
+
+    `optimizer=auto` takes no learning rate from anyone: then it stays upstream's, and is said to.
+    """
+    if schedule == GIVEN:
+        return overrides
+    usual = {**DEFAULT_CFG_DICT, **overrides}
+    epochs = usual["epochs"] * schedule.epochs
+    changed = {"epochs": epochs}
+    if schedule.warmup is not None:
+        changed["warmup_epochs"] = min(usual["warmup_epochs"], schedule.warmup * epochs)
+    if str(usual["optimizer"]).lower() == "auto":
+        print("optimizer=auto chooses its own learning rate: name one (--optimizer SGD) to have it scaled.")
+    else:
+        changed["lr0"] = usual["lr0"] * schedule.rate
+    return {**overrides, **changed}
 
 
 def help_text() -> str:
