@@ -4,7 +4,8 @@
     prunekit setup v8 forks/v8
     python benchmarks/compare.py v8 forks/v8 --tier full --seeds 0 1 2 --out compared/v8
 
-Trains on scenes of handwritten digits (as `prunekit demo` does). Equal MACs, equal epochs after pruning, the same data.
+Trains on scenes of handwritten digits (as `prunekit demo` does), or with upstream's settings on `--data` of your own.
+Equal MACs, equal epochs after pruning, the same data.
 Interrupt it at any time: the same command goes on with the next cell. `--only default random-local` makes some of the
 variants and what they start from; the report always shows what there is, and says what is missing.
 """
@@ -16,15 +17,18 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from comparing.cells import Bench, timed
 from comparing.sweep import by_ray, one_by_one
 from comparing.tables import draw, gathered, markdown, summary, verdicts
-from comparing.targets import TARGETS
+from comparing.targets import TARGETS, Sizes
 from comparing.variants import ordered, variants
 from prunekit.demo.digits import build
 
+SIZES = {"imgsz": "pixels per side", "batch": "images a batch", "epochs": "epochs from scratch",
+         "extra": "epochs after pruning"}
 DATA_SEED = 0  # one data set for all; a seed is that of a training
 
 
@@ -59,8 +63,8 @@ def report(bench: Bench, options: argparse.Namespace) -> None:
             rows[name]["speed"], latency[name] = speed, 1 / speed["ratio"]
     text = markdown(bench, rows, every, said)
     (bench.folder / "report.md").write_text(text, encoding="utf-8")
-    whole = {"target": bench.name, "tier": bench.tier, "command": bench.again, "timed": machine, "variants": rows,
-             "verdicts": said, "cells": cells}
+    whole = {"target": bench.name, "sizes": asdict(bench.sizes), "command": bench.again, "timed": machine,
+             "variants": rows, "verdicts": said, "cells": cells}
     (bench.folder / "report.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     draw(rows, latency, bench.folder / "pareto.png")
     print(text)
@@ -73,6 +77,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("fork", type=Path, help="a fork that `prunekit setup TARGET` made")
     parser.add_argument("--out", type=Path, help="folder of cells and report (default compared/TARGET)")
     parser.add_argument("--tier", choices=("quick", "full"), default="full", help="quick shows that it works, no more")
+    parser.add_argument("--data", type=Path, metavar="YAML", help="a detection data set instead of the digits")
+    for name, text in SIZES.items():
+        parser.add_argument(f"--{name}", type=int, help=f"{text} (default: the tier's)")
+    parser.add_argument("--device", default="cpu", help="where upstream trains and validates (default cpu)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", metavar="VARIANT", choices=[*variants()], help="these variants")
     parser.add_argument("--workers", type=int, default=1, help="cells at a time, by Ray Tune if more than one")
@@ -87,17 +95,29 @@ def prepare(options: argparse.Namespace) -> Bench:
     """The folder, claimed for one target and tier, and the data.
 
     Raises:
-        SystemExit: the folder belongs to another comparison.
+        SystemExit: the folder belongs to another comparison, or there is no such data set.
     """
+    if options.data and not options.data.is_file():
+        raise SystemExit(f"--data {options.data}: no such file. Name the YAML of a detection data set.")
     folder = (options.out or Path("compared") / options.target).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    stamp, mine = folder / "comparison.json", {"target": options.target, "tier": options.tier}
+    sizes = sizes_of(options)
+    mine = {"target": options.target, "data": str(options.data or "digits"), **asdict(sizes)}
+    stamp = folder / "comparison.json"
     if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")) != mine:
         raise SystemExit(f"{folder} holds another comparison ({stamp.read_text().strip()}): name another --out")
     stamp.write_text(json.dumps(mine) + "\n", encoding="utf-8")
-    sizes = TARGETS[options.target].tiers[options.tier]
-    data = build(folder / "data", train=sizes.train, val=sizes.val, imgsz=sizes.imgsz, seed=DATA_SEED)
-    return Bench(folder, options.fork.resolve(), options.target, options.tier, data, shown(sys.argv))
+    if options.data:
+        data = options.data.resolve()
+    else:
+        data = build(folder / "data", train=sizes.train, val=sizes.val, imgsz=sizes.imgsz, seed=DATA_SEED)
+    return Bench(folder, options.fork.resolve(), options.target, sizes, data, shown(sys.argv), options.device)
+
+
+def sizes_of(options: argparse.Namespace) -> Sizes:
+    """The tier's sizes, with what the command line says instead."""
+    told = {name: getattr(options, name) for name in SIZES if getattr(options, name) is not None}
+    return replace(TARGETS[options.target].tiers[options.tier], digits=options.data is None, **told)
 
 
 def shown(argv: Iterable[str]) -> str:

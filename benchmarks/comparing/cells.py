@@ -16,7 +16,7 @@ from typing import Any
 
 from prunekit.demo import runner
 
-from .targets import INFORK, TARGETS, Job
+from .targets import INFORK, TARGETS, Job, Sizes
 from .variants import Variant
 
 FIGURES = ("params", "macs", "map50", "map50_95")
@@ -24,21 +24,22 @@ FIGURES = ("params", "macs", "map50", "map50_95")
 
 @dataclass(frozen=True)
 class Bench:
-    """A whole comparison: its folder, the fork, the target's name, tier and data, and the command that goes on."""
+    """A whole comparison: its folder, the fork, the target's name, sizes, data and device, the command that goes on."""
 
     folder: Path
     fork: Path
     name: str
-    tier: str
+    sizes: Sizes
     data: Path
     again: str
+    device: str = "cpu"
 
     def job(self, seed: int) -> Job:
         """The command lines of one seed."""
         target = TARGETS[self.name]
         scratch = self.folder / "settings"
         scratch.mkdir(parents=True, exist_ok=True)
-        return Job(target, target.tiers[self.tier], seed, self.data, self.fork, scratch)
+        return Job(target, self.sizes, seed, self.data, self.fork, scratch, self.device)
 
     def cell(self, seed: int, variant: str) -> Path:
         """Where a cell's result lies."""

@@ -88,13 +88,14 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
 
 def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant], said: Sequence[str]) -> str:
     """The report: what was run, the table, the verdicts."""
-    sizes = bench.job(0).sizes
+    sizes = bench.sizes
+    digits = f"Scenes of digits, {sizes.train} to train on, {sizes.val} to validate"
     partial = sorted(name for name in every if name not in rows or rows[name]["missing"])
     lines = [
-        f"# {bench.name}: half the MACs, every way, {bench.tier} tier",
+        f"# {bench.name}: half the MACs, every way",
         "",
-        f"Scenes of digits, {sizes.train} to train on, {sizes.val} to validate, {sizes.imgsz} px; {sizes.epochs} "
-        f"epochs from scratch, {sizes.extra} after pruning. Mean over seeds ± half the 95% interval (Student's t).",
+        f"{digits if sizes.digits else bench.data}, {sizes.imgsz} px; {sizes.epochs} epochs from scratch, "
+        f"{sizes.extra} after pruning. Mean over seeds ± half the 95% interval (Student's t).",
         "",
         f"Command: `{bench.again}`",
         "",

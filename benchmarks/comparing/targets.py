@@ -24,9 +24,16 @@ V7_HYP: dict[str, Any] = {"obj": 40.0, "cls": 4.0, "loss_ota": 0, "lr0": 0.02, "
                           "warmup_iters": 0.1, "nbs": 16}
 
 
+# On data of one's own, upstream's settings count; `optimizer=auto` would pass over the learning rates compared here.
+OWN: dict[str, Any] = {"optimizer": "SGD", "lr0": 0.01, "plots": False, "verbose": False}
+
+
 @dataclass(frozen=True)
 class Sizes:
-    """How much is trained: scenes, pixels per side, images a batch, epochs from scratch, epochs after pruning."""
+    """How much is trained: scenes, pixels per side, images a batch, epochs from scratch, epochs after pruning.
+
+    `digits`: on the demo's scenes, with the settings that small images ask for, instead of a data set of one's own.
+    """
 
     train: int
     val: int
@@ -34,6 +41,7 @@ class Sizes:
     batch: int
     epochs: int
     extra: int
+    digits: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,23 +94,25 @@ class Job:
     data: Path
     fork: Path
     scratch: Path
+    device: str = "cpu"
 
     def words(self, epochs: int, place: Path, hyp: Mapping[str, float] | None = None) -> list[str]:
         """Train arguments, the same for upstream's trainer and for the fork's pruning scripts; `hyp` overrides some."""
         sizes = self.sizes
         if self.target.style == "ultralytics":
+            usual = {"nbs": sizes.batch, **TRAINING} if sizes.digits else OWN
             values = {"data": self.data, "epochs": epochs, "imgsz": sizes.imgsz, "batch": sizes.batch,
-                      "nbs": sizes.batch, **TRAINING, **(hyp or {}), "seed": self.seed, "device": "cpu"}
+                      **usual, **(hyp or {}), "seed": self.seed, "device": self.device}
             where = {"project": place.parent, "name": place.name, "exist_ok": True}
             return [f"{key}={value}" for key, value in {**values, **where}.items()]
         size = ["--img-size" if self.target.style == "yolov7" else "--imgsz", str(sizes.imgsz)]
         words = ["--data", str(self.data), "--epochs", str(epochs), *size, "--batch-size", str(sizes.batch),
-                 "--workers", "0", "--device", "cpu", "--hyp", str(self.hyperparameters(hyp or {})),
+                 "--workers", "0", "--device", self.device, "--hyp", str(self.hyperparameters(hyp or {})),
                  "--project", str(place.parent), "--name", place.name, "--exist-ok"]
-        # Only the last epoch is validated, and counts: an epoch here is shorter than a validation.
+        # Only the last epoch is validated, and counts: an epoch of the digits is shorter than a validation.
         if self.target.style == "yolov7":
-            return [*words, "--notest"]
-        return [*words, "--noval", "--noplots", "--seed", str(self.seed)]
+            return [*words, *(["--notest"] if sizes.digits else [])]
+        return [*words, *(["--noval"] if sizes.digits else []), "--noplots", "--seed", str(self.seed)]
 
     def train(self, start: Path | str, epochs: int, place: Path) -> list[str]:
         """Upstream's trainer, from an architecture (YAML) or from a checkpoint (.pt), into `place`."""
@@ -124,7 +134,8 @@ class Job:
     def hyperparameters(self, hyp: Mapping[str, float]) -> Path:
         """The hyperparameter file of this comparison: upstream's own, with what small images ask for."""
         own = yaml.safe_load((self.fork / self.target.hyp).read_text(encoding="utf-8"))
-        values = {**{key: HYP.get(key, value) for key, value in own.items()}, **self.target.changed, **hyp}
+        small = {**{key: HYP[key] for key in own if key in HYP}, **self.target.changed} if self.sizes.digits else {}
+        values = {**own, **small, **hyp}
         path = self.scratch / ("-".join(["hyp", *(f"{key}{value:g}" for key, value in hyp.items())]) + ".yaml")
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
         return path

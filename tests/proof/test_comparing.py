@@ -69,7 +69,9 @@ def test_every_variant_comes_after_its_start(comparing: SimpleNamespace) -> None
 def test_a_finished_cell_is_not_made_again(
     comparing: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = comparing.cells.Bench(tmp_path, tmp_path, "v8", "quick", tmp_path / "data.yaml", "python compare.py")
+    bench = comparing.cells.Bench(
+        tmp_path, tmp_path, "v8", comparing.targets.TARGETS["v8"].tiers["quick"], tmp_path / "data.yaml", "compare.py"
+    )
     made: list[list[str]] = []
 
     def run(workshop: object, name: str, words: list[str], tick: object, again: str) -> None:
@@ -105,6 +107,27 @@ def test_families_speak_their_upstreams_language(comparing: SimpleNamespace, tmp
     plain, slow = (job.hyperparameters(hyp).read_text() for hyp in ({}, {"lr0": 0.5}))
     assert plain == "cls: 4.0\nlr0: 0.04\nmosaic: 0.0\nobj: 50.0\nwarmup_bias_lr: 0.04\n", "upstream's, HYP's, V5_HYP's"
     assert slow == plain.replace("lr0: 0.04", "lr0: 0.5")
+
+
+def test_own_data_takes_upstreams_settings(comparing: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "data/hyps").mkdir(parents=True)
+    (tmp_path / "data/hyps/hyp.scratch-low.yaml").write_text("lr0: 0.01\nmosaic: 1.0\n")
+    compare = importlib.import_module("compare")
+    words = ["v5", str(tmp_path), "--data", "own.yaml", "--imgsz", "640", "--extra", "30", "--device", "0"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["compare.py", *words])
+        sizes = compare.sizes_of(compare.parse())
+    assert (sizes.imgsz, sizes.batch, sizes.extra, sizes.digits) == (640, 16, 30, False)
+    job = comparing.targets.Job(
+        comparing.targets.TARGETS["v5"], sizes, 0, Path("own.yaml"), tmp_path, tmp_path, device="0"
+    )
+    assert job.hyperparameters({}).read_text() == "lr0: 0.01\nmosaic: 1.0\n"
+    line = " ".join(job.words(3, Path("/a/b")))
+    assert "--device 0" in line and "--noval" not in line and "--imgsz 640" in line
+    line = " ".join(comparing.targets.Job(
+        comparing.targets.TARGETS["v8"], sizes, 0, Path("own.yaml"), tmp_path, tmp_path
+    ).words(3, Path("/a/b")))
+    assert "mosaic" not in line and "nbs" not in line and "optimizer=SGD" in line
 
 
 def test_yolov7_is_seeded_from_outside(comparing: SimpleNamespace, tmp_path: Path) -> None:
