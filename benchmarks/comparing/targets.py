@@ -19,7 +19,7 @@ HYP: dict[str, Any] = {
     "paste_in": 0.0, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.15, "scale": 0.3,
 }
 # Both weigh objectness by (pixels / 640)^2 and classes by classes / 80: at 64 px and ten classes these gains undo it.
-V5_HYP: dict[str, Any] = {"obj": 50.0, "cls": 4.0, "lr0": 0.04, "warmup_bias_lr": 0.04}
+V5_HYP: dict[str, Any] = {"obj": 50.0, "cls": 4.0, "lr0": 0.02, "warmup_bias_lr": 0.02}
 V7_HYP: dict[str, Any] = {"obj": 40.0, "cls": 4.0, "loss_ota": 0, "lr0": 0.02, "warmup_bias_lr": 0.02,
                           "warmup_iters": 0.1, "nbs": 16}
 
@@ -69,8 +69,8 @@ class Target:
 _FULL, _QUICK = Sizes(800, 400, 64, 16, 10, 4), Sizes(32, 16, 64, 8, 1, 1)
 _ULTRALYTICS = "ultralytics.prunekit.main:Upstream"
 # YOLOv5 accumulates batches to 64 images and warms up for 100 batches at least: more epochs, the same batches.
-_V5 = {"full": Sizes(800, 400, 64, 16, 16, 6), "quick": Sizes(32, 16, 64, 16, 1, 1)}
-_V7 = {"full": Sizes(800, 400, 64, 16, 16, 6), "quick": Sizes(32, 16, 64, 16, 1, 1)}
+_V5 = {"full": Sizes(800, 400, 64, 16, 20, 10), "quick": Sizes(32, 16, 64, 16, 1, 1)}
+_V7 = {"full": Sizes(800, 400, 64, 16, 16, 8), "quick": Sizes(32, 16, 64, 16, 1, 1)}
 
 TARGETS: Mapping[str, Target] = {
     "v8": Target(_ULTRALYTICS, "yolov8n.yaml", "yolov8s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),

@@ -105,8 +105,8 @@ def test_families_speak_their_upstreams_language(comparing: SimpleNamespace, tmp
     words = job.train("best.pt", 3, Path("/a/b"))
     assert words[:5] == ["train.py", "--cfg", "", "--weights", "best.pt"] and "--seed" in words
     plain, slow = (job.hyperparameters(hyp).read_text() for hyp in ({}, {"lr0": 0.5}))
-    assert plain == "cls: 4.0\nlr0: 0.04\nmosaic: 0.0\nobj: 50.0\nwarmup_bias_lr: 0.04\n", "upstream's, HYP's, V5_HYP's"
-    assert slow == plain.replace("lr0: 0.04", "lr0: 0.5")
+    assert plain == "cls: 4.0\nlr0: 0.02\nmosaic: 0.0\nobj: 50.0\nwarmup_bias_lr: 0.02\n", "upstream's, HYP's, V5_HYP's"
+    assert slow == plain.replace("\nlr0: 0.02", "\nlr0: 0.5")
 
 
 def test_own_data_takes_upstreams_settings(comparing: SimpleNamespace, tmp_path: Path) -> None:
