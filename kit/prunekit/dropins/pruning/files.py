@@ -84,3 +84,9 @@ def locked(folder: Path) -> Iterator[None]:
         for scratch in (*folder.glob(SCRATCH + "*"), *folder.glob("plots/" + SCRATCH + "*")):
             scratch.unlink(missing_ok=True)
         yield
+
+
+def fresh(folder: Path) -> Path:
+    """Clear what an interrupted attempt left behind in a folder; returns it, not there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder

@@ -17,17 +17,16 @@ from typing import Any
 
 from .apply import apply_plan
 from .counts import Cost, count
-from .distill import taught
 from .errors import PruneError, Unreachable
 from .family import Family, Metrics
-from .files import write_whole
+from .files import fresh, write_whole
+from .finetune import finetune_step, same_shape, schedule_of
 from .onnx_check import check_onnx
 from .options import Settings
 from .plan import Plan, plan_table
 from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
 from .recalibrate import recalibrate
 from .report import write_report
-from .schedule import GIVEN, Schedule, scaled
 from .scores import CRITERIA, GRADIENT_CRITERIA
 from .state import State
 from .surgery import merge_blocks
@@ -129,7 +128,7 @@ def _measure_dense(state: State, family: Family) -> None:
 def _train_sparse(state: State, family: Family, say: Say) -> None:
     """Sparsity training of the dense network, once, before the first step (Network Slimming, arXiv 1708.06519)."""
     say(f"Sparsity training with BN-L1 strength {state.settings.sparsity}")
-    folder = _fresh(state.folder / "step0_sparse")
+    folder = fresh(state.folder / "step0_sparse")
     best = family.finetune(Path(state.weights), folder, sparsity=state.settings.sparsity)
     state.sparse = state.relative(best)
     state.save()
@@ -151,8 +150,8 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
         state.skipped += 1
         return state.save()
     before = _accuracy(family, pruned)
-    best = _finetune(state, family, pruned, number, _schedule(state, cost, number, say))
-    _same_shape(family, best, widths)
+    best = finetune_step(state, family, pruned, number, schedule_of(state, cost, number, say))
+    same_shape(family, best, widths)
     after = _accuracy(family, best)
     drop = state.dense["map50_95"] - after["map50_95"]
     limit = state.settings.max_map_drop
@@ -197,43 +196,6 @@ def _prune(
     return made, count(model, family.example(model)), widths_of(model)
 
 
-def _schedule(state: State, cost: Cost, number: int, say: Say) -> Schedule:
-    """What the step's fine-tuning is scaled to, from what the step removed."""
-    if state.settings.schedule == "given":
-        return GIVEN
-    last = state.steps[-1] if state.steps else {"macs": state.dense["macs"], "step": 0}
-    made = scaled(last["macs"], cost.macs, number - last["step"])
-    say(f"Schedule of step {number}: {made}")
-    return made
-
-
-def _finetune(state: State, family: Family, pruned: Path, number: int, schedule: Schedule) -> Path:
-    """Fine-tune a pruned network, beside the dense one where that was asked for; returns the best checkpoint."""
-    folder, strength = _fresh(state.folder / f"step{number}_finetune"), state.settings.distill
-    if not strength:
-        return family.finetune(pruned, folder, schedule=schedule)
-    with taught(family.load(Path(state.weights)), strength) as lesson:
-        best = family.finetune(pruned, folder, schedule=schedule)
-    if best != pruned and (lesson is None or not lesson.pulled):
-        raise PruneError(
-            "--distill reached no training batch: the trainer runs in other processes (several devices), or this head "
-            "is not one it knows. Use one --device, or leave --distill out."
-        )
-    return best
-
-
-def _same_shape(family: Family, best: Path, widths: dict[str, int]) -> None:
-    """Fail if fine-tuning gave another network back: the field's most frequent silent error."""
-    found = widths_of(family.load(best))
-    wrong = [name for name in widths if found.get(name) != widths[name]]
-    if wrong:
-        name = wrong[0]
-        raise PruneError(
-            f"{best}: fine-tuning did not keep the pruned structure ({len(wrong)} layers differ, {name}: "
-            f"{widths[name]} channels pruned, {found.get(name)} after). Is this upstream patched? Try: prunekit verify"
-        )
-
-
 def _finish(state: State, family: Family, say: Say, style: Style) -> None:
     """Write the deliverables from the last step that was kept."""
     last = state.last_kept()
@@ -273,12 +235,6 @@ def _source(state: State) -> Path:
     if state.steps:
         return state.path(state.steps[-1]["checkpoint"])
     return state.path(state.sparse) if state.sparse else Path(state.weights)
-
-
-def _fresh(folder: Path) -> Path:
-    """Clear what an interrupted attempt at this step left behind."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
 
 
 def _accuracy(family: Family, weights: Path) -> dict[str, float]:
