@@ -112,7 +112,8 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         help="first train once with this BN-L1 strength (try 0.01); off in fine-tuning")
     add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew after pruning (on training data)")
     add("--schedule", choices=SCHEDULES, default=defaults.schedule,
-        help="learning rate, warm-up and epochs of the fine-tuning: as given, or scaled to what each step removed")
+        help=f"learning rate, warm-up and epochs of each fine-tuning: as given, or scaled to what its step removed "
+             f"(default {defaults.schedule})")
     add("--distill", type=float, default=0.0, metavar="A",
         help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5)")
     add("--plan-only", action="store_true", help="write the plan, prune nothing")

@@ -12,5 +12,7 @@ from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import guarded, prune
 from ultralytics.pruning.options import Settings
 
+DEFAULTS = Settings(steps=1, round_to=16, schedule="scaled")
+
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: (require_own(__file__), prune(__doc__, Settings(steps=1, round_to=16), sys.argv[1:]))))
+    sys.exit(guarded(lambda: (require_own(__file__), prune(__doc__, DEFAULTS, sys.argv[1:]))))
