@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import random
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,14 @@ def outline(text: str) -> list[str]:
             return None if ast.unparse(node) == HOOK else node
 
     return ast.dump(Drop().visit(ast.parse(text))).split("\n")
+
+
+@pytest.fixture(autouse=True)
+def uncollected() -> Iterator[None]:
+    """Leave the collector off: syntax trees come and go by the thousand, and looking for cycles is half of the time."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.mark.upstream
