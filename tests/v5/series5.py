@@ -211,7 +211,7 @@ def startup(repository: str) -> Any:
     from ultralytics.utils import checks
 
     online = patch.object(general, "check_online", lambda: True)
-    outputs = patch.object(general, "check_output", note("git"))
+    outputs = patch.object(general, "check_output", lambda command, **_: done.append(command) or b"")  # git; once, pip
     fonts = patch.object(general.torch.hub, "download_url_to_file", note("download"))
     pip = patch.object(subprocess, "check_output", note("pip"))
     auto, net = patch.object(checks, "AUTOINSTALL", True), patch.object(checks, "ONLINE", True)
