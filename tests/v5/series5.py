@@ -222,6 +222,17 @@ def startup(repository: str) -> Any:
     return {"did": sorted({line.split()[0] for line in done}), "font": font.is_file()}
 
 
+def remoteless() -> Any:
+    """What the origin of a checkpoint is, by an upstream that asks for a remote which is not there."""
+    from prunekit_v5 import hooks
+    from utils import general
+
+    def info(path: str) -> Any:
+        return {"remote": [].origin}  # type: ignore[attr-defined]
+
+    return [hooks.without_remote(info)("."), general.check_git_info()["remote"]]
+
+
 def _options(module: Any, *words: str) -> Namespace:
     with patch.object(sys, "argv", ["train.py", *SMALL, "--project", ".", *words]):
         return module.parse_opt()

@@ -116,6 +116,13 @@ def test_start_touches_nothing(compare: Callable[[int], Any]) -> None:
     assert busy == {"did": ["download", "git", "pip"], "font": False}
 
 
+def test_a_fork_has_no_remote(full: Home, tmp_path: Path) -> None:
+    """YOLOv5 of 2022 to July 2026 fails where there is none; a fork of it starts all the same."""
+    assert full.ask(PROBES, ("remoteless",), cwd=tmp_path) == [
+        [{"remote": None, "branch": None, "commit": None}, None]
+    ]
+
+
 LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2".split()
 
 

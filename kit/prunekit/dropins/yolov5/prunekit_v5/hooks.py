@@ -96,6 +96,19 @@ def ask_first(check: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
+def without_remote(info: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Patch 4, around `check_git_info`, which before July 2026 asks for the remote `origin`, and a fork has none."""
+
+    @wraps(info)
+    def known(*path: Any) -> dict[str, Any]:
+        try:
+            return info(*path)
+        except AttributeError:
+            return dict.fromkeys(("remote", "branch", "commit"))
+
+    return known
+
+
 def local_font(file: Path) -> bool:
     """Patch 4, in `check_font`: put matplotlib's own font where upstream looks for Arial, instead of downloading it."""
     import matplotlib
