@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """How long `pins update` takes for releases, smoke excluded: wall and processor time of dry runs.
 
-    python benchmarks/update_time.py ultralytics 8.4.52 8.4.190 --rounds 3
+    python benchmarks/update_time.py ultralytics 8.4.52 8.4.190 --rounds 3 --out FILE
 
 Nothing is written but the figures. The wall time depends on the network and on what else the machine does, so the
 processor time (git, pip and the tool together) and the machine's load stand beside it.
@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 WORDS = (sys.executable, "-m", "prunekit", "pins", "update")
 
@@ -27,9 +28,11 @@ def main() -> None:
     parser.add_argument("releases", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--source", default="auto")
+    parser.add_argument("--out", type=Path, help="where the JSON goes (default: standard output)")
     options = parser.parse_args()
     rows = [measure(options.upstream, it, options.source) for _ in range(options.rounds) for it in options.releases]
-    print(json.dumps(rows, indent=1))
+    text = json.dumps(rows, indent=1) + "\n"
+    options.out.write_text(text) if options.out else print(text)
     for release in options.releases:
         own = [row for row in rows if row["release"] == release]
         best = min(own, key=lambda row: row["wall"])

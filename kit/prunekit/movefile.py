@@ -42,8 +42,11 @@ def move_file(path: str, old: str | None, new: str | None, target: str | None) -
     try:
         placed = _transplant(path, old, new, target)
     except Refused as error:
-        if merged is None or not error.form:
+        if not error.form:
             raise
+        if merged is None:
+            theirs = error.theirs or _conflicts(old, new, target)
+            raise Refused(f"git's 3-way merge conflicts here, and {error.reason}", error.ours, theirs) from error
         return MovedFile(merged, ABSORBED if merged == target else MOVED)
     if merged == target:
         return MovedFile(target, ABSORBED)
@@ -54,6 +57,12 @@ def merge(old: str, new: str, target: str) -> str | None:
     """Return git's 3-way merge of three texts, or None where it conflicts."""
     text, conflicts = merge_text(old, new, target)
     return None if conflicts else text
+
+
+def _conflicts(old: str, new: str, target: str) -> str:
+    """Return upstream's side of what git's 3-way merge cannot decide."""
+    parts = merge_text(old, new, target)[0].split("<<<<<<< upstream now\n")[1:]
+    return "...\n".join(part.partition("||||||| upstream at the pin\n")[0] for part in parts)
 
 
 def merge_text(old: str, new: str, target: str) -> tuple[str, bool]:

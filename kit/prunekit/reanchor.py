@@ -76,19 +76,23 @@ def _insert(before: Source, after: Source, edit: Edit, inside: tuple[Item, ...],
         found = find(before, after, gap, inside)
         check_order(before, after, gap, found)
         check_names(before, after, gap, found, inside)
-        _check_reached(found, inside)
+        _check_reached(gap, found, inside)
         return _write(after, edit, gap, found)
     except Refused as error:
         theirs = error.theirs or _show_scope(after, gap.block.scope, gap)
         raise Refused(error.reason, error.ours or _show_gap(before, edit), theirs) from error
 
 
-def _check_reached(found: Gap, inside: tuple[Item, ...]) -> None:
-    """Refuse a place that is never reached, or lines that would keep upstream's own from being reached."""
+def _check_reached(gap: Gap, found: Gap, inside: tuple[Item, ...]) -> None:
+    """Refuse a place that is never reached, or lines that would keep upstream's own from being reached.
+
+    Lines that do so at the pin, in front of the same statement, are meant to.
+    """
     before = found.block.items[: found.at]
     if any(item.leaves for item in before):
         raise Refused("the place comes after a return or raise and is never reached")
-    if inside[-1].leaves and found.after is not None and found.block.kind == "body":
+    meant = gap.after is not None and found.after is not None and gap.after.key == found.after.key
+    if inside[-1].leaves and found.after is not None and found.block.kind == "body" and not meant:
         raise Refused("the inserted lines leave the block before upstream's own statements")
 
 

@@ -122,7 +122,8 @@ def show_why(it: Why, console: Console) -> None:
     if not it.commit:
         console.say(f"{it.patch} has its place at {it.onto[:12]}: {it.verdict} ({it.touching} commits touch its files)")
     else:
-        console.say(f"{it.patch} has no certain place since {it.commit[:12]} {it.subject}")
+        when = "before" if it.older else "since"
+        console.say(f"{it.patch} has no certain place {when} {it.commit[:12]} {it.subject}")
         console.say(f"({it.tried} of {it.touching} commits that touch its files were looked at)")
         for conflict in it.conflicts:
             console.say(f"\n{conflict.path}: {conflict.reason}")

@@ -62,6 +62,17 @@ WAYS = {
         "tuned/weights/last.pt",
         "look_yolov5.py",
     ),
+    "yolov7": Way(
+        "{fork}/train.py --weights= --cfg {fork}/cfg/training/yolov7-tiny.yaml --epochs 1 --name sparse"
+        " --sparsity 0.01 --sparsity-beta 0.01",
+        "{fork}/prune_one_shot.py --weights {runs}/sparse/weights/last.pt --no-export --epochs 0 --name pruned",
+        "{fork}/train.py --weights {runs}/pruned/pruned.pt --epochs 4 --name tuned",
+        "{fork}/train.py --resume {runs}/tuned/weights/last.pt",
+        "--data {data} --hyp {fork}/data/hyp.scratch.tiny.yaml --project {runs} --img-size 64 64 --batch-size 8"
+        " --device cpu --workers 0 --exist-ok",
+        "tuned/weights/last.pt",
+        "look_yolov7.py",
+    ),
 }
 
 

@@ -28,7 +28,8 @@ Report = Callable[[str], None]
 class Why:
     """Where a patch breaks: commit ("" where it does not), subject, upstream's diff of our files, both sides.
 
-    `touching` commits change the files, `tried` of them were looked at.
+    `touching` commits change the files, `tried` of them were looked at. `older`: the wish was to go back, and the
+    commit is the one that made the patch's place, which is missing before it.
     """
 
     patch: str
@@ -40,6 +41,7 @@ class Why:
     conflicts: tuple[Conflict, ...]
     touching: int
     tried: int
+    older: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Ahead:
 
 
 def why(kit: Kit, name: str, onto: str, origin: From, report: Report) -> Why:
-    """Find the first commit between the pin and `onto` at which the patch has no certain place.
+    """Find the first commit from the pin on the way to `onto` at which the patch has no certain place.
 
     Bisects over the commits that touch its files, so about log2 of them are looked at, without a checkout.
     """
@@ -76,16 +78,23 @@ def why(kit: Kit, name: str, onto: str, origin: From, report: Report) -> Why:
         bench = set_up_bench(kit, upstream, origin, folder, report)
         probe, number = Probe(bench, repo), item.number - 1
         files = probe.files(number)
-        rows = commits_between(repo, upstream.commit, target, *files)
+        rows, older = commits_between(repo, upstream.commit, target, *files), False
+        if not rows:
+            rows, older = commits_between(repo, target, upstream.commit, *files)[::-1], True
         verdict, conflicts = probe.verdict(number, target)
         if verdict != FAILED:
             return Why(item.mail.path.name, target, verdict, "", "", "", (), len(rows), 1)
-        first, tried = _first_bad(probe, number, [commit for commit, _ in rows], report)
-        conflicts = probe.verdict(number, rows[first][0])[1]
+        if not rows:
+            raise UserError(f"no commit between the pin and {onto} touches {' '.join(files)}: nothing to blame")
+        states = [commit for commit, _ in rows]
+        states = [*states[1:], target] if older else states  # going back, a commit is undone in the one before it
+        first, tried = _first_bad(probe, number, states, report)
+        conflicts = probe.verdict(number, states[first])[1]
         words = ("show", "--format=", "--no-ext-diff", "--no-renames", "--unified=3", rows[first][0], "--", *files)
         diff = repo.text(*words).splitlines()
         shown = "\n".join(_near(diff, [c.ours for c in conflicts]))
-        return Why(item.mail.path.name, target, FAILED, *rows[first], shown, tuple(conflicts), len(rows), tried + 1)
+        counts = (len(rows), tried + 1, older)
+        return Why(item.mail.path.name, target, FAILED, *rows[first], shown, tuple(conflicts), *counts)
 
 
 def check(kit: Kit, upstream: Upstream, to: str | None, origin: From, report: Report) -> Ahead:

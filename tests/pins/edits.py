@@ -12,6 +12,7 @@ import ast
 import itertools
 import random
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 HOOK = "hooks.our_hook(self)"
 
@@ -66,6 +67,7 @@ class Case:
         return True
 
 
+@lru_cache(maxsize=1)
 def gaps(text: str) -> list[tuple[ast.AST, list[ast.stmt], int]]:
     """Return (function, block, index) of every gap between statements of functions."""
     found = []

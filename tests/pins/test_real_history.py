@@ -11,13 +11,21 @@ from pathlib import Path
 import pytest
 from pinworld import HEADER
 from prunekit.cli import run
+from prunekit.kitdir import find_kit
 from prunekit.manifest import read_manifest, tree_id
+from prunekit.patchwork import pick
+from prunekit.pins import read_pins
+from prunekit.probe import Probe
+from prunekit.store import history
+from prunekit.workbench import From, scratch, set_up_bench
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 URL = "https://github.com/ultralytics/yolov5.git"
 V7 = "915bbf294bb74c859f0b41f1c23bc395014ea679"
 MASTER = "5081342f04fb287fc2e5f2b5a4e06752b7937b1c"
 DEDUPLICATED = "0fd7ea49e7eb937c5ce87a71c18132564d005dae"  # took join_threads away, and one of two twins in triton.py
+OLDEST = "c07b9a8b8c5d5a9656f091cf9a9e22f47d87eb4f"  # of the two years before the pin that touch a patched file
+REFORMATTED = "ad97dc6a6d8b4384eb7224e98c8584ecd8bcfd2a"
 PINS = """\
 upstreams:
   five:
@@ -155,6 +163,30 @@ def test_a_conflict_of_yolov5s_own(
     assert kit.prunekit("patches", "export", "--check") == 0 and kit.prunekit("patches", "lint") == 0, kit.out
     assert kit.prunekit("setup", "f1", str(tmp_path / "fork")) == 0
     assert f"{one}            ready = url is not None\n" in (tmp_path / "fork" / path).read_text()
+
+
+def test_the_series_of_yolov5_in_its_past(
+    yolov5: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the oldest commit of the two years before the pin all five patches have a place, at v7.0 four.
+
+    The fifth cuts a block in two, by 3-way; `why` names the commit that gave that block other quotes.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kit = find_kit()
+    (upstream,) = pick(read_pins(kit.pins), "yolov5")
+    with scratch() as folder:
+        bench = set_up_bench(kit, upstream, From(), folder, lambda _: None)
+        probe = Probe(bench, history(upstream, upstream.url, lambda _: None))
+        verdicts = {c: [probe.verdict(number, c)[0] for number in range(5)] for c in (OLDEST, V7)}
+    assert verdicts[OLDEST] == ["re-anchored", "moved", "re-anchored", "re-anchored", "moved"]
+    assert verdicts[V7] == ["re-anchored", "moved", "re-anchored", "re-anchored", "failed"]
+    assert run(["why", f"yolov5/{bench.patches[4].name}", "--onto", V7, "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)
+    quotes = "assert opt.batch_size % WORLD_SIZE == 0, f\"--batch-size"
+    truth = git(yolov5, "log", "--format=%H", f"-S{quotes}", f"{V7}..{MASTER}", "--", "train.py").splitlines()
+    assert found["older"] and found["commit"] == REFORMATTED == truth[-1]
+    assert "3-way merge conflicts" in found["conflicts"][0]["reason"]
 
 
 def test_yolov7_has_not_moved(capsys: pytest.CaptureFixture[str]) -> None:

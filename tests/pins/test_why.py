@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from pinworld import Place, git
+from pinworld import Place, git, make_kit
 
 PAIR = "        clip(self.model)\n        self.optimizer.step()\n"
 BREAKS = {
@@ -71,6 +71,26 @@ def test_a_plain_rename_is_followed(place: Place) -> None:
     assert files["0004"] == {"pkg/motor.py": "moved"}
     assert place.prunekit("setup", "s1", place.root / "fork") == 0
     assert "hooks.widths(layers)" in (place.root / "fork/pkg/motor.py").read_text()
+
+
+def test_going_back_names_the_commit_that_made_the_place(place: Place) -> None:
+    """A patch of a newer pin, onto an older commit: what it stands on came with one commit among harmless ones."""
+    for number in range(4):
+        noise(place, number)
+    late = "\n\ndef late(cfg):\n    cfg = dict(cfg)\n    return cfg\n"
+    broken = place.upstream("brings late", ("pkg/engine.py", "    return layers\n", f"    return layers\n{late}"))
+    for number in range(4, 7):
+        noise(place, number)
+    old, place.kit = place.pin, place.root / "newer" / "kit"
+    place.kit.parent.mkdir()
+    patches = [("late", "pkg/engine.py", "    return cfg\n", "    hooks.late(cfg)\n    return cfg\n")]
+    make_kit(place.kit, place.origin, git(place.origin, "rev-parse", "HEAD"), patches)
+    assert place.prunekit("why", "0001", "--onto", old, "--json") == 4, place.err
+    found = json.loads(place.out)
+    assert (found["commit"], found["subject"], found["older"]) == (broken, "brings late", True)
+    assert "+def late(cfg):" in found["diff"] and found["tried"] < found["touching"] == 8
+    assert "late is not there" in found["conflicts"][0]["reason"]
+    assert place.prunekit("why", "0001", "--onto", old) == 4 and "no certain place before" in place.out
 
 
 def test_nothing_to_explain(place: Place) -> None:

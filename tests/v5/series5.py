@@ -12,7 +12,8 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,25 +57,36 @@ def last_validation(weights: str, data: str) -> Any:
 
 
 def classifier(weights: str, images: str) -> Any:
-    """What classify/ asks autocast and the loss scaler for, on a device that says it is a GPU."""
-    from classify import train, val
+    """What runs in half precision in classify/ on a device that says it is a GPU: the loss scaler, each forward."""
+    from classify import train
 
     asked: list[bool] = []
+    forward = nn.Linear.forward
 
     class Gpu(str):
         type = "cuda"
 
-    autocast = lambda enabled: asked.append(bool(enabled)) or torch.autocast("cpu", enabled=False)  # noqa: E731
+    @contextmanager
+    def autocast(*device: str, enabled: bool = True) -> Iterator[None]:  # torch's is off where there is no GPU
+        was = torch.is_autocast_enabled("cuda")
+        torch.set_autocast_enabled("cuda", bool(enabled))
+        yield
+        torch.set_autocast_enabled("cuda", was)
+
+    def seen(self: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        asked.append(torch.is_autocast_enabled("cuda"))
+        return forward(self, x)
+
     scaler = lambda enabled: asked.append(bool(enabled)) or torch.amp.GradScaler("cpu", enabled=False)  # noqa: E731
     with patch.object(sys, "argv", ["train.py", "--model", weights, "--data", images, "--epochs", "1", "--imgsz", "64",
                                     "--batch-size", "4", "--workers", "0", "--nosave"]):
         opt = train.parse_opt()
     opt.save_dir = Path("cls")
     quiet = patch.object(train, "imshow_cls", lambda *a, **k: Path("none.jpg"))
-    with patch.object(train, "smart_amp_autocast", autocast), patch.object(train.amp, "GradScaler", scaler), quiet:
-        with patch.object(val, "smart_amp_autocast", autocast):
+    with patch.object(torch.amp, "autocast", autocast), patch.object(torch.cuda.amp, "autocast", autocast), quiet:
+        with patch.object(nn.Linear, "forward", seen), patch.object(train.amp, "GradScaler", scaler):
             train.train(opt, Gpu("cpu"))
-    return sorted(set(asked))
+    return [len(asked), sorted(set(asked))]
 
 
 def penalty(weights: str, data: str, *words: str) -> Any:
@@ -199,7 +211,7 @@ def startup(repository: str) -> Any:
     from ultralytics.utils import checks
 
     online = patch.object(general, "check_online", lambda: True)
-    outputs = patch.object(general, "check_output", note("git"))
+    outputs = patch.object(general, "check_output", lambda command, **_: done.append(command) or b"")  # git; once, pip
     fonts = patch.object(general.torch.hub, "download_url_to_file", note("download"))
     pip = patch.object(subprocess, "check_output", note("pip"))
     auto, net = patch.object(checks, "AUTOINSTALL", True), patch.object(checks, "ONLINE", True)
@@ -208,6 +220,17 @@ def startup(repository: str) -> Any:
         general.check_font("Arial.ttf")
         general.check_requirements("a-package-that-is-not-there")
     return {"did": sorted({line.split()[0] for line in done}), "font": font.is_file()}
+
+
+def remoteless() -> Any:
+    """What the origin of a checkpoint is, by an upstream that asks for a remote which is not there."""
+    from prunekit_v5 import hooks
+    from utils import general
+
+    def info(path: str) -> Any:
+        return {"remote": [].origin}  # type: ignore[attr-defined]
+
+    return [hooks.without_remote(info)("."), general.check_git_info()["remote"]]
 
 
 def _options(module: Any, *words: str) -> Namespace:

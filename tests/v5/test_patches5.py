@@ -64,8 +64,9 @@ def compare(
 def test_amp_is_off_everywhere(compare: Callable[[int], Any]) -> None:
     """Where its check would pass, in the validation that ends a training, and in classify/, which never checks."""
     with_patch, without = compare(AMP)
-    assert with_patch == [False, [False, "torch.float32"], [False]]
-    assert without[:2] == [True, [True, "torch.float16"]] and True in without[2]
+    assert with_patch[:2] == [False, [False, "torch.float32"]] and without[:2] == [True, [True, "torch.float16"]]
+    (seen, own), (bare, upstream) = with_patch[2], without[2]
+    assert own == [False] and True in upstream and seen == bare > 2
 
 
 def test_penalty_once_a_step_and_after_the_clip(compare: Callable[[int], Any]) -> None:
@@ -113,6 +114,13 @@ def test_start_touches_nothing(compare: Callable[[int], Any]) -> None:
     (quiet,), (busy,) = compare(OFFLINE)
     assert quiet == {"did": [], "font": True}
     assert busy == {"did": ["download", "git", "pip"], "font": False}
+
+
+def test_a_fork_has_no_remote(full: Home, tmp_path: Path) -> None:
+    """YOLOv5 of 2022 to July 2026 fails where there is none; a fork of it starts all the same."""
+    assert full.ask(PROBES, ("remoteless",), cwd=tmp_path) == [
+        [{"remote": None, "branch": None, "commit": None}, None]
+    ]
 
 
 LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2".split()

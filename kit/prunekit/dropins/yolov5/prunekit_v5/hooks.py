@@ -7,10 +7,14 @@ import logging
 import os
 import shutil
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from pruning.bn import penalise
 from pruning.differences import fit_norms
 from torch import nn, optim
@@ -32,6 +36,11 @@ def amp_off(model: nn.Module) -> bool:
     if next(model.parameters()).device.type not in ("cpu", "mps"):
         _say("AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
     return True
+
+
+def autocast(half: bool) -> None:
+    """Patch 1, within the autocast of classify/val.py, which is on wherever there is a GPU: on only if asked for."""
+    torch.set_autocast_enabled("cuda", bool(half))
 
 
 def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
@@ -73,9 +82,31 @@ def say_if_dense(saved: nn.Module, built: nn.Module, cfg: str) -> None:
         )
 
 
-def may_install() -> bool:
-    """Patch 4, in `check_requirements`: only who asks for it gets packages installed."""
-    return any(os.environ.get(name, "").lower() == "true" for name in ("YOLO_AUTOINSTALL", "YOLOv5_AUTOINSTALL"))
+def ask_first(check: Callable[..., Any]) -> Callable[..., Any]:
+    """Patch 4, around `check_requirements`: only who asks for it gets packages installed.
+
+    opencv-python is not looked for: it is imported by then, whichever package brought it.
+    """
+
+    @wraps(check)
+    def checked(*requirements: Any, exclude: Sequence[str] = (), install: bool = True, **more: Any) -> Any:
+        asked = any(os.environ.get(name, "").lower() == "true" for name in ("YOLO_AUTOINSTALL", "YOLOv5_AUTOINSTALL"))
+        return check(*requirements, exclude=(*exclude, "opencv-python"), install=install and asked, **more)
+
+    return checked
+
+
+def without_remote(info: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Patch 4, around `check_git_info`, which before July 2026 asks for the remote `origin`, and a fork has none."""
+
+    @wraps(info)
+    def known(*path: Any) -> dict[str, Any]:
+        try:
+            return info(*path)
+        except AttributeError:
+            return dict.fromkeys(("remote", "branch", "commit"))
+
+    return known
 
 
 def local_font(file: Path) -> bool:
@@ -87,3 +118,16 @@ def local_font(file: Path) -> bool:
         return False
     shutil.copyfile(source, file)
     return True
+
+
+def join_ranks(device: torch.device, local_rank: int) -> torch.device:
+    """Patch 5, before a rank joins the others: on a CPU it does so by gloo here, on a GPU by nccl in upstream's lines.
+
+    Returns:
+        The device of this rank, also where it had joined already: prune.py trains more than once in a process.
+    """
+    if device.type != "cpu":
+        return torch.device("cuda", local_rank) if dist.is_initialized() else device
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=timedelta(hours=3))
+    return device
