@@ -21,7 +21,7 @@ from .apply import apply_plan
 from .choose import Limits, Unit, make_units
 from .errors import PruneError
 from .family import Family
-from .files import write_json, write_whole
+from .files import check_place, write_json, write_whole
 from .graph import PruningGraph
 from .options import Settings, normalise
 from .plan import Plan, PlanEntry
@@ -77,6 +77,9 @@ def sensitivity(description: str, argv: list[str], upstream: Upstream) -> dict[s
     opened = upstream.open(options.weights, words, Settings(), trust=options.trust)
     opened.family.check_data(opened.weights)
     out = options.out or opened.weights.parent / "sensitivity.json"
+    if out.suffix == ".png":
+        raise PruneError(f"--out {out}: the table is JSON, with a picture beside it. --out {out.with_suffix('.json')}")
+    check_place("--out", out, "sensitivity.json")
     record = measure(opened.family, opened.weights, asked, out)
     print(table(record))
     picture = heat_map(record, out.with_suffix(".png"))
