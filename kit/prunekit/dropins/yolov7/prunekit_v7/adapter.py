@@ -93,14 +93,15 @@ class Yolov7:
         """See `Family.load`."""
         try:
             checkpoint = _read(weights)
-            model = (checkpoint.get("ema") or checkpoint["model"]).float()
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
             raise PruneError(f"{weights}: upstream cannot load it ({reason}).") from error
+        model = checkpoint.get("ema") or checkpoint.get("model")
         if not isinstance(model, Model):
-            raise PruneError(f"{weights}: holds a {type(model).__name__}, not a YOLOv7 network.")
+            found = "no network" if model is None else f"a {type(model).__name__}, not a YOLOv7 network"
+            raise PruneError(f"{weights}: holds {found}. Give the checkpoint that training wrote (weights/best.pt).")
         network.refuse_unknown(model, str(weights))
-        return model.requires_grad_(True)
+        return model.float().requires_grad_(True)
 
     def example(self, model: nn.Module) -> Tensor:
         """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
@@ -241,7 +242,7 @@ def write_checkpoint(model: nn.Module, source: Path, target: Path) -> None:
 def _read(weights: Path) -> dict[str, Any]:
     """A checkpoint's content; a whole module, as init.pt is one, counts as one without metadata."""
     content = torch.load(weights, map_location="cpu", weights_only=False)
-    return {"model": content} if isinstance(content, nn.Module) else content
+    return content if type(content) is dict else {"model": content}
 
 
 def _stripped(checkpoint: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
