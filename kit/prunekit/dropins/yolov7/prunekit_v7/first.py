@@ -58,7 +58,7 @@ def _unreadable(opt: Namespace) -> str:
         if isinstance(content, dict) and hasattr(content.get("model"), "yaml"):
             return ""
         why = "no YOLOv7 network in it"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - unpickling what is damaged raises anything
         why = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
     return f"--{flag} {name}: damaged, or not what training wrote ({why}). Copy it again, or give another one"
 
