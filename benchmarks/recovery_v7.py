@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Does a YOLOv7 recover after pruning? yolov7-tiny on the digits, half of the channels, the same epochs for everyone.
 
-    python benchmarks/recovery_v7.py FORK OUT [--train 400] [--dense-epochs 15] [--epochs 4] [--imgsz 64] [--seed 0]
+    python benchmarks/recovery_v7.py FORK OUT [--train 400] [--dense-epochs 15] [--epochs 10] [--seed 0] [WORDS]
 
 FORK is what `prunekit setup v7` made. Trains a dense network, then gives the same number of further epochs to it, to
 two-step iterative pruning (`pruner.py`), and to one-shot pruning (`pruner_one_shot.py`). Prints a table, and writes it
-with all settings to OUT/recovery.json. What is in OUT already is kept, so a broken benchmark goes on. CPU, one thread.
+with all settings to OUT/recovery.json. What is in OUT already is kept, so a broken benchmark goes on. WORDS
+(`--single-cls`) go to all trainings. CPU, one thread.
 """
 
 from __future__ import annotations
@@ -42,18 +43,20 @@ class Figures(NamedTuple):
 
 def main() -> None:
     """Run what is missing, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("fork", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--dense-epochs", type=int, default=15)
-    parser.add_argument("--epochs", type=int, default=4, help="after each of the two steps; the others get twice that")
+    parser.add_argument("--epochs", type=int, default=10, help="after each of the two steps; the others get twice that")
     parser.add_argument("--train", type=int, default=400, help="images to train on; half as many to validate on")
     parser.add_argument("--imgsz", type=int, default=64, help="height and width of the scenes")
     parser.add_argument("--seed", type=int, default=0, help="of the data; upstream trains with a seed of its own")
-    given = parser.parse_args()
+    given, given.words = parser.parse_known_args()
     found = recovery(given, given.fork.resolve(), given.out.resolve())
-    settings = {key: value for key, value in vars(given).items() if key not in ("fork", "out")}
-    record = {"settings": settings, "hyp": HYP, "ratio": RATIO, "words": QUICK,
+    settings = {key: value for key, value in vars(given).items() if key not in ("fork", "out", "words")}
+    record = {"settings": settings, "hyp": HYP, "ratio": RATIO, "words": [*QUICK, *given.words],
               "networks": {name: figures._asdict() for name, figures in found.items()}}
     (given.out / "recovery.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(table(found))
@@ -62,9 +65,11 @@ def main() -> None:
 def recovery(
     given: argparse.Namespace, fork: Path, out: Path, env: Mapping[str, str] = os.environ
 ) -> dict[str, Figures]:
-    """Everyone's figures; `given` holds train, imgsz, seed, dense_epochs and epochs; `env` is for the scripts."""
+    """Everyone's figures; `given` holds every option and upstream's `words`; `env` is for the scripts."""
     data = build(out / "digits", train=given.train, val=given.train // 2, imgsz=given.imgsz, seed=given.seed)
-    return stages(given, Bench(fork, out, data, given.imgsz, env))
+    bench = Bench(fork, out, data, given.imgsz, env)
+    bench.common += given.words
+    return stages(given, bench)
 
 
 class Bench:
