@@ -23,6 +23,7 @@ class Net(nn.Sequential):
 
     def fuse(self) -> nn.Module:
         self[0], self[1] = torch.nn.utils.fuse_conv_bn_eval(self[0], self[1]), nn.Identity()
+        self[2].bias *= 1  # YOLOv7's heads fold in place, which autograd forbids
         return self
 
 
