@@ -137,6 +137,19 @@ def test_a_file_that_is_no_table(parts: SimpleNamespace, tmp_path: Path) -> None
         parts.sensitivity.read_table(tmp_path / "odd.json")
 
 
+def test_an_interrupted_measurement_says_how_to_go_on(
+    parts: SimpleNamespace, best: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded = importlib.import_module("pruning.command").guarded
+    upstream = SimpleNamespace(
+        open=lambda *words, **more: SimpleNamespace(family=Opinionated(parts, patience=2), weights=best)
+    )
+    assert guarded(lambda: parts.sensitivity.sensitivity("", ["--weights", str(best)], upstream)) == 130
+    said = capsys.readouterr()
+    assert f"(1 of {len(json.loads((best.parent / 'sensitivity.json').read_text())['units'])}): 25% removed" in said.out
+    assert said.err.startswith(f"interrupted: what was measured is in {best.parent}/sensitivity.json, and the same")
+
+
 def test_a_place_that_takes_no_table_is_refused_before_any_validation(parts: SimpleNamespace, best: Path) -> None:
     family = Opinionated(parts)
     opened = SimpleNamespace(family=family, weights=best)
