@@ -28,6 +28,8 @@ from prunekit.demo.digits import build
 HYP = {"obj": 40.0, "cls": 4.0, "loss_ota": 0, "lr0": 0.02, "lrf": 0.1, "momentum": 0.9, "warmup_iters": 0.1,
        "warmup_bias_lr": 0.02, "nbs": 8, "mosaic": 0.0, "mixup": 0.0, "paste_in": 0.0, "fliplr": 0.0, "scale": 0.3,
        "translate": 0.15, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+# After the training from scratch, for everyone: with 0.02 single batches throw the larger networks back for epochs.
+FURTHER = {"lr0": 0.01, "warmup_bias_lr": 0.01}
 # --notest: validated after the last epoch alone, so that nobody picks a lucky one.
 QUICK = "--batch-size 8 --workers 0 --device cpu --cache-images --noautoanchor --notest".split()
 RATIO = "0.5"
@@ -56,7 +58,7 @@ def main() -> None:
     given, given.words = parser.parse_known_args()
     found = recovery(given, given.fork.resolve(), given.out.resolve())
     settings = {key: value for key, value in vars(given).items() if key not in ("fork", "out", "words")}
-    record = {"settings": settings, "hyp": HYP, "ratio": RATIO, "words": [*QUICK, *given.words],
+    record = {"settings": settings, "hyp": HYP, "further": FURTHER, "ratio": RATIO, "words": [*QUICK, *given.words],
               "networks": {name: figures._asdict() for name, figures in found.items()}}
     (given.out / "recovery.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(table(found))
@@ -76,18 +78,20 @@ class Bench:
     """The fork, the place for results, the data."""
 
     def __init__(self, fork: Path, out: Path, data: Path, imgsz: int, env: Mapping[str, str]) -> None:
-        self.fork, self.out, self.hyp = fork, out, out / "hyp.yaml"
+        self.fork, self.out = fork, out
         self.env = {**env, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
         usual = yaml.safe_load((fork / "data/hyp.scratch.tiny.yaml").read_text())
-        self.hyp.write_text(yaml.safe_dump({**usual, **HYP}))
-        self.common = [*QUICK, "--data", str(data), "--hyp", str(self.hyp), "--project", str(out)]
-        self.common += ["--img-size", str(imgsz), str(imgsz)]
+        for name, values in (("first", HYP), ("further", {**HYP, **FURTHER})):
+            (out / f"hyp-{name}.yaml").write_text(yaml.safe_dump({**usual, **values}))
+        self.common = [*QUICK, "--data", str(data), "--project", str(out), "--img-size", str(imgsz), str(imgsz)]
 
     def run(self, name: str, script: str, *words: object) -> Path:
         """Run a script of the fork once; its folder."""
         folder = self.out / name
         if not (folder / "done").exists():
-            command = [sys.executable, script, *map(str, words), *self.common, "--name", name, "--exist-ok"]
+            hyp = self.out / f"hyp-{'first' if name == 'dense' else 'further'}.yaml"
+            command = [sys.executable, script, *map(str, words), *self.common, "--hyp", str(hyp)]
+            command += ["--name", name, "--exist-ok"]
             with (self.out / f"{name}.log").open("w") as log:
                 subprocess.run(command, cwd=self.fork, stdout=log, stderr=subprocess.STDOUT, check=True, env=self.env)
             (folder / "done").touch()
