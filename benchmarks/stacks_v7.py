@@ -32,11 +32,11 @@ FINITE = (
     "assert all(numpy.isfinite(o).all() for o in out); print('ONNX', [list(o.shape) for o in out])"
 )
 SEEN = {  # what a script says when it has done its work
-    "train.py": r"Transferred (\d+/\d+)|(AMP is off)",
-    "train_aux.py": r"Transferred (\d+/\d+)|(AMP is off)",
-    "prune_one_shot.py": r"(?:parameters|params)\D+([\d,]{7,})",
+    "train.py": r"(Transferred \d+/\d+)|(AMP is off)|(\d+ epochs completed)",
+    "train_aux.py": r"(Transferred \d+/\d+)|(AMP is off)|(\d+ epochs completed)",
+    "prune_one_shot.py": r"^parameters +([\d,]+ -> [\d,]+)",
     "test.py": r"^ +all +\d+ +\d+ +\S+ +\S+ +(\S+)",
-    "detect.py": r"(Done\. \(.*?\) Inference)",
+    "detect.py": r"(Done)\. \(",
     "export.py": r"ONNX (\[\[.*\]\])",
 }
 
@@ -93,9 +93,9 @@ class Walk:
         code, said = self._python(f"{name}-{script}", script, *words, *every)
         if script == "export.py" and code == 0:
             code, said = self._python(f"{name}-onnx", "-c", FINITE, words[1].with_suffix(".onnx"))
-        found = re.findall(SEEN[script], said, re.MULTILINE)
-        texts = ["".join(each) if isinstance(each, tuple) else each for each in found]
-        return Row(script, name, texts[-1] if code == 0 and texts else "ran" if code == 0 else None)
+        found = re.findall(SEEN[script], said, re.MULTILINE) if code == 0 else []
+        texts = dict.fromkeys("".join(each) for each in found)  # of alternatives one is not empty
+        return Row(script, name, "; ".join(texts) or None)
 
     def _python(self, log: str, *words: object) -> tuple[int, str]:
         command = [self.python, *map(str, words)]
