@@ -23,6 +23,7 @@ class Net(nn.Sequential):
 
     def fuse(self) -> nn.Module:
         self[0], self[1] = torch.nn.utils.fuse_conv_bn_eval(self[0], self[1]), nn.Identity()
+        self[2].bias *= 1  # YOLOv7's heads fold in place, which autograd forbids
         return self
 
 
@@ -108,3 +109,9 @@ def test_a_broken_file_is_one_line(parts: SimpleNamespace, tmp_path: Path) -> No
     (tmp_path / "x.onnx").write_text("no network")
     with pytest.raises(Exception, match=r"x\.onnx: ONNX Runtime cannot load it"):
         parts.runtimes.onnx_call(tmp_path / "x.onnx", torch.zeros(1, 3, 8, 8), threads=1)
+
+
+def test_figures_onto_a_folder_are_refused_before_anything_is_timed(parts: SimpleNamespace, tmp_path: Path) -> None:
+    words = ["--dense", "a.pt", "--pruned", "b.pt", "--json", str(tmp_path)]
+    with pytest.raises(Exception, match=r"a folder is there\. Name a file: --json .*/latency\.json"):
+        parts.latency.latency("", words, None)  # no upstream: nothing was opened

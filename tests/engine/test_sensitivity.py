@@ -32,6 +32,9 @@ class Opinionated:
     def __init__(self, parts: SimpleNamespace, patience: int = 10**6) -> None:
         self.parts, self.patience, self.seen = parts, patience, 0
 
+    def check_data(self, weights: Path) -> None:
+        pass
+
     def load(self, weights: Path) -> nn.Module:
         return toy()[0] if weights.name == "best.pt" else torch.load(weights, weights_only=False)
 
@@ -132,3 +135,33 @@ def test_a_file_that_is_no_table(parts: SimpleNamespace, tmp_path: Path) -> None
     (tmp_path / "odd.json").write_text(json.dumps({"schema": 1}))
     with pytest.raises(Exception, match=r"odd\.json: not a table of sensitivity\.py"):
         parts.sensitivity.read_table(tmp_path / "odd.json")
+
+
+def test_an_interrupted_measurement_says_how_to_go_on(
+    parts: SimpleNamespace, best: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded = importlib.import_module("pruning.command").guarded
+    upstream = SimpleNamespace(
+        open=lambda *words, **more: SimpleNamespace(family=Opinionated(parts, patience=2), weights=best)
+    )
+    assert guarded(lambda: parts.sensitivity.sensitivity("", ["--weights", str(best)], upstream)) == 130
+    said = capsys.readouterr()
+    assert f"(1 of {len(json.loads((best.parent / 'sensitivity.json').read_text())['units'])}): 25% removed" in said.out
+    assert said.err.startswith(f"interrupted: what was measured is in {best.parent}/sensitivity.json, and the same")
+
+
+def test_a_place_that_takes_no_table_is_refused_before_any_validation(parts: SimpleNamespace, best: Path) -> None:
+    family = Opinionated(parts)
+    opened = SimpleNamespace(family=family, weights=best)
+    upstream = SimpleNamespace(open=lambda *words, **more: opened)
+
+    def said(out: Path) -> str:
+        with pytest.raises(Exception, match="--out") as caught:
+            parts.sensitivity.sensitivity("", ["--weights", str(best), "--out", str(out)], upstream)
+        return str(caught.value)
+
+    folder = best.parent / "tables"
+    folder.mkdir()
+    assert f"a folder is there. Name a file: --out {folder}/sensitivity.json" in said(folder)
+    assert said(best.parent / "map.png").endswith("map.json") and family.seen == 0
+    assert sorted(path.name for path in best.parent.iterdir()) == ["best.pt", "tables"]

@@ -33,6 +33,7 @@ TABLE = [
     ("yaml instead of weights", "--weights yolov7.yaml --data tiny.yaml", "Train first"),
     ("corrupt", "--weights cut.pt --data tiny.yaml", "cut.pt"),
     ("not a checkpoint", "--weights text.pt --data tiny.yaml", "not a torch checkpoint"),
+    ("no network in it", "--weights bare.pt --data tiny.yaml", "holds no network"),
     ("fused", "--weights fused.pt --data tiny.yaml", "fused network"),
     ("orepa", "--weights orepa.pt --data tiny.yaml", "RepConv_OREPA"),
     ("wrong family", "--weights eight.pt --data tiny.yaml", "an ultralytics (YOLOv8 or later)"),
@@ -92,6 +93,7 @@ def bench(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
         home.python("-c", code, name)
     (home.root / "cut.pt").write_bytes((home.root / "best.pt").read_bytes()[:100_000])
     (home.root / "text.pt").write_text("not a checkpoint")
+    home.python("-c", "import torch; torch.save({'model': None}, 'bare.pt')")
     shutil.copy(tiny7, home.root / "tiny.yaml")
     text = tiny7.read_text()
     (home.root / "gone.yaml").write_text(text.replace("images/val", "images/elsewhere"))
@@ -135,10 +137,33 @@ def test_train_refuses_in_one_line(bench: Home) -> None:
     assert "--weights gone.pt: no such checkpoint" in said and "Traceback" not in said
     said = bench.python(*common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name refused".split(), code=2)
     assert "error: The plan removes 0 of" in said and "Traceback" not in said
+    assert not list((bench.root / "runs/train").iterdir()), "a run folder of a training that never began"
+    (bench.root / "runs/train/kept").mkdir()
+    (bench.root / "runs/train/kept/notes.txt").write_text("the user's")
+    bench.python(*common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name kept --exist-ok".split(), code=2)
+    assert (bench.root / "runs/train/kept/notes.txt").is_file()
     shutil.rmtree(bench.root / "runs")
 
 
-def test_missing_packages_are_named(bench: Home) -> None:
-    """Without pip's packages one line says what to type."""
-    output = bench.python("prune.py", "--weights", "best.pt", code=2, PYTHONPATH="")
+DAMAGED = {  # what train.py says of each, whether it prunes or not
+    "--weights cut.pt": "damaged, or not what training wrote (PytorchStreamReader failed reading zip archive",
+    "--weights text.pt": "damaged, or not what training wrote (",
+    "--weights bare.pt": "(no YOLOv7 network in it)",
+    "--weights cut.pt --prune_ratio 0.5": "--weights cut.pt: damaged",
+    "--resume cut.pt": "--resume cut.pt: damaged",
+}
+
+
+def test_train_names_a_damaged_checkpoint(bench: Home) -> None:
+    """Upstream makes a run folder and ends in a traceback."""
+    for words, wanted in DAMAGED.items():
+        said = bench.python("train.py", *words.split(), "--data", "tiny.yaml", "--device", "cpu", code=2)
+        assert said.splitlines()[-1].startswith("train.py: error: ") and wanted in said.splitlines()[-1], said
+        assert "Traceback" not in said and not (bench.root / "runs").exists()
+
+
+def test_missing_packages_are_named(bench: Home, tmp_path: Path) -> None:
+    """Without pip's packages one line says what to type; here one of them is hidden, wherever it is installed."""
+    (tmp_path / "seaborn.py").write_text("raise ModuleNotFoundError(\"No module named 'seaborn'\")")
+    output = bench.python("prune.py", "--weights", "best.pt", code=2, PYTHONPATH=str(tmp_path))
     assert "YOLOv7 cannot start: No module named" in output and "Traceback" not in output

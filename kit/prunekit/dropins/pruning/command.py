@@ -67,7 +67,7 @@ def guarded(
 
     Args:
         program: the body.
-        interrupted: what to type next after Ctrl-C.
+        interrupted: what to type next after Ctrl-C, unless the interrupt itself says so.
     """
     try:
         program()
@@ -81,8 +81,8 @@ def guarded(
         first = str(error).splitlines()[0]
         print(f"error: {first} Give a smaller --batch or --imgsz, then go on with --resume.", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        print(f"interrupted: {interrupted}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: {str(stop) or interrupted}", file=sys.stderr)
         return 130
     return 0
 

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,25 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
         raise OSError(f"{target} cannot be written: {str(error).splitlines()[0]}") from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def check_place(flag: str, target: Path, usual: str) -> None:
+    """Refuse a place that a file cannot be written to, before the work whose result it is for.
+
+    Args:
+        flag: the option that named it.
+        target: the file.
+        usual: a name for it, where a folder was given.
+
+    Raises:
+        PruneError: a folder is there.
+        OSError: its folder cannot be made or written to.
+    """
+    if target.is_dir():
+        raise PruneError(f"{flag} {target}: a folder is there. Name a file: {flag} {target / usual}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=target.parent):
+        pass
 
 
 def copy_whole(source: Path, target: Path) -> None:

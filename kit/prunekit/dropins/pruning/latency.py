@@ -18,7 +18,7 @@ import torch
 
 from .counts import count
 from .errors import PruneError
-from .files import write_json
+from .files import check_place, write_json
 from .options import Settings, normalise
 from .runtimes import FROM_ONNX, RUNTIMES, missing, torch_call, versions
 from .timing import LEAST, Speed, interleaved
@@ -50,6 +50,8 @@ def latency(description: str, argv: list[str], upstream: Upstream) -> dict[str, 
     """
     options, words = _parsed(description, argv)
     plenty = Plenty(options.threads, options.rounds, options.limit)
+    if options.json:
+        check_place("--json", options.json, "latency.json")
     found = {}
     for path in (options.dense, *options.pruned):
         opened = upstream.open(path, words, Settings(), trust=options.trust)

@@ -28,7 +28,7 @@ def torch_call(model: nn.Module, image: Tensor, device: str = "cpu") -> Call:
         image: one image, (1, channels, height, width).
         device: as torch names it.
     """
-    model = model.eval()
+    model = model.eval().requires_grad_(False)  # YOLOv7's heads fold their implicit knowledge in place
     fused = model.fuse().to(device) if callable(getattr(model, "fuse", None)) else model.to(device)
     on_device = image.to(device)
     wait = torch.cuda.synchronize if on_device.is_cuda else lambda: None

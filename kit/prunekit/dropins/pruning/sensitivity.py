@@ -21,7 +21,7 @@ from .apply import apply_plan
 from .choose import Limits, Unit, make_units
 from .errors import PruneError
 from .family import Family
-from .files import write_json, write_whole
+from .files import check_place, write_json, write_whole
 from .graph import PruningGraph
 from .options import Settings, normalise
 from .plan import Plan, PlanEntry
@@ -77,7 +77,13 @@ def sensitivity(description: str, argv: list[str], upstream: Upstream) -> dict[s
     opened = upstream.open(options.weights, words, Settings(), trust=options.trust)
     opened.family.check_data(opened.weights)
     out = options.out or opened.weights.parent / "sensitivity.json"
-    record = measure(opened.family, opened.weights, asked, out)
+    if out.suffix == ".png":
+        raise PruneError(f"--out {out}: the table is JSON, with a picture beside it. --out {out.with_suffix('.json')}")
+    check_place("--out", out, "sensitivity.json")
+    try:
+        record = measure(opened.family, opened.weights, asked, out)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"what was measured is in {out}, and the same command goes on from there") from None
     print(table(record))
     picture = heat_map(record, out.with_suffix(".png"))
     print(f"Table: {out}. Prune by it: --sensitivity {out}" + (f"\nHeat map: {picture}" if picture else ""))
@@ -92,7 +98,7 @@ def measure(family: Family, weights: Path, asked: Asked, out: Path) -> dict[str,
     """
     units = _units(family, weights, asked)
     record = _begun(family, weights, asked, out, units)
-    for unit in units:
+    for number, unit in enumerate(units, 1):
         row = record["units"][unit.names[0]]
         for ratio in asked.ratios:
             keep = max(1, int(unit.channels * (1 - ratio)))
@@ -100,7 +106,8 @@ def measure(family: Family, weights: Path, asked: Asked, out: Path) -> dict[str,
                 continue
             row["map50_95"][str(ratio)] = _accuracy_without(family, weights, asked, dict.fromkeys(unit.names, keep))
             write_json(out, record)
-            print(f"{unit.names[0]}: {ratio:.0%} removed, mAP50-95 {row['map50_95'][str(ratio)]:.4f}")
+            found = f"{ratio:.0%} removed, mAP50-95 {row['map50_95'][str(ratio)]:.4f}"
+            print(f"{unit.names[0]} ({number} of {len(units)}): {found}")
     return record
 
 

@@ -24,7 +24,6 @@ from pruning.checkpoint import check_checkpoint
 from pruning.errors import PruneError
 from pruning.family import Metrics
 from pruning.schedule import GIVEN, Schedule
-from pruning.state import REPORT
 from pruning.surgery import SwapRule
 from torch import Tensor, nn
 from utils.datasets import create_dataloader
@@ -34,6 +33,7 @@ from utils.torch_utils import select_device
 from . import calibration, data, network, onnx_side
 from .arguments import parse, run_script, train
 from .quiet import quiet
+from .remembered import remembered
 from .structure import close_structure, sync_attributes
 
 STALE = ("best_fitness", "ema", "updates", "optimizer", "training_results", "wandb_id")
@@ -71,7 +71,7 @@ class Yolov7:
         Raises:
             PruneError: an option that upstream does not have, or a value that does not fit.
         """
-        given = parse(words, self.trainer, _remembered(weights))
+        given = parse(words, self.trainer, remembered(weights))
         data.check_values(given)
         data.check_device(given["device"])
         model = self.load(weights)
@@ -93,14 +93,15 @@ class Yolov7:
         """See `Family.load`."""
         try:
             checkpoint = _read(weights)
-            model = (checkpoint.get("ema") or checkpoint["model"]).float()
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
             raise PruneError(f"{weights}: upstream cannot load it ({reason}).") from error
+        model = checkpoint.get("ema") or checkpoint.get("model")
         if not isinstance(model, Model):
-            raise PruneError(f"{weights}: holds a {type(model).__name__}, not a YOLOv7 network.")
+            found = "no network" if model is None else f"a {type(model).__name__}, not a YOLOv7 network"
+            raise PruneError(f"{weights}: holds {found}. Give the checkpoint that training wrote (weights/best.pt).")
         network.refuse_unknown(model, str(weights))
-        return model.requires_grad_(True)
+        return model.float().requires_grad_(True)
 
     def example(self, model: nn.Module) -> Tensor:
         """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
@@ -241,25 +242,9 @@ def write_checkpoint(model: nn.Module, source: Path, target: Path) -> None:
 def _read(weights: Path) -> dict[str, Any]:
     """A checkpoint's content; a whole module, as init.pt is one, counts as one without metadata."""
     content = torch.load(weights, map_location="cpu", weights_only=False)
-    return {"model": content} if isinstance(content, nn.Module) else content
+    return content if type(content) is dict else {"model": content}
 
 
 def _stripped(checkpoint: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     """A checkpoint that begins a training of `model`: nothing of another one's progress."""
     return {**checkpoint, **dict.fromkeys(STALE), "epoch": -1, "model": model.requires_grad_(False)}
-
-
-def _remembered(weights: Path) -> dict[str, Any]:
-    """Data set and image size of the training or pruning run that wrote `weights`, if its record is still beside it."""
-    place = weights.resolve().parent
-    opt, report = place.parent / "opt.yaml", place / REPORT
-    if place.name == "weights" and opt.is_file():
-        trained = data.read_yaml("opt.yaml", str(opt))
-    elif report.is_file():
-        trained = data.read_yaml(REPORT, str(report)).get("arguments") or {}  # JSON is YAML
-    else:
-        return {"data": ""}
-    kept = {key: trained[key] for key in ("data", "img_size") if trained.get(key)}
-    if not Path(str(kept.get("data", ""))).is_file():
-        kept["data"] = ""
-    return kept

@@ -35,7 +35,8 @@ def found(flag: str, name: str) -> str:
     try:
         return str(Path(check_file(name)).resolve())
     except AssertionError as error:
-        raise PruneError(f"{flag} {name}: no such file, here or in the fork ({error}).") from error
+        hint = " A data set's YAML holds train, val, nc and names; data/coco.yaml is one." if flag == "--data" else ""
+        raise PruneError(f"{flag} {name}: no such file, here or in the fork ({error}).{hint}") from error
 
 
 def read_yaml(flag: str, path: str) -> dict[str, Any]:

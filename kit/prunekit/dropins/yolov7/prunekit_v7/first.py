@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -31,17 +32,35 @@ def pruning_arguments(parser: ArgumentParser) -> None:
 
 
 def checked(parser: ArgumentParser) -> Namespace:
-    """Parse; what makes no sense together with pruning ends here, in one line and exit code 2."""
+    """Parse; a damaged checkpoint, and what makes no sense together with pruning, end here: one line, exit code 2."""
     opt = parser.parse_args()
-    if opt.prune_ratio is None:
-        return opt
-    if not 0 < opt.prune_ratio < 1:
-        parser.error(f"--prune_ratio {opt.prune_ratio}: must lie between 0 and 1 (the share of channels to remove)")
-    if opt.device not in ("", "cpu") and not torch.cuda.is_available():
-        parser.error(f"--device {opt.device}: no CUDA device here. Add --device cpu, or leave --device out")
-    if not opt.resume and (wrong := _wrong_file(opt)):
+    if wrong := (opt.prune_ratio is not None and _wrong_for_pruning(opt)) or _unreadable(opt):
         parser.error(wrong)
     return opt
+
+
+def _wrong_for_pruning(opt: Namespace) -> str:
+    """What --prune_ratio cannot go together with, or ""."""
+    if not 0 < opt.prune_ratio < 1:
+        return f"--prune_ratio {opt.prune_ratio}: must lie between 0 and 1 (the share of channels to remove)"
+    if opt.device not in ("", "cpu") and not torch.cuda.is_available():
+        return f"--device {opt.device}: no CUDA device here. Add --device cpu, or leave --device out"
+    return "" if opt.resume else _wrong_file(opt)
+
+
+def _unreadable(opt: Namespace) -> str:
+    """What is wrong with a checkpoint that is there: upstream makes a run folder, then ends in a traceback."""
+    flag, name = ("resume", opt.resume) if isinstance(opt.resume, str) else ("weights", opt.weights)
+    if not (name.endswith(".pt") and Path(name).is_file()):
+        return ""
+    try:
+        content = torch.load(name, map_location="cpu", weights_only=False)
+        if isinstance(content, dict) and hasattr(content.get("model"), "yaml"):
+            return ""
+        why = "no YOLOv7 network in it"
+    except Exception as error:  # noqa: BLE001 - unpickling what is damaged raises anything
+        why = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
+    return f"--{flag} {name}: damaged, or not what training wrote ({why}). Copy it again, or give another one"
 
 
 def _wrong_file(opt: Namespace) -> str:
@@ -75,10 +94,19 @@ def prune_first(model: nn.Module, opt: Namespace, ckpt: dict[str, Any]) -> None:
     try:
         _prune_and_say(model, opt)
     except PruneError as error:
+        if first_rank():
+            _take_away(Path(opt.save_dir))
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error
     if ckpt:
         ckpt.update(dict.fromkeys(STALE), epoch=-1)
+
+
+def _take_away(folder: Path) -> None:
+    """Remove the run folder that upstream has made, unless there is more in it than upstream begins a run with."""
+    begun = {folder / "hyp.yaml", folder / "opt.yaml", *folder.glob("events.out.tfevents.*")}
+    if set(folder.rglob("*")) == {folder / "weights", *begun}:
+        shutil.rmtree(folder)
 
 
 def _prune_and_say(model: nn.Module, opt: Namespace) -> None:
