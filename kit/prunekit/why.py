@@ -93,8 +93,9 @@ def why(kit: Kit, name: str, onto: str, origin: From, report: Report) -> Why:
         words = ("show", "--format=", "--no-ext-diff", "--no-renames", "--unified=3", rows[first][0], "--", *files)
         diff = repo.text(*words).splitlines()
         shown = "\n".join(_near(diff, [c.ours for c in conflicts]))
-        counts = (len(rows), tried + 1, older)
-        return Why(item.mail.path.name, target, FAILED, *rows[first], shown, tuple(conflicts), *counts)
+        commit, subject = rows[first]
+        name, told = item.mail.path.name, tuple(conflicts)
+        return Why(name, target, FAILED, commit, subject, shown, told, len(rows), tried + 1, older)
 
 
 def check(kit: Kit, upstream: Upstream, to: str | None, origin: From, report: Report) -> Ahead:
