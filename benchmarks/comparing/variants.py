@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HALF = 0.5  # of the dense network's MACs
+GIVEN = ("--schedule", "given")
 CRITERIA = ("lamp", "l1", "l2", "group_norm", "bn_scale", "taylor", "hessian", "fpgm", "random")
 
 
@@ -47,10 +48,10 @@ def variants() -> dict[str, Variant]:
         Variant("random-local", "prune", "control: random channels", options=("--importance", "random")),
         Variant("stock-tp", "stock", "Torch-Pruning's high-level pruner with its own defaults"),
         Variant("scratch", "scratch", "the default's architecture from random weights, all epochs", start="default"),
-        Variant("steps-2", "prune", "two steps, half the epochs each", script="prune.py", options=("--steps", "2"),
-                steps=2),
+        Variant("steps-2", "prune", "two steps, half the epochs each", script="prune.py",
+                options=("--steps", "2", *GIVEN), steps=2),
         Variant("steps-4", "prune", "four steps, a quarter of the epochs each", script="prune.py",
-                options=("--steps", "4"), steps=4),
+                options=("--steps", "4", *GIVEN), steps=4),
     ]
     found += _helpers()
     found += _criteria()
@@ -81,8 +82,10 @@ def _schedules() -> list[Variant]:
     """Schedules scaled to what was removed, where that differs from the given: light cuts, many steps."""
     scaled, light = ("--schedule", "scaled"), "a light cut, to 0.8 of the MACs"
     return [
-        Variant("light", "prune", light, fraction=0.8),
+        Variant("light", "prune", f"{light}, schedule as given", options=GIVEN, fraction=0.8),
         Variant("light-scaled", "prune", f"{light}, schedule scaled", options=scaled, fraction=0.8),
+        Variant("steps-2-scaled", "prune", "two steps, schedule scaled", script="prune.py",
+                options=("--steps", "2", *scaled), steps=2),
         Variant("steps-4-scaled", "prune", "four steps, schedule scaled", script="prune.py",
                 options=("--steps", "4", *scaled), steps=4),
     ]

@@ -15,17 +15,29 @@ def schedule(engine: SimpleNamespace) -> ModuleType:
     return importlib.import_module("pruning.schedule")
 
 
-@pytest.mark.parametrize(
-    ("after", "covered", "rate"), [(90.0, 1, 0.2), (75.0, 2, 0.5), (50.0, 1, 1.0), (20.0, 3, 1.0)]
-)
-def test_rate_follows_the_macs_that_went(schedule: ModuleType, after: float, covered: int, rate: float) -> None:
-    made = schedule.scaled(100.0, after, covered)
-    assert made.rate == pytest.approx(rate) and made.epochs == covered and made.warmup == 0.1
-    assert f"learning rate x {rate:.2f}, warm-up at most 10%, epochs x {covered}" == str(made)
+@pytest.mark.parametrize(("after", "rate"), [(90.0, 0.2), (75.0, 0.5), (50.0, 1.0), (20.0, 1.0)])
+def test_rate_follows_the_macs_that_went(schedule: ModuleType, after: float, rate: float) -> None:
+    made = schedule.scaled(100.0, after, 1, 0, 1)
+    assert made.rate == pytest.approx(rate) and made.epochs(7) == 7 and made.warmup == 0.1
+    assert str(made) == f"learning rate x {rate:.2f}, warm-up at most 10%, epochs of 1 steps"
+
+
+@pytest.mark.parametrize("given", [1, 2, 5, 10])
+@pytest.mark.parametrize("trained", [[1, 2, 3, 4], [1, 4], [3, 4], [4], [2, 3, 4]])
+def test_epochs_over_all_steps_are_as_given(schedule: ModuleType, given: int, trained: list[int]) -> None:
+    """Whichever steps were joined with the next: the sum stays, and the last gets what the others leave."""
+    befores = [0, *trained[:-1]]
+    made = [schedule.scaled(2.0, 1.0, number, last, 4) for number, last in zip(trained, befores, strict=True)]
+    epochs = [one.epochs(given) for one in made]
+    assert sum(epochs) == 4 * given
+    half = max(1, given // 2)
+    assert epochs[:-1] == [half * (n - last) for n, last in zip(trained[:-1], befores[:-1], strict=True)]
+    even = [schedule.scaled(2.0, 1.0, n, last, 4, even=True) for n, last in zip(trained, befores, strict=True)]
+    assert [one.epochs(given) for one in even] == [given * (n - last) for n, last in zip(trained, befores, strict=True)]
 
 
 def test_given_changes_nothing(schedule: ModuleType) -> None:
-    assert schedule.GIVEN == schedule.Schedule(rate=1.0, warmup=None, epochs=1)
+    assert schedule.GIVEN == schedule.Schedule(rate=1.0, warmup=None) and schedule.GIVEN.epochs(9) == 9
 
 
 @pytest.mark.parametrize(
@@ -43,7 +55,7 @@ def test_ultralytics_arguments(
     arguments = importlib.import_module("ultralytics.prunekit.arguments")
     schedule = importlib.import_module("ultralytics.pruning.schedule")
     assert arguments.scheduled(dict(given), schedule.GIVEN) == given
-    made = arguments.scheduled(dict(given), schedule.Schedule(rate=0.5, warmup=0.1, epochs=2))
+    made = arguments.scheduled(dict(given), schedule.Schedule(rate=0.5, warmup=0.1, covered=2))
     assert {key: made[key] for key in wanted} == pytest.approx(wanted)
     assert ("lr0" in made) == ("optimizer" in given)
     assert ("auto chooses its own" in capsys.readouterr().out) == ("optimizer" not in given)

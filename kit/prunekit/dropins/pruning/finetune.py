@@ -20,8 +20,9 @@ def schedule_of(state: State, cost: Cost, number: int, say: Callable[[str], None
     """What the step's fine-tuning is scaled to, from what the step removed."""
     if state.settings.schedule == "given":
         return GIVEN
-    last = state.steps[-1] if state.steps else {"macs": state.dense["macs"], "step": 0}
-    made = scaled(last["macs"], cost.macs, number - last["step"])
+    last, settings = state.steps[-1] if state.steps else {"macs": state.dense["macs"], "step": 0}, state.settings
+    even = settings.max_map_drop is not None
+    made = scaled(last["macs"], cost.macs, number, last["step"], settings.steps, even=even)
     say(f"Schedule of step {number}: {made}")
     return made
 

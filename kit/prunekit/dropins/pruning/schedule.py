@@ -3,7 +3,8 @@
 
 A light cut needs no training from scratch's learning rate, which first destroys what was left; a deep one does (Le and
 Hua, "Network Pruning That Matters", arXiv:2105.03193; Renda et al., arXiv:2003.02389). Upstreams' warm-ups are made for
-hundreds of epochs and can outlast a short step. docs/recipes.md has what was measured.
+hundreds of epochs and can outlast a short step. What an earlier step learns is partly removed again: half of its epochs
+go to the last. docs/recipes.md has what was measured.
 """
 
 from __future__ import annotations
@@ -22,25 +23,40 @@ class Schedule:
     Attributes:
         rate: factor of the initial learning rate.
         warmup: the longest warm-up, as a share of the fine-tuning's iterations; None leaves it as it is.
-        epochs: factor of the epochs.
+        covered: steps whose epochs it gets: its own, and those that were joined with it because they removed nothing.
+        early: a later step will prune this one's network further: half of its epochs are left to the last.
+        behind: the earlier steps that have done so.
     """
 
     rate: float = 1.0
     warmup: float | None = None
-    epochs: int = 1
+    covered: int = 1
+    early: bool = False
+    behind: int = 0
+
+    def epochs(self, given: int) -> int:
+        """Epochs of this fine-tuning, where each step was given `given`: over all steps the sum is as given."""
+        fewer = max(1, given // 2)
+        return self.covered * (fewer if self.early else given) + self.behind * (given - fewer)
 
     def __str__(self) -> str:
-        return f"learning rate x {self.rate:.2f}, warm-up at most {self.warmup or 0:.0%}, epochs x {self.epochs}"
+        share = "half of its epochs" if self.early else f"epochs of {self.covered} steps"
+        more = f" and half of {self.behind}" if self.behind else ""
+        return f"learning rate x {self.rate:.2f}, warm-up at most {self.warmup or 0:.0%}, {share}{more}"
 
 
 GIVEN = Schedule()
 
 
-def scaled(before: float, after: float, covered: int) -> Schedule:
+def scaled(before: float, after: float, number: int, last: int, steps: int, *, even: bool = False) -> Schedule:
     """The schedule of a step.
 
     Args:
         before, after: MACs of the network that the step began with, and of what it left.
-        covered: steps whose epochs it gets: its own, and those that were joined with it because they removed nothing.
+        number, last, steps: this step, the last one that was trained (0 for none), and how many there are.
+        even: any step may be the result (`--max-map-drop`), so none may leave epochs to a later one.
     """
-    return Schedule(rate=min(1.0, (1 - after / before) / FULL), warmup=WARMUP, epochs=covered)
+    covered = number - last
+    behind = 0 if even or number < steps else last
+    early = number < steps and not even
+    return Schedule(min(1.0, (1 - after / before) / FULL), WARMUP, covered, early, behind)

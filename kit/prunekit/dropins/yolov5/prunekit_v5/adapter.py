@@ -169,7 +169,7 @@ class Yolov5:
             return weights
         place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True, "resume": False}
         strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
-        scaled = {"hyp": self._hyp(schedule, folder), "epochs": self._given["epochs"] * schedule.epochs}
+        scaled = {"hyp": self._hyp(schedule, folder), "epochs": schedule.epochs(self._given["epochs"])}
         options = {**self._given, **place, **strength, **scaled, "weights": str(weights), "cfg": ""}
         ranks.tell({"task": self.task, "options": options})
         train(self.task, options)
@@ -184,7 +184,7 @@ class Yolov5:
         hyp = yaml.safe_load(Path(given).read_text(encoding="utf-8", errors="ignore"))
         hyp["lr0"] *= schedule.rate
         if schedule.warmup is not None:
-            epochs = self._given["epochs"] * schedule.epochs
+            epochs = schedule.epochs(self._given["epochs"])
             hyp["warmup_epochs"] = min(hyp["warmup_epochs"], schedule.warmup * epochs)
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "scaled_hyp.yaml"

@@ -145,7 +145,7 @@ class Yolov7:
             hyp.write_text(yaml.safe_dump(self._step_hyp(schedule), sort_keys=False), encoding="utf-8")
             place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
             strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
-            epochs = self._given["epochs"] * schedule.epochs
+            epochs = schedule.epochs(self._given["epochs"])
             options = {**self._given, **place, **strength, "weights": str(start), "hyp": str(hyp), "epochs": epochs}
             ranks.tell({"trainer": self.trainer, "options": options})
             train(self.trainer, options)

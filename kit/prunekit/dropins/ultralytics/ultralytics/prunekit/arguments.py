@@ -117,7 +117,7 @@ def scheduled(overrides: dict[str, Any], schedule: Schedule) -> dict[str, Any]:
     if schedule == GIVEN:
         return overrides
     usual = {**DEFAULT_CFG_DICT, **overrides}
-    epochs = usual["epochs"] * schedule.epochs
+    epochs = schedule.epochs(usual["epochs"])
     changed = {"epochs": epochs}
     if schedule.warmup is not None:
         changed["warmup_epochs"] = min(usual["warmup_epochs"], schedule.warmup * epochs)
