@@ -20,7 +20,7 @@ HYP: dict[str, Any] = {
 }
 # Both weigh objectness by (pixels / 640)^2 and classes by classes / 80: at 64 px and ten classes these gains undo it.
 V5_HYP: dict[str, Any] = {"obj": 50.0, "cls": 4.0, "lr0": 0.02, "warmup_bias_lr": 0.02}
-V7_HYP: dict[str, Any] = {"obj": 40.0, "cls": 4.0, "loss_ota": 0, "lr0": 0.02, "warmup_bias_lr": 0.02,
+V7_HYP: dict[str, Any] = {"obj": 40.0, "cls": 4.0, "loss_ota": 0, "lr0": 0.01, "warmup_bias_lr": 0.01,
                           "warmup_iters": 0.1, "nbs": 16}
 
 
