@@ -58,7 +58,8 @@ def _from_git(
     url = origin.mirror or upstream.url
     repo = history(upstream, url, report)
     commit = resolve(repo, upstream, to) if to else head_of(repo)
-    manifest: Manifest = _rows(repo, upstream, commit)
+    left_out = _left_out(repo, upstream, old)
+    manifest: Manifest = {p: entry for p, entry in _rows(repo, upstream, commit).items() if p not in left_out}
     release = _RELEASE.fullmatch(to or "")
     name = release.group(1) if release and upstream.sdist else to if release else f"{upstream.release}+{commit[:12]}"
     date = repo.text("log", "-1", "--format=%cI", commit)
@@ -133,6 +134,17 @@ def _rows(repo: Repo, upstream: Upstream, commit: str) -> dict[str, Entry]:
     if not found:
         raise UserError(f"commit {commit[:12]} of {upstream.name} holds none of {', '.join(upstream.covers)}")
     return found
+
+
+def _left_out(repo: Repo, upstream: Upstream, old: Manifest) -> set[str]:
+    """Return the covered files of the old commit that its manifest leaves out: notebooks, say. They stay out.
+
+    Where there is an sdist, that decides instead.
+    """
+    there = repo.run("cat-file", "-e", f"{upstream.commit}^{{commit}}", check=False).status == 0
+    if upstream.sdist is not None or not there:
+        return set()
+    return _rows(repo, upstream, upstream.commit).keys() - old.keys()
 
 
 def _tag(repo: Repo, to: str | None, commit: str) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from pinworld import Place, git
+from prunekit.manifest import Entry, tree_id
 
 CLIP = (
     "pkg/engine.py",
@@ -45,6 +46,21 @@ def test_untouched_and_written_in_one_commit(place: Place) -> None:
     assert "0001-Patch-amp-off.patch: untouched" in git(place.kit, "log", "-1", "--format=%B")
     assert place.prunekit("setup", "s1", place.root / "fork") == 0
     assert place.prunekit("patches", "export", "--check") == 0
+
+
+def test_a_file_that_the_manifest_leaves_out_stays_out(place: Place) -> None:
+    """A covered file that the kit does not want is in no later pin either; one that is new to upstream comes in."""
+    manifest, pins = place.kit / "manifests/small.txt", place.kit / "pinned_commits.yaml"
+    rows = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(row for row in rows if "pkg/__init__.py" not in row))
+    heads = {row.split("\t")[1]: row.split("\t")[0].split() for row in manifest.read_text().splitlines()}
+    own = tree_id({path: Entry(mode, blob) for path, (mode, _, blob) in heads.items()})
+    pins.write_text(pins.read_text().replace(git(place.origin, "rev-parse", f"{place.pin}^{{tree}}"), own))
+    git(place.kit, "commit", "--quiet", "-am", "without __init__.py")
+    new = place.upstream("1.1", ("pkg/__init__.py", "1.0", "1.1"), ("pkg/new.py", "", "x = 1\n"))
+    assert place.prunekit("pins", "update", "small", "--to", new, "--json") == 0, place.err
+    listed = [row.split("\t")[1] for row in manifest.read_text().splitlines()]
+    assert listed == ["LICENSE", "pkg/default.yaml", "pkg/engine.py", "pkg/new.py"]
 
 
 def test_moved_and_reanchored(place: Place) -> None:
