@@ -3,7 +3,8 @@
 
     python prune.py --weights best.pt --data VOC.yaml --epochs 10 --prune-ratio 0.5 --steps 5
 
---epochs is per step. Every upstream train argument may follow, in upstream's spelling.
+--epochs is per step; of the earlier ones the last step gets half (--schedule).
+Every upstream train argument may follow, in upstream's spelling.
 """
 
 import sys

@@ -3,7 +3,8 @@
 
     python prune.py --data VOC.yaml --weights best.pt --epochs 2 --cache --img 416 --project VOC --name prune_yolo
 
---epochs is per step. Every flag of train.py (for a segmentation network, of segment/train.py) may follow.
+--epochs is per step; of the earlier ones the last step gets half (--schedule).
+Every flag of train.py (for a segmentation network, of segment/train.py) may follow.
 """
 
 import sys

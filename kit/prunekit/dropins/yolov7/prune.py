@@ -3,7 +3,8 @@
 
     python prune.py --weights best.pt --data data/custom.yaml --prune-ratio 0.5 --steps 2 --epochs 5 --img-size 640
 
---epochs is per step. Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. pruner.py is the same.
+--epochs is per step; of the earlier ones the last step gets half (--schedule).
+Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. pruner.py is the same.
 """
 
 import sys
