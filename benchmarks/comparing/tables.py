@@ -126,20 +126,29 @@ def _spread(row: Mapping[str, Any], key: str) -> str:
 
 
 def draw(rows: Mapping[str, Any], latency: Mapping[str, float], target: Path) -> None:
-    """mAP50 against MACs, and against measured time where there is any (fraction of the dense network's)."""
+    """mAP50 against MACs, and, where it was measured, against time (both as fractions of the dense network's)."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 5.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
     dense = rows.get("dense", next(iter(rows.values())))["macs"]
-    _scatter(left, {name: row["macs"] / dense for name, row in rows.items()}, rows, "MACs / dense")
-    _scatter(right, latency, rows, "measured time / dense (ONNX Runtime, CPU)")
+    panels = [("MACs / dense", {name: row["macs"] / dense for name, row in rows.items()})]
+    if latency:
+        panels.append(("measured time / dense (ONNX Runtime, CPU)", dict(latency)))
+    figure = Figure(figsize=(6.5 * len(panels) + 2.5, 5.5), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, (label, places) in zip(axes, panels, strict=True):
+        _scatter(axis, places, rows, label)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     figure.savefig(target, dpi=120)
 
 
 def _scatter(axis: Any, places: Mapping[str, float], rows: Mapping[str, Any], label: str) -> None:
-    for name, x in places.items():
-        row = rows[name]
-        axis.errorbar(x, row["map50"], yerr=row["map50_ci"] or 0, fmt="o", capsize=2)
-        axis.annotate(name, (x, row["map50"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
-    axis.set(xlabel=label, ylabel="mAP50")
+    """A marker for each variant; intervals from three seeds on (two give one wider than the axis)."""
+    for number, name in enumerate(rows):
+        if name in places:
+            row = rows[name]
+            spread = row["map50_ci"] if len(row["seeds"]) > 2 else None
+            style = {"fmt": "os^Dv"[number // 10 % 5], "color": f"C{number % 10}", "capsize": 2, "alpha": 0.8}
+            axis.errorbar(places[name], row["map50"], yerr=spread, label=name, **style)
+    least = min(row["map50"] for row in rows.values())
+    axis.set(xlabel=label, ylabel="mAP50", ylim=(max(0, least - 0.02), 1.0))
+    axis.grid(alpha=0.3)
