@@ -55,6 +55,14 @@ def test_the_faster_rounding_stays(parts: SimpleNamespace) -> None:
     assert found.round_to == 16 and log[0][1] == 8 and {r for _, r in log[1:]} == {16}
 
 
+def test_no_wider_multiples_than_kernels_ask_for(parts: SimpleNamespace) -> None:
+    """Multiples of 32 as fast as of 16 would leave too few plans: 0.4 could not be met with them on yolov8n."""
+    probe, log = machine(parts, lambda m, r: m - 0.01 * (r > 16))
+    settings = parts.options.Settings(target_latency=0.4, prune_ratio=None, round_to=16)
+    found = parts.latency_target.search(probe, settings, lambda n: 0.05, lambda line: None)
+    assert found.round_to == 16 and {r for _, r in log} == {16}
+
+
 def test_says_when_the_narrowest_is_too_slow(parts: SimpleNamespace) -> None:
     probe, log = machine(parts, lambda m, r: 0.5 + 0.5 * m, least=0.1)
     settings = parts.options.Settings(target_latency=0.3, prune_ratio=None, round_to=8)

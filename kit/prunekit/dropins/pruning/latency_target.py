@@ -27,6 +27,7 @@ from .surgery import merge_blocks
 Say = Callable[[str], None]
 CLOSE = 0.02  # of the target: near enough, if the measurement is that sure
 PROBES = 12
+BLOCK = 16  # channels; no kernel asks for wider multiples, and they leave too few plans to choose from
 PROBE, FINAL = Plenty(rounds=61, limit=6.0), Plenty(rounds=201, limit=20.0)
 
 
@@ -110,7 +111,7 @@ def resolved(
     """The settings with `target_latency` turned into `target_macs` and `round_to`, by measurement.
 
     Args:
-        settings: `target_latency` is set; its rounding and the double of it are both tried.
+        settings: `target_latency` is set; its rounding and, up to 16, the double of it are both tried.
         runtime: one of `runtimes.RUNTIMES`; torch on the CPU.
 
     Raises:
@@ -134,7 +135,7 @@ def search(
 ) -> Probe:
     """Find the MACs whose measured time meets the target.
 
-    The first two candidates differ in rounding only, and the faster rounding stays. From then on the target is looked
+    Where there are two roundings, the first two candidates differ in it only, and the faster stays. From then on the target is looked
     for between the nearest candidate above it and the nearest below, on the straight line through both (regula falsi).
     What seems to meet it is measured again, at length, and counts with that figure.
 
@@ -147,7 +148,7 @@ def search(
     """
     target = settings.target_latency
     assert target is not None
-    roundings = dict.fromkeys((settings.round_to, 2 * settings.round_to))
+    roundings = dict.fromkeys((settings.round_to, max(settings.round_to, min(2 * settings.round_to, BLOCK))))
     first = [_measured(probe, max(target, least_of(n) * 1.02), n, False, say) for n in roundings]
     tried = [min((one for one in first if one), key=lambda one: one.share, default=None)]
     if tried[0] is None:
