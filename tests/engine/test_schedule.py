@@ -19,7 +19,9 @@ def schedule(engine: SimpleNamespace) -> ModuleType:
 def test_rate_follows_the_macs_that_went(schedule: ModuleType, after: float, rate: float) -> None:
     made = schedule.scaled(100.0, after, 1, 0, 1)
     assert made.rate == pytest.approx(rate) and made.epochs(7) == 7 and made.warmup == 0.1
-    assert str(made) == f"learning rate x {rate:.2f}, warm-up at most 10%, epochs of 1 steps"
+    assert str(made) == f"learning rate x {rate:.2f}, warm-up at most 10%, its epochs"
+    last = schedule.scaled(100.0, after, 4, 2, 4)
+    assert str(last).endswith("10%, its epochs and those of 1 steps joined with it, half of those of 2 earlier steps")
 
 
 @pytest.mark.parametrize("given", [1, 2, 5, 10])

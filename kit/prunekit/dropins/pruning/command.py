@@ -140,7 +140,7 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
         refuse_beside("--resume", [*typed(options, parser, ("resume", "trust", "export")), *words])
         return resume(options.resume, upstream, trust=options.trust, export=options.export)
     if options.plan:
-        decided = ("plan", "weights", "seed", "trust", "export", "ignore", "head", "sparsity", "steps")
+        decided = ("plan", "weights", "seed", "trust", "export", "ignore", "head", "sparsity", "steps", "schedule")
         refuse_beside("--plan", typed(options, parser, decided))
         options.steps = 1
     settings = settings_of(options, defaults)

@@ -40,8 +40,9 @@ class Schedule:
         return self.covered * (fewer if self.early else given) + self.behind * (given - fewer)
 
     def __str__(self) -> str:
-        share = "half of its epochs" if self.early else f"epochs of {self.covered} steps"
-        more = f" and half of {self.behind}" if self.behind else ""
+        share = "half of its epochs" if self.early else "its epochs"
+        share += f" and those of {self.covered - 1} steps joined with it" if self.covered > 1 else ""
+        more = f", half of those of {self.behind} earlier steps" if self.behind else ""
         return f"learning rate x {self.rate:.2f}, warm-up at most {self.warmup or 0:.0%}, {share}{more}"
 
 

@@ -158,7 +158,7 @@ class Yolov7:
         """The hyperparameters of one step, fresh from their file: upstream scales them in place."""
         hyp = {"warmup_iters": WARMUP, **data.read_yaml("--hyp", self._given["hyp"])}
         hyp["lr0"] *= schedule.rate
-        if schedule.warmup is not None and not 0 <= hyp["warmup_iters"] <= schedule.warmup:
+        if schedule.warmup is not None and schedule.warmup < hyp["warmup_iters"] < 1:  # from 1 on it is iterations
             hyp["warmup_iters"] = schedule.warmup
         hyp.pop("anchors", None)  # a number of anchors to begin with anew
         return hyp
