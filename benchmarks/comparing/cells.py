@@ -98,8 +98,8 @@ class _Cell:
         """The folder of the cell that this one begins with."""
         return self.bench.cell(self.seed, self.variant.start)
 
-    def run(self, words: list[str]) -> None:
-        name = f"{self.variant.name}-s{self.seed}"
+    def run(self, words: list[str], what: str = "") -> None:
+        name = f"{self.variant.name}-s{self.seed}{what}"
         runner.run(self.bench.workshop, name, words, _idle, self.bench.again)
 
     def train(self, start: Path | str, epochs: int) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class _Cell:
     def measure(self, weights: Path) -> dict[str, Any]:
         """MACs, parameters and accuracy of a checkpoint."""
         out = self.work / "measured.json"
-        self.run(self.infork("measure", out, weights))
+        self.run(self.infork("measure", out, weights), "-measure")
         return json.loads(out.read_text(encoding="utf-8"))
 
     def infork(self, action: str, out: Path, weights: Path, *more: str) -> list[str]:

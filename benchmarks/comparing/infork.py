@@ -4,7 +4,7 @@
     python infork.py measure OUT.json UPSTREAM WEIGHTS WORDS...
     python infork.py stock   OUT.pt   UPSTREAM WEIGHTS FRACTION WORDS...
     python infork.py latency OUT.json UPSTREAM WEIGHTS NAME=PATH,... WORDS...
-    python infork.py seeded  SEED SCRIPT WORDS...
+    python infork.py seeded  SEED CLIP SCRIPT WORDS...
 
 UPSTREAM is module:class of the fork's `pruning.command.Upstream`, WORDS are upstream's train arguments.
 """
@@ -17,12 +17,14 @@ import os
 import runpy
 import sys
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 import torch_pruning as tp
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 
 def engine(name: str) -> ModuleType:
@@ -99,8 +101,13 @@ def latency(out: Path, found: Any, networks: dict[str, str]) -> None:
     out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def seeded(seed: int, script: str, words: list[str]) -> None:
-    """Run one of a YOLOv7 fork's scripts with another seed of training than the one that upstream has built in."""
+def seeded(seed: int, norm: float, script: str, words: list[str]) -> None:
+    """Run one of a YOLOv7 fork's scripts with another seed of training than the one that upstream has built in.
+
+    With a `norm`, gradients are clipped to it, as YOLOv5's and ultralytics' trainers do by themselves (0: as upstream).
+    """
+    if norm:
+        register_optimizer_step_pre_hook(partial(clip, norm))
     general = importlib.import_module("utils.general")
     usual = general.init_seeds
     general.init_seeds = lambda given=0: usual(given + 1000 * seed)
@@ -108,10 +115,16 @@ def seeded(seed: int, script: str, words: list[str]) -> None:
     runpy.run_path(script, run_name="__main__")
 
 
+def clip(norm: float, optimizer: torch.optim.Optimizer, _args: Any, _options: Any) -> None:
+    """Before an optimizer's step: all gradients together no longer than `norm`."""
+    given = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
+    torch.nn.utils.clip_grad_norm_(given, norm)
+
+
 def main(words: list[str]) -> None:
     """See the module's text."""
     if words[0] == "seeded":
-        return seeded(int(words[1]), words[2], words[3:])
+        return seeded(int(words[1]), float(words[2]), words[3], words[4:])
     action, out, upstream, weights, *rest = words
     extra = [rest.pop(0)] if action in ("stock", "latency") else []
     found = opened(upstream, weights, rest)

@@ -72,6 +72,10 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         ("default", "scratch", "above the same architecture from scratch", lambda mean, _: mean > 0),
         ("large-pruned", "small-native", "the pruned larger network is at or above the small one",
          lambda mean, _: mean >= 0),
+        ("quarter", "quarter-random", "at a quarter of the MACs above random by more than the interval",
+         lambda mean, ci: mean > ci),
+        ("quarter", "quarter-stock", "at a quarter of the MACs above Torch-Pruning's stock pruner",
+         lambda mean, _: mean > 0),
     )
     lines = []
     for name, other, text, holds in questions:

@@ -55,6 +55,7 @@ def variants() -> dict[str, Variant]:
     ]
     found += _helpers()
     found += _criteria()
+    found += _quarter()
     found += [
         Variant("large-dense", "dense", "the next larger network", start="", large=True),
         Variant("small-native", "dense", "the small network, all epochs from scratch", start=""),
@@ -73,6 +74,8 @@ def _helpers() -> list[Variant]:
                      options=("--distill", str(pull))) for pull in (0.5, 1.0)]
     widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n}", options=("--round-to", str(n)))
               for n in (1, 8, 16)]
+    widths.append(Variant("global-16", "prune", "lamp, global, widths in multiples of 16",
+                          options=("--scope", "global", "--round-to", "16")))
     recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
     return [recalibrated, table, *pulls, *widths, *rates, warm, *_schedules()]
@@ -89,6 +92,20 @@ def _schedules() -> list[Variant]:
         Variant("steps-4-scaled", "prune", "four steps, schedule scaled", script="prune.py",
                 options=("--steps", "4", *scaled), steps=4),
     ]
+
+
+def _quarter() -> list[Variant]:
+    """A quarter of the MACs: the smaller the budget, the more the choices may weigh."""
+    own = [("quarter", "prune_one_shot.py as it comes", ()),
+           ("quarter-random", "control: random channels", ("--importance", "random")),
+           ("quarter-round-8", "widths in multiples of 8", ("--round-to", "8")),
+           ("quarter-global", "one ranking of all channels", ("--scope", "global"))]
+    made = [Variant(name, "prune", f"to 0.25 of the MACs: {about}", options=options, fraction=0.25)
+            for name, about, options in own]
+    steps = Variant("quarter-steps-2", "prune", "to 0.25 of the MACs: two steps, schedule scaled", script="prune.py",
+                    options=("--steps", "2"), steps=2, fraction=0.25)
+    stock = Variant("quarter-stock", "stock", "to 0.25 of the MACs: Torch-Pruning's pruner", fraction=0.25)
+    return [*made, steps, stock]
 
 
 def _criteria() -> list[Variant]:
