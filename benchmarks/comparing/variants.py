@@ -74,8 +74,6 @@ def _helpers() -> list[Variant]:
                      options=("--distill", str(pull))) for pull in (0.5, 1.0)]
     widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n}", options=("--round-to", str(n)))
               for n in (1, 8, 16)]
-    widths.append(Variant("global-16", "prune", "lamp, global, widths in multiples of 16",
-                          options=("--scope", "global", "--round-to", "16")))
     recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
     return [recalibrated, table, *pulls, *widths, *rates, warm, *_schedules()]

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,22 +133,30 @@ def test_own_data_takes_upstreams_settings(comparing: SimpleNamespace, tmp_path:
 
 
 def test_yolov7_is_seeded_from_outside(comparing: SimpleNamespace, tmp_path: Path) -> None:
-    """Its train.py has one seed and no option for it: the same seeds would be one seed three times."""
+    """Its train.py has one seed, no option for it: the same seeds would be one seed three times. Nor does it clip."""
     program = comparing.targets.INFORK
     (tmp_path / "utils").mkdir()
     (tmp_path / "utils/general.py").write_text("def init_seeds(seed=0):\n    print('seed', seed)\n")
     script = tmp_path / "train.py"
-    script.write_text("import sys\nfrom utils.general import init_seeds\ninit_seeds(2)\nprint(sys.argv[1:])\n")
+    script.write_text(
+        "import sys\nimport torch\nfrom utils.general import init_seeds\ninit_seeds(2)\nprint(sys.argv[1:])\n"
+        "weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]\n"
+        "sum(30 * weight.sum() for weight in weights).backward()\ntorch.optim.SGD(weights, lr=1.0).step()\n"
+        "print(round(float(torch.cat(weights).detach().norm()), 3))\n"
+    )
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    words = [sys.executable, str(program), "seeded", "3", str(script), "--epochs", "1"]
-    said = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
-    assert said.splitlines() == ["seed 3002", "['--epochs', '1']"]
+    for norm, step in (("10", "10.0"), ("0", "60.0")):
+        words = [sys.executable, str(program), "seeded", "3", norm, str(script), "--epochs", "1"]
+        said = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+        assert said.splitlines() == ["seed 3002", "['--epochs', '1']", step]
     (tmp_path / "data").mkdir()
     (tmp_path / "data/hyp.scratch.tiny.yaml").write_text("lr0: 0.01\n")
     target = comparing.targets.TARGETS["v7"]
     job = comparing.targets.Job(target, target.tiers["full"], 3, Path("d.yaml"), tmp_path, tmp_path)
     for made in (job.train("best.pt", 3, tmp_path), job.prune("prune.py", Path("best.pt"), [], [])):
-        assert made[:3] == [str(program), "seeded", "3"] and made[3].endswith(".py")
+        assert made[:4] == [str(program), "seeded", "3", "10.0"] and made[4].endswith(".py")
+    own = replace(job, sizes=replace(job.sizes, digits=False))
+    assert own.train("best.pt", 3, tmp_path)[3] == "0", "upstream's settings on data of one's own"
 
 
 @pytest.mark.slow
@@ -164,7 +173,7 @@ def test_quick_tier(fork: Path, offline_env: dict[str, str], tmp_path: Path) -> 
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["variants"]["default"]["macs"] / report["variants"]["dense"]["macs"] == pytest.approx(0.5, abs=0.01)
     assert "PARTIAL" in (tmp_path / "out/report.md").read_text() and (tmp_path / "out/pareto.png").stat().st_size > 5000
-    assert len(list((tmp_path / "out/logs").glob("*.log"))) == 2
+    assert len(list((tmp_path / "out/logs").glob("*.log"))) == 3, "two trainings, one measurement"
 
 
 def test_waves_hold_what_does_not_need_each_other(comparing: SimpleNamespace) -> None:

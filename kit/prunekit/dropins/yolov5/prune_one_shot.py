@@ -11,4 +11,4 @@ import sys
 from prunekit_v5.stack import start
 
 if __name__ == "__main__":
-    sys.exit(start(__file__, "main", "prune", __doc__, sys.argv[1:], steps=1, round_to=8, schedule="scaled"))
+    sys.exit(start(__file__, "main", "prune", __doc__, sys.argv[1:], steps=1, round_to=16, schedule="scaled"))
