@@ -176,8 +176,10 @@ def _prune(cell: _Cell) -> dict[str, Any]:
     last = report["steps"][-1]
     shutil.copyfile(place / "pruned.pt", cell.work / "best.pt")
     shutil.copyfile(place / "pruned.yaml", cell.work / "pruned.yaml")
-    kept = {key: last[key] for key in FIGURES}
-    return {**kept, "zero_map50": report["steps"][0]["pruned_map50"], "settings": report["settings"]}
+    kept, settings = {key: last[key] for key in FIGURES}, report["settings"]
+    if settings["sensitivity"]:  # the table goes with the scratch folder
+        settings["sensitivity"] = Path(settings["sensitivity"]).name
+    return {**kept, "zero_map50": report["steps"][0]["pruned_map50"], "settings": settings}
 
 
 def _sensitive(cell: _Cell) -> dict[str, Any]:

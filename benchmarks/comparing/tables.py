@@ -137,22 +137,37 @@ def draw(rows: Mapping[str, Any], latency: Mapping[str, float], target: Path) ->
     panels = [("MACs / dense", {name: row["macs"] / dense for name, row in rows.items()})]
     if latency:
         panels.append(("measured time / dense (ONNX Runtime, CPU)", dict(latency)))
-    figure = Figure(figsize=(6.5 * len(panels) + 2.5, 5.5), layout="constrained")
+    columns = 1 + len(rows) // 25
+    figure = Figure(figsize=(6.5 * len(panels) + 2.2 * columns, 6), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (label, places) in zip(axes, panels, strict=True):
         _scatter(axis, places, rows, label)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7, ncols=columns)
     figure.savefig(target, dpi=120)
 
 
 def _scatter(axis: Any, places: Mapping[str, float], rows: Mapping[str, Any], label: str) -> None:
-    """A marker for each variant; intervals from three seeds on (two give one wider than the axis)."""
+    """Markers and their Pareto front; intervals from three seeds on (two give one wider than the axis)."""
     for number, name in enumerate(rows):
         if name in places:
             row = rows[name]
             spread = row["map50_ci"] if len(row["seeds"]) > 2 else None
             style = {"fmt": "os^Dv"[number // 10 % 5], "color": f"C{number % 10}", "capsize": 2, "alpha": 0.8}
-            axis.errorbar(places[name], row["map50"], yerr=spread, label=name, **style)
+            axis.errorbar(places[name], row["map50"], yerr=spread, label=name, elinewidth=0.6, **style)
+    front = front_of({name: (place, rows[name]["map50"]) for name, place in places.items()})
+    axis.step(*zip(*front, strict=True), where="post", color="black", lw=0.8, ls="--", label="front of the means")
+    ticks = [2.0**power for power in range(-4, 4) if min(places.values()) / 2 < 2.0**power < max(places.values()) * 2]
     least = min(row["map50"] for row in rows.values())
-    axis.set(xlabel=label, ylabel="mAP50", ylim=(max(0, least - 0.02), 1.0))
+    axis.set(xlabel=label, ylabel="mAP50", ylim=(max(0, least - 0.02), 1.0), xscale="log")
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
     axis.grid(alpha=0.3)
+
+
+def front_of(points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those (cost, accuracy) that nothing cheaper reaches, by cost."""
+    front: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(points.values(), key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((cost, accuracy))
+    return front

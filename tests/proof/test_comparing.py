@@ -56,6 +56,11 @@ def test_differences_go_by_seed_and_what_lacks_is_said(comparing: SimpleNamespac
     assert said[3].startswith("not measured: above the same architecture from scratch")
 
 
+def test_the_front_holds_what_nothing_cheaper_reaches(comparing: SimpleNamespace) -> None:
+    points = {"a": (1.0, 0.9), "dear and worse": (2.0, 0.8), "b": (3.0, 0.95), "as dear, worse": (3.0, 0.91)}
+    assert comparing.tables.front_of(points) == [(1.0, 0.9), (3.0, 0.95)]
+
+
 def test_every_variant_comes_after_its_start(comparing: SimpleNamespace) -> None:
     every = comparing.variants.variants()
     names = comparing.variants.ordered(list(every), every)
