@@ -186,14 +186,14 @@ def _sensitive(cell: _Cell) -> dict[str, Any]:
     """The fork's sensitivity.py, then its pruning script with that table."""
     table, weights = cell.work / "sensitivity.json", cell.start / "best.pt"
     asked = ["--weights", str(weights), "--out", str(table), "--ratios", "0.5", "--recalibrate"]
-    cell.run(["sensitivity.py", *asked, *cell.job.words(1, cell.work / "scratch")])
+    cell.run(["sensitivity.py", *asked, *cell.job.words(1, cell.work / "scratch")], "-table")
     options = (*cell.variant.options, "--sensitivity", str(table))
     return _prune(replace(cell, variant=replace(cell.variant, options=options)))
 
 
 def _stock(cell: _Cell) -> dict[str, Any]:
     pruned = cell.work / "stock.pt"
-    cell.run(cell.infork("stock", pruned, cell.start / "best.pt", cell.fraction()))
+    cell.run(cell.infork("stock", pruned, cell.start / "best.pt", cell.fraction()), "-stock")
     before = cell.measure(pruned)
     return {**cell.train(pruned, cell.job.sizes.extra), "zero_map50": before["map50"]}
 
