@@ -83,10 +83,11 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         if mean is None:
             lines.append(f"not measured: {text} ({name}, {other})")
             continue
-        known = ci if ci is not None else math.inf
+        held = holds(mean, ci if ci is not None else math.inf)
+        word = "yes" if held else "open" if ci is None and mean > 0 else "NO"
         doubt = ", the interval holds 0" if ci is not None and abs(mean) <= ci else ""
         spread = f" ± {ci:.4f}{doubt}" if ci is not None else " (one seed)"
-        lines.append(f"{'yes' if holds(mean, known) else 'NO'}: {text}: {name} - {other} = {mean:+.4f}{spread}")
+        lines.append(f"{word}: {text}: {name} - {other} = {mean:+.4f}{spread}")
     return lines
 
 

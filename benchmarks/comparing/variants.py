@@ -72,8 +72,8 @@ def _helpers() -> list[Variant]:
     warm = Variant("warm-up", "prune", "one epoch of warm-up (else none)", hyp=(("warmup_epochs", 1.0),))
     pulls = [Variant(f"distill-{pull:g}", "prune", f"beside the dense network, pull {pull:g}",
                      options=("--distill", str(pull))) for pull in (0.5, 1.0)]
-    widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n}", options=("--round-to", str(n)))
-              for n in (1, 8, 16)]
+    widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n} (else 16)", options=("--round-to", str(n)))
+              for n in (1, 8)]
     recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
     return [recalibrated, table, *pulls, *widths, *rates, warm, *_schedules()]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from prunekit import fork
 from prunekit.errors import PrunekitError
-from prunekit.forks import find_forks, status_of
+from prunekit.forks import Fork, find_forks, status_of
 from prunekit.gitrepo import MIN_GIT, Repo, git_version
 from prunekit.kitdir import Kit
 from prunekit.pins import Upstream, read_pins
@@ -39,7 +39,7 @@ class Check:
 
 def examine(kit: Kit, *, network: bool = True) -> list[Check]:
     """Return all findings."""
-    checks = [_python(), _git(), _pip(), *_packages(), _ultralytics(), _yolo_command(), _disk(), *_forks(kit)]
+    checks = [_python(), _git(), _pip(), *_packages(), _ultralytics(kit), _yolo_command(), _disk(), *_forks(kit)]
     if network and git_version() is not None:
         checks += [_host(upstream) for upstream in read_pins(kit.pins).upstreams.values()]
     return checks
@@ -92,8 +92,11 @@ def _packages() -> list[Check]:
     return checks
 
 
-def _ultralytics() -> Check:
-    """The copy of ultralytics that `yolo`, and Python outside a fork, would import."""
+def _ultralytics(kit: Kit) -> Check:
+    """The copy of ultralytics that `yolo`, and Python outside a fork, would import.
+
+    A released one stands in the way of a fork of ultralytics; where none is in reach, YOLOv5 may be what needs it.
+    """
     place = found_ultralytics()
     if place is None:
         text = "not installed: inside a fork's folder its own copy is used"
@@ -106,7 +109,11 @@ def _ultralytics() -> Check:
     text = (
         f"{version} in {place}: outside a fork's folder, and for `yolo`, this one runs; it cannot train a pruned model"
     )
-    return Check("ultralytics", "problem", text, "cd into the fork, then: pip install --no-deps -e .")
+    forked = any((it.directory / "ultralytics").is_dir() for it in _forks_here(kit))
+    fix = "cd into the fork, then: pip install --no-deps -e ."
+    if forked:
+        return Check("ultralytics", "problem", text, fix)
+    return Check("ultralytics", "warning", text, f"once there is a fork of it, {fix}")
 
 
 def found_ultralytics() -> Path | None:
@@ -157,17 +164,26 @@ def _disk() -> Check:
 
 def _forks(kit: Kit) -> list[Check]:
     """The forks in reach."""
-    try:
-        found = [status_of(kit, it) for it in find_forks(kit, None)]
-    except PrunekitError:
-        return [Check("forks", "ok", "none here yet")]
     checks = []
-    for status in found:
+    for it in _forks_here(kit):
+        try:
+            status = status_of(kit, it)
+        except PrunekitError as error:
+            checks.append(Check("fork", "problem", f"{it.directory}: {error}"))
+            continue
         good = status.state in ("as set up", "changed")
         text = f"{status.fork.directory}: {status.state}; {status.work.describe()}"
         fix = "" if good else f"prunekit setup {status.fork.record.target} {status.fork.directory} --force"
         checks.append(Check("fork", "ok" if good else "warning", text, fix))
-    return checks
+    return checks or [Check("forks", "ok", "none here yet")]
+
+
+def _forks_here(kit: Kit) -> list[Fork]:
+    """The forks in reach; none where there is none, or where one cannot be read."""
+    try:
+        return find_forks(kit, None)
+    except PrunekitError:
+        return []
 
 
 def _host(upstream: Upstream) -> Check:

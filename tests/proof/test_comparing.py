@@ -54,6 +54,8 @@ def test_differences_go_by_seed_and_what_lacks_is_said(comparing: SimpleNamespac
     assert said[0].startswith("yes: within 0.01 of dense") and said[1].startswith("yes: above random")
     assert said[2] == "NO: above Torch-Pruning's stock pruner: default - stock-tp = -0.1050 (one seed)"
     assert said[3].startswith("not measured: above the same architecture from scratch")
+    one = {name: {0: by_seed[0]} for name, by_seed in cells.items()}
+    assert comparing.tables.verdicts(one)[1].startswith("open: above random")  # one seed has no interval
 
 
 def test_the_front_holds_what_nothing_cheaper_reaches(comparing: SimpleNamespace) -> None:

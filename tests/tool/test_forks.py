@@ -167,16 +167,21 @@ def fake_ultralytics(folder: Path) -> Path:
 def test_doctor_finds_a_foreign_ultralytics(
     made: World, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A copy that shadows every fork is a problem with its fix; the copy of a fork is none. Neither is imported."""
+    """A copy that shadows a fork is a problem with its fix, else a warning; a fork's is neither. None is imported."""
     monkeypatch.chdir(made.root)
     monkeypatch.delitem(sys.modules, "ultralytics", raising=False)  # where another test has imported a fork's
     place = fake_ultralytics(made.root / "site")
     monkeypatch.syspath_prepend(str(place.parent))
     assert doctor.found_ultralytics() == place
+    assert made.prunekit("doctor", "--offline", "--json") == 0
+    check = {item["name"]: item for item in json.loads(made.out)}["ultralytics"]
+    assert check["state"] == "warning" and str(place) in check["text"]  # no fork of ultralytics that it shadows
+    fake_ultralytics(made.fork)
+    monkeypatch.chdir(made.fork)
     assert made.prunekit("doctor", "--offline", "--json") == 2
     check = {item["name"]: item for item in json.loads(made.out)}["ultralytics"]
     assert check["state"] == "problem" and str(place) in check["text"] and "pip install --no-deps -e ." in check["fix"]
-    fake_ultralytics(made.fork)
+    monkeypatch.chdir(made.root)
     monkeypatch.syspath_prepend(str(made.fork))
     assert made.prunekit("doctor", "--offline", "--json") == 0
     check = {item["name"]: item for item in json.loads(made.out)}["ultralytics"]
