@@ -59,8 +59,9 @@ def report(bench: Bench, options: argparse.Namespace) -> None:
         seed = min(cells["dense"])
         measured = timed(bench, seed, [name for name in cells if seed in cells[name]], options.latency_imgsz)
         machine = {key: measured[key] for key in ("machine", "image", "threads")}
-        for name, speed in measured["speeds"]["onnxruntime"].items():
-            rows[name]["speed"], latency[name] = speed, 1 / speed["ratio"]
+        speeds = measured["speeds"]["onnxruntime"]
+        for name in (name for name in rows if name in speeds):
+            rows[name]["speed"], latency[name] = speeds[name], 1 / speeds[name]["ratio"]
     text = markdown(bench, rows, every, said)
     (bench.folder / "report.md").write_text(text, encoding="utf-8")
     whole = {"target": bench.name, "sizes": asdict(bench.sizes), "command": bench.again, "timed": machine,

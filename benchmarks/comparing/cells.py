@@ -134,16 +134,34 @@ class _Cell:
 
 
 def timed(bench: Bench, seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
-    """Time the networks of a seed's cells in turns (`pruning.latency.measure`); kept until others are asked for.
+    """Time the networks of a seed's cells in turns with the first (`pruning.latency.measure`); what was timed is kept.
+
+    Networks that came later take turns with the first anew, so that every ratio is of one run; on another machine, or
+    at another size, all are timed anew.
 
     Raises:
         PrunekitError: the program failed.
     """
-    out, job = bench.folder / f"latency-s{seed}.json", bench.job(seed)
-    if out.is_file():
-        kept = json.loads(out.read_text(encoding="utf-8"))
-        if list(kept["networks"]) == names and kept["image"] == imgsz:
-            return kept
+    out = bench.folder / f"latency-s{seed}.json"
+    kept = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"image": imgsz, "networks": {}}
+    known = kept["networks"] if kept["image"] == imgsz else {}
+    lacking = [name for name in names[1:] if name not in known]
+    if known and not lacking:
+        return kept
+    found = _timed(bench, seed, [names[0], *lacking], imgsz)
+    if known and kept["machine"] != found["machine"]:
+        found = _timed(bench, seed, names, imgsz)
+    elif known:
+        for key, new, old in (("networks", found, kept), ("onnxruntime", found["speeds"], kept["speeds"])):
+            new[key] = {**new[key], **old[key]}
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def _timed(bench: Bench, seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
+    """Time these networks of a seed in turns; the first is the reference."""
+    job, out = bench.job(seed), bench.folder / "running" / "latency.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
     networks = ",".join(f"{name}={bench.cell(seed, name) / 'best.pt'}" for name in names)
     wider = replace(job, sizes=replace(job.sizes, imgsz=imgsz))
     first = str(bench.cell(seed, names[0]) / "best.pt")

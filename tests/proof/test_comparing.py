@@ -166,6 +166,31 @@ def test_yolov7_is_seeded_from_outside(comparing: SimpleNamespace, tmp_path: Pat
     assert own.train("best.pt", 3, tmp_path)[3] == "0", "upstream's settings on data of one's own"
 
 
+def test_networks_that_came_later_take_turns_with_the_first(
+    comparing: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was timed is kept, but for another size, or another machine."""
+    runs, cells, place = [], importlib.import_module("comparing.cells"), "here"
+
+    def fake(_bench: Any, _seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
+        runs.append(names)
+        speeds = {name: {"ratio": len(runs)} for name in names}
+        return {"machine": place, "image": imgsz, "networks": {name: {} for name in names},
+                "speeds": {"onnxruntime": speeds}}
+
+    def ratios(names: str, imgsz: int = 320) -> dict[str, int]:
+        made = cells.timed(SimpleNamespace(folder=tmp_path), 0, names.split(), imgsz)
+        return {name: speed["ratio"] for name, speed in made["speeds"]["onnxruntime"].items()}
+
+    monkeypatch.setattr(cells, "_timed", fake)
+    assert ratios("dense a") == ratios("dense a") == {"dense": 1, "a": 1}
+    assert ratios("dense b a") == {"dense": 1, "b": 2, "a": 1}
+    assert ratios("dense a b", 640) == {"dense": 3, "a": 3, "b": 3}
+    place = "elsewhere"
+    assert ratios("dense a b c", 640) == {"dense": 5, "a": 5, "b": 5, "c": 5}
+    assert runs == [["dense", "a"], ["dense", "b"], ["dense", "a", "b"], ["dense", "c"], ["dense", "a", "b", "c"]]
+
+
 @pytest.mark.slow
 @pytest.mark.upstream
 def test_quick_tier(fork: Path, offline_env: dict[str, str], tmp_path: Path) -> None:
