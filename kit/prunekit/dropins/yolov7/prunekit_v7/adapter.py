@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import shutil
 import tempfile
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -194,15 +196,21 @@ class Yolov7:
         return {key: float(hyp[key]) for key in ("box", "obj", "cls") if key in hyp}
 
     def export(self, weights: Path, target: Path) -> None:
-        """See `Family.export`: boxes decoded (`--grid`), before NMS."""
+        """See `Family.export`: boxes decoded (`--grid`), before NMS.
+
+        Upstream's script tries every format that it knows; how those fare that nobody asked for is no news.
+        """
+        said = io.StringIO()
         with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
             copy = Path(folder) / "export.pt"
             shutil.copyfile(weights, copy)
             size = str(self._given["img_size"][0])
-            with contextlib.suppress(SystemExit):
+            with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 run_script("export.py", ["--weights", str(copy), "--img-size", size, size, "--grid"])
             made = copy.with_suffix(".onnx")
             if not made.is_file():
+                print(said.getvalue())
                 raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
             shutil.copyfile(made, target)
 
