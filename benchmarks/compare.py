@@ -53,7 +53,7 @@ def report(bench: Bench, options: argparse.Namespace) -> None:
     cells = gathered(bench, every)
     if not cells:
         return
-    rows, said = summary(cells, options.seeds), verdicts(cells)
+    rows, said = summary(cells, options.seeds, every), verdicts(cells)
     latency, machine = {}, None
     if options.latency_imgsz and "dense" in cells:
         seed = min(cells["dense"])

@@ -37,8 +37,13 @@ def gathered(bench: Bench, every: Mapping[str, Variant]) -> dict[str, dict[int, 
     return {name: found[name] for name in every if name in found}
 
 
-def summary(cells: Mapping[str, Mapping[int, Mapping[str, Any]]], seeds: Sequence[int]) -> dict[str, Any]:
-    """Per variant: cost, accuracy with its interval, difference to `dense-more` of the same seeds, seeds that lack."""
+def summary(
+    cells: Mapping[str, Mapping[int, Mapping[str, Any]]], seeds: Sequence[int], every: Mapping[str, Variant]
+) -> dict[str, Any]:
+    """Per variant: cost, accuracy with its interval, seeds that lack, differences by seed.
+
+    Those are to `dense-more` (`minus_dense`) and to the variant that it is held against (`less`, `less_95`).
+    """
     rows = {}
     for name, by_seed in cells.items():
         row: dict[str, Any] = {"seeds": sorted(by_seed), "missing": sorted(set(seeds) - set(by_seed))}
@@ -49,6 +54,9 @@ def summary(cells: Mapping[str, Mapping[int, Mapping[str, Any]]], seeds: Sequenc
             if values:
                 row[key], row[f"{key}_ci"] = interval(values)
         row["minus_dense"], row["minus_dense_ci"] = _difference(cells, name, "dense-more")
+        row["against"] = every[name].against
+        for key, kind in (("less", "map50"), ("less_95", "map50_95")):
+            row[key], row[f"{key}_ci"] = _difference(cells, name, row["against"], kind)
         rows[name] = row
     return rows
 
@@ -104,8 +112,9 @@ def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant]
         "",
         f"Command: `{bench.again}`",
         "",
-        "| variant | seeds | MACs (M) | parameters | mAP50 untrained | mAP50 | mAP50-95 | mAP50 - dense-more | what |",
-        "|---" * 9 + "|",
+        "| variant | seeds | MACs (M) | parameters | mAP50 untrained | mAP50 | mAP50-95 | mAP50 - dense-more "
+        "| held against | by mAP50 | by mAP50-95 | what |",
+        "|---" * 12 + "|",
         *(_row(name, row, every[name].about) for name, row in rows.items()),
         "",
         *(f"- {line}" for line in said),
@@ -118,16 +127,17 @@ def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant]
 def _row(name: str, row: Mapping[str, Any], about: str) -> str:
     cells = [
         name, str(len(row["seeds"])), f"{row['macs'] / 1e6:.1f}", f"{row['params']:,.0f}",
-        *(_spread(row, key) for key in ("zero_map50", "map50", "map50_95", "minus_dense")), about,
+        *(_spread(row, key) for key in ("zero_map50", "map50", "map50_95")), _spread(row, "minus_dense", "+"),
+        row["against"], _spread(row, "less", "+"), _spread(row, "less_95", "+"), about,
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _spread(row: Mapping[str, Any], key: str) -> str:
+def _spread(row: Mapping[str, Any], key: str, sign: str = "") -> str:
     if row.get(key) is None:
         return ""
     ci = row.get(f"{key}_ci")
-    return f"{row[key]:.4f}" + (f" ± {ci:.4f}" if ci is not None else "")
+    return f"{row[key]:{sign}.4f}" + (f" ± {ci:.4f}" if ci is not None else "")
 
 
 def draw(rows: Mapping[str, Any], latency: Mapping[str, float], target: Path) -> None:

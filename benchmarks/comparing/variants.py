@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 HALF = 0.5  # of the dense network's MACs
 GIVEN = ("--schedule", "given")
@@ -24,6 +25,7 @@ class Variant:
         hyp: train arguments of the fine-tuning that differ from the comparison's.
         large: of the next larger network; pruned to the MACs of the small one.
         fraction: of the dense network's MACs to prune to.
+        against: the variant that it is held against, with which it has all but one thing in common.
         about: one line for the table.
     """
 
@@ -37,14 +39,15 @@ class Variant:
     hyp: tuple[tuple[str, float], ...] = ()
     large: bool = False
     fraction: float = HALF
+    against: str = "default"
 
 
 def variants() -> dict[str, Variant]:
     """All of them, by name, each after the one that it starts from; the questions asked first stand first."""
     found = [
-        Variant("dense", "dense", "the network that is pruned", start=""),
-        Variant("dense-more", "more", "dense, trained on for the same epochs"),
-        Variant("default", "prune", "prune_one_shot.py as it comes"),
+        Variant("dense", "dense", "the network that is pruned", start="", against="dense-more"),
+        Variant("dense-more", "more", "dense, trained on for the same epochs", against=""),
+        Variant("default", "prune", "prune_one_shot.py as it comes", against="dense-more"),
         Variant("random-local", "prune", "control: random channels", options=("--importance", "random")),
         Variant("stock-tp", "stock", "Torch-Pruning's high-level pruner with its own defaults"),
         Variant("scratch", "scratch", "the default's architecture from random weights, all epochs", start="default"),
@@ -57,10 +60,10 @@ def variants() -> dict[str, Variant]:
     found += _criteria()
     found += _quarter()
     found += [
-        Variant("large-dense", "dense", "the next larger network", start="", large=True),
-        Variant("small-native", "dense", "the small network, all epochs from scratch", start=""),
+        Variant("large-dense", "dense", "the next larger network", start="", large=True, against="small-native"),
+        Variant("small-native", "dense", "the small network, all epochs from scratch", start="", against="dense-more"),
         Variant("large-pruned", "prune", "the larger network, pruned to the small one's MACs", start="large-dense",
-                large=True),
+                large=True, against="small-native"),
     ]
     return {variant.name: variant for variant in found}
 
@@ -83,12 +86,12 @@ def _schedules() -> list[Variant]:
     """Schedules scaled to what was removed, where that differs from the given: light cuts, many steps."""
     scaled, light = ("--schedule", "scaled"), "a light cut, to 0.8 of the MACs"
     return [
-        Variant("light", "prune", f"{light}, schedule as given", options=GIVEN, fraction=0.8),
-        Variant("light-scaled", "prune", f"{light}, schedule scaled", options=scaled, fraction=0.8),
+        Variant("light", "prune", f"{light}, schedule as given", options=GIVEN, fraction=0.8, against="dense-more"),
+        Variant("light-scaled", "prune", f"{light}, schedule scaled", options=scaled, fraction=0.8, against="light"),
         Variant("steps-2-scaled", "prune", "two steps, schedule scaled", script="prune.py",
-                options=("--steps", "2", *scaled), steps=2),
+                options=("--steps", "2", *scaled), steps=2, against="steps-2"),
         Variant("steps-4-scaled", "prune", "four steps, schedule scaled", script="prune.py",
-                options=("--steps", "4", *scaled), steps=4),
+                options=("--steps", "4", *scaled), steps=4, against="steps-4"),
     ]
 
 
@@ -98,11 +101,13 @@ def _quarter() -> list[Variant]:
            ("quarter-random", "control: random channels", ("--importance", "random")),
            ("quarter-round-8", "widths in multiples of 8", ("--round-to", "8")),
            ("quarter-global", "one ranking of all channels", ("--scope", "global"))]
-    made = [Variant(name, "prune", f"to 0.25 of the MACs: {about}", options=options, fraction=0.25)
+    shared: dict[str, Any] = {"fraction": 0.25, "against": "quarter"}
+    made = [Variant(name, "prune", f"to 0.25 of the MACs: {about}", options=options, **shared)
             for name, about, options in own]
+    made[0] = replace(made[0], against="dense-more")
     steps = Variant("quarter-steps-2", "prune", "to 0.25 of the MACs: two steps, schedule scaled", script="prune.py",
-                    options=("--steps", "2"), steps=2, fraction=0.25)
-    stock = Variant("quarter-stock", "stock", "to 0.25 of the MACs: Torch-Pruning's pruner", fraction=0.25)
+                    options=("--steps", "2"), steps=2, **shared)
+    stock = Variant("quarter-stock", "stock", "to 0.25 of the MACs: Torch-Pruning's pruner", **shared)
     return [*made, steps, stock]
 
 

@@ -47,9 +47,10 @@ def test_differences_go_by_seed_and_what_lacks_is_said(comparing: SimpleNamespac
         "random-local": {0: figures(0.776), 1: figures(0.874), 2: figures(0.825)},
         "stock-tp": {0: figures(0.9)},
     }
-    rows = comparing.tables.summary(cells, [0, 1, 2])
+    rows = comparing.tables.summary(cells, [0, 1, 2], comparing.variants.variants())
     assert rows["default"]["minus_dense"] == pytest.approx(-0.005) and rows["default"]["minus_dense_ci"] < 0.003
     assert rows["stock-tp"]["missing"] == [1, 2]
+    assert rows["random-local"]["against"] == "default" and rows["random-local"]["less"] == pytest.approx(-0.02)
     said = comparing.tables.verdicts(cells)
     assert said[0].startswith("yes: within 0.01 of dense") and said[1].startswith("yes: above random")
     assert said[2] == "NO: above Torch-Pruning's stock pruner: default - stock-tp = -0.1050 (one seed)"
