@@ -18,7 +18,7 @@ from pathlib import Path
 
 from prunekit import fork
 from prunekit.errors import PrunekitError
-from prunekit.forks import Fork, find_forks, status_of
+from prunekit.forks import NoFork, find_forks, status_of
 from prunekit.gitrepo import MIN_GIT, Repo, git_version
 from prunekit.kitdir import Kit
 from prunekit.pins import Upstream, read_pins
@@ -109,7 +109,10 @@ def _ultralytics(kit: Kit) -> Check:
     text = (
         f"{version} in {place}: outside a fork's folder, and for `yolo`, this one runs; it cannot train a pruned model"
     )
-    forked = any((it.directory / "ultralytics").is_dir() for it in _forks_here(kit))
+    try:
+        forked = any((it.directory / "ultralytics").is_dir() for it in find_forks(kit, None))
+    except PrunekitError:
+        forked = False  # there is none, or `_forks` says what is wrong with it
     fix = "cd into the fork, then: pip install --no-deps -e ."
     if forked:
         return Check("ultralytics", "problem", text, fix)
@@ -164,26 +167,19 @@ def _disk() -> Check:
 
 def _forks(kit: Kit) -> list[Check]:
     """The forks in reach."""
+    try:
+        found = [status_of(kit, it) for it in find_forks(kit, None)]
+    except NoFork:
+        return [Check("forks", "ok", "none here yet")]
+    except PrunekitError as error:
+        return [Check("forks", "problem", str(error), "move that folder away, or update the kit")]
     checks = []
-    for it in _forks_here(kit):
-        try:
-            status = status_of(kit, it)
-        except PrunekitError as error:
-            checks.append(Check("fork", "problem", f"{it.directory}: {error}"))
-            continue
+    for status in found:
         good = status.state in ("as set up", "changed")
         text = f"{status.fork.directory}: {status.state}; {status.work.describe()}"
         fix = "" if good else f"prunekit setup {status.fork.record.target} {status.fork.directory} --force"
         checks.append(Check("fork", "ok" if good else "warning", text, fix))
-    return checks or [Check("forks", "ok", "none here yet")]
-
-
-def _forks_here(kit: Kit) -> list[Fork]:
-    """The forks in reach; none where there is none, or where one cannot be read."""
-    try:
-        return find_forks(kit, None)
-    except PrunekitError:
-        return []
+    return checks
 
 
 def _host(upstream: Upstream) -> Check:

@@ -47,17 +47,21 @@ class Verdict:
         return not self.drift and not self.message
 
 
+class NoFork(UserError):
+    """No folder was named, and there is no fork where one would be looked for."""
+
+
 def find_forks(kit: Kit, directory: Path | None) -> list[Fork]:
     """Return the fork in `directory`; without one, that of the current folder, or all below forks/.
 
-    Raises UserError where there is none.
+    Raises NoFork where there is none, UserError where one cannot be read.
     """
     if directory is not None:
         return [_open(kit, directory.expanduser().resolve())]
     here = next((path for path in (Path.cwd(), *Path.cwd().parents) if (path / fork.RECORD).is_file()), None)
     folders = [here] if here else sorted(path.parent.parent for path in Path.cwd().glob(f"forks/*/{fork.RECORD}"))
     if not folders:
-        raise UserError(
+        raise NoFork(
             "there is no fork here nor in forks/: name its folder, or make one with `prunekit setup TARGET`"
         )
     return [_open(kit, folder) for folder in folders]

@@ -188,6 +188,16 @@ def test_doctor_finds_a_foreign_ultralytics(
     assert check["state"] == "ok" and str(made.fork) in check["text"]
 
 
+def test_doctor_names_a_fork_that_it_cannot_read(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork of an upstream that the kit does not know is a problem, not "none here yet"."""
+    monkeypatch.chdir(made.fork)
+    record = made.fork / ".git" / "prunekit.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "upstream": "smail"}))
+    assert made.prunekit("doctor", "--offline", "--json") == 2
+    check = {item["name"]: item for item in json.loads(made.out)}["forks"]
+    assert check["state"] == "problem" and "'smail', unknown here" in check["text"] and check["fix"]
+
+
 def test_doctor_ignores_the_copy_in_the_current_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m prunekit` in a fork sees the fork; `yolo` there would not."""
     place = fake_ultralytics(world.root / "here")
