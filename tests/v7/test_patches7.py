@@ -26,6 +26,20 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
+BY_ENGINE = """
+import sys, torch
+from pathlib import Path
+from prunekit_v7.main import Upstream
+from pruning.options import Settings
+def fail(*args, **more): raise RuntimeError("no exporter here")
+torch.onnx.export = fail
+found = Upstream().open(sys.argv[1], [], Settings(), trust=False)
+try:
+    found.family.export(found.weights, Path("made.onnx"))
+except Exception as error:
+    print("told:", error)
+"""
+
 
 @pytest.fixture(scope="module")
 def full(fork7: Path, copy_of: Callable[[Path], Home]) -> Home:
@@ -175,6 +189,8 @@ def test_failed_export_fails(full: Home, prefix7: Callable[[int], Home], files: 
     said = full.python("-c", FAILING, *words, code=1)
     assert "error: no ONNX file was written" in said and "pruned.torchscript.pt" in said
     prefix7(EXPORT - 1).python("-c", FAILING, *words)
+    said = full.python("-c", BY_ENGINE, files["pruned"])
+    assert said.index("no exporter here") < said.index("told: ") and "its log is above" in said
 
 
 def test_prune_and_train(compare: Callable[..., Any], files: dict[str, Path], tiny7: Path) -> None:

@@ -205,12 +205,15 @@ class Yolov7:
             copy = Path(folder) / "export.pt"
             shutil.copyfile(weights, copy)
             size = str(self._given["img_size"][0])
-            with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                run_script("export.py", ["--weights", str(copy), "--img-size", size, size, "--grid"])
             made = copy.with_suffix(".onnx")
+            try:
+                with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    run_script("export.py", ["--weights", str(copy), "--img-size", size, size, "--grid"])
+            finally:
+                if not made.is_file():
+                    print(said.getvalue())
             if not made.is_file():
-                print(said.getvalue())
                 raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
             shutil.copyfile(made, target)
 
