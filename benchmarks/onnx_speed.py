@@ -5,19 +5,23 @@
     python benchmarks/onnx_speed.py v8 forks/v8 best.pt --imgsz 320 --json speed.json
 
 Prunes a checkpoint, untrained, to half the MACs and by ratios from 0.1 to 0.7, in multiples of each `--round-to`,
-exports each through the fork's adapter, and times all of them in turns with the dense network, on one thread.
+exports each through the fork's adapter, and times all of them in turns with the dense network, on one thread. A fork of
+ultralytics decodes boxes in a form of its own: files of upstream's form take turns, too, dense and at half the MACs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from comparing.infork import engine, opened
@@ -71,10 +75,34 @@ def measured(found: Any, options: argparse.Namespace, folder: Path) -> list[dict
             print(f"{name}: {error}")
             continue
         calls[name] = call(file, image, threads=1)
+    for name, (file, row) in upstreams(found, options, folder).items():
+        calls[name], rows[name] = call(file, image, threads=1), row
     for name, speed in engine("timing").interleaved(calls, rounds=options.rounds, limit=options.limit).items():
         if name in rows:
             rows[name] |= {**speed.as_dict(), "share": speed.ratio / rows[name]["macs_ratio"]}
     return list(rows.values())
+
+
+def upstreams(found: Any, options: argparse.Namespace, folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Files as a plain ultralytics exports them: the dense network, and half of its MACs; none in other forks."""
+    form = _upstreams_form()
+    if form is None:
+        return {}
+    dense, half, asked = folder / "u-dense.onnx", folder / "u-half.onnx", plans(options)[-len(RATIOS) - 1]
+    with form:
+        found.family.export(found.weights, dense)
+        ratio = pruned(found.family, found.weights, {**asked, "importance": options.importance}, half)
+    none = {"target_macs": 1.0, "prune_ratio": None, "round_to": None, "decoding": "upstream", "macs_ratio": 1.0}
+    return {"u-dense": (dense, none), "u-half": (half, {**asked, "decoding": "upstream", "macs_ratio": ratio})}
+
+
+def _upstreams_form() -> AbstractContextManager[Any] | None:
+    """Within it, a fork of ultralytics writes upstream's own box decoding; None where there is no other."""
+    try:
+        hooks = importlib.import_module("ultralytics.prunekit.hooks")
+    except ModuleNotFoundError:  # YOLOv5 may have the released ultralytics beside it, YOLOv7 none
+        return None
+    return patch.object(hooks, "fast_boxes", lambda _: None)
 
 
 def plans(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -102,9 +130,10 @@ def table(rows: list[dict[str, Any]]) -> str:
              "|---" * 6 + "|"]
     for row in rows:
         asked = f"{row['target_macs']} of the MACs" if row["target_macs"] else f"ratio {row['prune_ratio']}"
+        asked += ", upstream's decoding" if "decoding" in row else ""
         interval = f"{row['low']:.2f} to {row['high']:.2f}"
-        lines.append(f"| {asked} | {row['round_to']} | {row['macs_ratio']:.2f} | {row['ratio']:.2f} | {interval} "
-                     f"| {row['share']:.2f} |")
+        lines.append(f"| {asked} | {row['round_to'] or '-'} | {row['macs_ratio']:.2f} | {row['ratio']:.2f} "
+                     f"| {interval} | {row['share']:.2f} |")
     return "\n".join(lines)
 
 

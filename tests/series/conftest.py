@@ -37,6 +37,7 @@ def questions(checkpoints: Path, digits: Path) -> Questions:
         2: [("step",), ("arguments", dense, digits)],
         3: [("build", yaml), ("norms", yaml)],
         4: [("foreign", foreign, outputs), ("train", bare, digits)],
+        5: [("exported", dense)],
         "train": [("train", pruned, digits), ("train", yaml, digits), ("train", pruned, digits, "pretrained=false")],
         "one class": [("train", pruned, digits, "single_cls=true")],
         "resume": [("interrupted", pruned, digits)],

@@ -16,6 +16,7 @@ from . import structure
 from .releases import unwrap_model
 
 if TYPE_CHECKING:
+    from ultralytics.engine.exporter import Exporter
     from ultralytics.engine.trainer import BaseTrainer
 
 PREFIX = colorstr("prunekit: ")
@@ -89,3 +90,14 @@ def adopt_structure(built: nn.Module, weights: nn.Module) -> None:
     from . import adopt
 
     adopt.adopt_structure(built, weights)
+
+
+def fast_boxes(exporter: Exporter) -> None:
+    """Patch 5, first in `Exporter.export_onnx`: boxes of an ONNX file are decoded without transposing.
+
+    Other formats that begin with such a file hand it to a compiler of their own, which may look for the softmax.
+    """
+    if exporter.args.format == "onnx":
+        from .decoding import integrate_boxes_fast
+
+        integrate_boxes_fast(exporter.model)
