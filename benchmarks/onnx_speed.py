@@ -18,7 +18,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -58,7 +57,10 @@ def main() -> None:
 
 
 def measured(found: Any, options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """One row for each plan: what was asked, MACs ratio, measured speed-up with its interval, share of the promise."""
+    """One row for each plan: what was asked, MACs ratio, measured speed-up with its interval, share of the promise.
+
+    Speed-ups are to the fork's file of the dense network; shares are of a file and a dense one of the same form.
+    """
     family, weights = found.family, found.weights
     image = torch.rand(family.example(family.load(weights)).shape)
     call = engine("runtimes").onnx_call
@@ -77,32 +79,26 @@ def measured(found: Any, options: argparse.Namespace, folder: Path) -> list[dict
         calls[name] = call(file, image, threads=1)
     for name, (file, row) in upstreams(found, options, folder).items():
         calls[name], rows[name] = call(file, image, threads=1), row
-    for name, speed in engine("timing").interleaved(calls, rounds=options.rounds, limit=options.limit).items():
+    timed = engine("timing").interleaved(calls, rounds=options.rounds, limit=options.limit)
+    for name, speed in timed.items():
         if name in rows:
-            rows[name] |= {**speed.as_dict(), "share": speed.ratio / rows[name]["macs_ratio"]}
+            alike = timed["u-dense"].ratio if "decoding" in rows[name] else 1.0
+            rows[name] |= {**speed.as_dict(), "share": speed.ratio / alike / rows[name]["macs_ratio"]}
     return list(rows.values())
 
 
 def upstreams(found: Any, options: argparse.Namespace, folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Files as a plain ultralytics exports them: the dense network, and half of its MACs; none in other forks."""
-    form = _upstreams_form()
-    if form is None:
+    """Files as a plain ultralytics exports them: the dense network, and half of its MACs; none of other forks."""
+    if TARGETS[options.target].style != "ultralytics":
         return {}
-    dense, half, asked = folder / "u-dense.onnx", folder / "u-half.onnx", plans(options)[-len(RATIOS) - 1]
-    with form:
+    asked = {"target_macs": 0.5, "prune_ratio": None, "round_to": options.round_to[-1]}
+    dense, half = folder / "upstreams-dense.onnx", folder / "upstreams-half.onnx"
+    hooks = importlib.import_module("ultralytics.prunekit.hooks")
+    with patch.object(hooks, "fast_boxes", lambda _: None):
         found.family.export(found.weights, dense)
         ratio = pruned(found.family, found.weights, {**asked, "importance": options.importance}, half)
     none = {"target_macs": 1.0, "prune_ratio": None, "round_to": None, "decoding": "upstream", "macs_ratio": 1.0}
     return {"u-dense": (dense, none), "u-half": (half, {**asked, "decoding": "upstream", "macs_ratio": ratio})}
-
-
-def _upstreams_form() -> AbstractContextManager[Any] | None:
-    """Within it, a fork of ultralytics writes upstream's own box decoding; None where there is no other."""
-    try:
-        hooks = importlib.import_module("ultralytics.prunekit.hooks")
-    except ModuleNotFoundError:  # YOLOv5 may have the released ultralytics beside it, YOLOv7 none
-        return None
-    return patch.object(hooks, "fast_boxes", lambda _: None)
 
 
 def plans(options: argparse.Namespace) -> list[dict[str, Any]]:

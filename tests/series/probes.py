@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from shrink import randomize_norms
+from exports import exported  # noqa: F401 - a probe, too
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.engine import trainer as engine
@@ -190,51 +190,6 @@ def foreign(file: str, outputs: str) -> Any:
     kinds = {type(m).__module__ for m in model.modules()}
     left = [m for m in sys.modules["__main__"].__dict__ if m.startswith("C2f")]
     return {"modules": sorted({k.split(".")[0] for k in kinds}), "off": off, "left in __main__": left}
-
-
-def exported(model: str, *settings: str) -> Any:
-    """Softmaxes over an inner dimension in an ONNX file, and how far its outputs are from those of upstream's own file.
-
-    Largest difference, relative to the largest output; `after`: in torch, of the network in hand when it has been
-    exported, to before. The network's box bins are spread: an untrained head's are level.
-    """
-    import onnx
-    import onnxruntime
-    from ultralytics.prunekit import hooks
-
-    asked = {key: json.loads(value) for key, _, value in (s.partition("=") for s in settings)}
-    source = RUNS / "exported" / f"{Path(model).stem}.pt"
-    source.parent.mkdir(parents=True, exist_ok=True)
-    net = YOLO(model)
-    torch.manual_seed(0)
-    head = randomize_norms(net.model).model[-1]
-    for branch in [*head.cv2, *(getattr(head, "one2one_cv2", None) or [])]:
-        torch.nn.init.normal_(branch[-1].weight, std=3)
-    net.save(source)
-    shape = (2, 3, 96, 64) if asked.get("dynamic") else (1, 3, 64, 64)
-    image, outputs = torch.rand(shape, generator=torch.Generator().manual_seed(1)), []
-    net = YOLO(source)
-    before = _first(net, image)
-    classic = partial(torch.onnx.export, dynamo=False)  # by saying nothing, releases of 2025 ask for the newer one
-    for hook in (lambda _: None, hooks.fast_boxes):
-        with patch.object(hooks, "fast_boxes", hook), patch.object(torch.onnx, "export", classic):
-            file = net.export(format="onnx", imgsz=64, device="cpu", simplify=False, **asked)
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        outputs.append(torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.numpy()})[0]))
-    nodes = [node for node in onnx.load(file).graph.node if node.op_type == "Softmax"]
-    inner = sum(all(entry.i != -1 for entry in node.attribute if entry.name == "axis") for node in nodes)
-    upstreams, ours = outputs
-    off = float((ours - upstreams).abs().max() / upstreams.abs().max())
-    return {"inner softmaxes": inner, "off": off, "after": float((_first(net, image) - before).abs().max())}
-
-
-def _first(net: YOLO, image: torch.Tensor) -> torch.Tensor:
-    """The first tensor of a network's output."""
-    with torch.no_grad():
-        found = net.model.eval()(image)
-    while not isinstance(found, torch.Tensor):
-        found = found[0]
-    return found
 
 
 def tune(model: str, data: str) -> Any:

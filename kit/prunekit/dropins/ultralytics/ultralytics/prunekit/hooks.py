@@ -95,9 +95,12 @@ def adopt_structure(built: nn.Module, weights: nn.Module) -> None:
 def fast_boxes(exporter: Exporter) -> None:
     """Patch 5, first in `Exporter.export_onnx`: boxes of an ONNX file are decoded without transposing.
 
-    Other formats that begin with such a file hand it to a compiler of their own, which may look for the softmax.
+    Other formats that begin with such a file hand it to a compiler of their own, which may look for the softmax. And
+    upstream's INT8, in newer releases, rounds what the integral's convolution gives: wider before the division.
     """
-    if exporter.args.format == "onnx":
+    args = exporter.args
+    in_floats = getattr(args, "quantize", None) in (None, 16, 32) and not getattr(args, "int8", False)
+    if args.format.lower() == "onnx" and in_floats:
         from .decoding import integrate_boxes_fast
 
         integrate_boxes_fast(exporter.model)
