@@ -164,6 +164,14 @@ def fake_ultralytics(folder: Path) -> Path:
     return folder / "ultralytics"
 
 
+@pytest.fixture
+def no_yolo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `yolo` on the PATH, as where CI runs: one of another environment than the tests' is a problem to doctor."""
+    places = os.environ["PATH"].split(os.pathsep)
+    monkeypatch.setenv("PATH", os.pathsep.join(place for place in places if not (Path(place) / "yolo").exists()))
+
+
+@pytest.mark.usefixtures("no_yolo")
 def test_doctor_finds_a_foreign_ultralytics(
     made: World, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -206,6 +214,7 @@ def test_doctor_ignores_the_copy_in_the_current_folder(world: World, monkeypatch
     assert doctor.found_ultralytics() != place
 
 
+@pytest.mark.usefixtures("no_yolo")
 def test_doctor_on_hosts_and_yolo(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that does not answer is a warning with the way round it; a `yolo` of another environment a problem."""
     monkeypatch.chdir(made.root)
