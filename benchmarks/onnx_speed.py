@@ -94,9 +94,13 @@ def upstreams(found: Any, options: argparse.Namespace, folder: Path) -> dict[str
     asked = {"target_macs": 0.5, "prune_ratio": None, "round_to": options.round_to[-1]}
     dense, half = folder / "upstreams-dense.onnx", folder / "upstreams-half.onnx"
     hooks = importlib.import_module("ultralytics.prunekit.hooks")
-    with patch.object(hooks, "fast_boxes", lambda _: None):
-        found.family.export(found.weights, dense)
-        ratio = pruned(found.family, found.weights, {**asked, "importance": options.importance}, half)
+    try:
+        with patch.object(hooks, "fast_boxes", lambda _: None):
+            found.family.export(found.weights, dense)
+            ratio = pruned(found.family, found.weights, {**asked, "importance": options.importance}, half)
+    except engine("errors").PruneError as error:
+        print(f"half the MACs, upstream's decoding: {error}")
+        return {}
     none = {"target_macs": 1.0, "prune_ratio": None, "round_to": None, "decoding": "upstream", "macs_ratio": 1.0}
     return {"u-dense": (dense, none), "u-half": (half, {**asked, "decoding": "upstream", "macs_ratio": ratio})}
 
