@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,18 @@ def exported(model: str, *settings: str) -> Any:
         "changed": sum("forward" in vars(module) for module in net.model.modules() if isinstance(module, DFL)),
         "rounded": len(integral - set(float_nodes(graph))),
     }
+
+
+@contextmanager
+def upstreams_decoding() -> Iterator[None]:
+    """Within it a fork writes upstream's own box decoding; a stock upstream knows no other."""
+    try:
+        from ultralytics.prunekit import hooks
+    except ModuleNotFoundError:
+        yield
+        return
+    with patch.object(hooks, "fast_boxes", lambda _: None):
+        yield
 
 
 def _spread(model: str) -> YOLO:

@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from exports import exported  # noqa: F401 - a probe, too
+from exports import exported, upstreams_decoding  # noqa: F401 - the first is a probe, too
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.engine import trainer as engine
@@ -177,7 +177,8 @@ def use(model: str, data: str) -> Any:
     answer: dict[str, Any] = {"parameters": _count(net.model), "package": str(Path(tasks.__file__).parents[1])}
     answer["map50"] = YOLO(model).val(data=data, imgsz=64, device="cpu", workers=0, plots=False).box.map50
     answer["boxes"] = len(YOLO(model).predict(torch.zeros(1, 3, 64, 64), imgsz=64, device="cpu", conf=0.0)[0].boxes)
-    answer["onnx"] = Path(YOLO(model).export(format="onnx", imgsz=64, device="cpu", simplify=False)).stat().st_size
+    with upstreams_decoding():
+        answer["onnx"] = Path(YOLO(model).export(format="onnx", imgsz=64, device="cpu", simplify=False)).stat().st_size
     return answer
 
 

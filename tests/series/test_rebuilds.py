@@ -80,9 +80,7 @@ def test_stock_upstream_uses_but_does_not_train(
         ("resume", broken),
     )
     assert theirs.pop("package") == str(stock / "ultralytics") and ours.pop("package") == str(fork / "ultralytics")
-    sizes = theirs.pop("onnx"), ours.pop("onnx")  # the fork's file decodes boxes by other nodes, of the same weights
-    assert min(sizes) > PRUNED and 0 < abs(sizes[0] - sizes[1]) < 2000
-    assert theirs == ours and ours["parameters"] == PRUNED and ours["boxes"] > 0
+    assert theirs == ours and ours["parameters"] == PRUNED and ours["boxes"] > 0 and ours["onnx"] > PRUNED
     assert all(said.startswith("KeyError") and "prunekit" in said for said in refused), refused
 
 
