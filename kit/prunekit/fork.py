@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from prunekit.errors import UserError
+from prunekit.gitobjects import Manifest, add_blobs, commit, stage
 from prunekit.gitrepo import Repo
 from prunekit.gitsource import NO_CONVERSION
-from prunekit.manifest import Entry, Manifest
 from prunekit.pins import Upstream
 
 RECORD = ".git/prunekit.json"
@@ -56,22 +56,7 @@ def dated(repo: Repo, upstream: Upstream) -> Repo:
     return repo.with_env(GIT_AUTHOR_DATE=upstream.date, GIT_COMMITTER_DATE=upstream.date)
 
 
-def add_blobs(repo: Repo, files: list[Path]) -> list[str]:
-    """Write files into the object store, byte for byte; returns their blob ids in order."""
-    names = "".join(f"{path}\n" for path in files).encode()
-    return repo.text("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names).split()
 
-
-def stage(repo: Repo, entries: Manifest) -> None:
-    """Put entries into the index, over what is there."""
-    rows = "".join(f"{entry.mode} {entry.blob}\t{path}\0" for path, entry in entries.items()).encode()
-    repo.run("update-index", "-z", "--index-info", stdin=rows)
-
-
-def commit(repo: Repo, message: str, parent: str | None = None) -> str:
-    """Commit the index as it is; returns the commit id. Touches no branch."""
-    parents = ("-p", parent) if parent else ()
-    return repo.text("commit-tree", *parents, "-F", "-", repo.text("write-tree"), stdin=f"{message.strip()}\n".encode())
 
 
 def finish(repo: Repo, record: Record) -> None:
@@ -93,14 +78,3 @@ def read_record(folder: Path) -> Record | None:
         return Record(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read; move {folder} away and set it up again") from error
-
-
-def files_of(repo: Repo, tree: str) -> dict[str, Entry]:
-    """Return the plain files of a tree or commit by path."""
-    rows = [row for row in repo.text("ls-tree", "-r", "-z", tree).split("\0") if row]
-    found = {}
-    for row in rows:
-        head, path = row.split("\t", 1)
-        mode, _, blob = head.split(" ")
-        found[path] = Entry(mode, blob)
-    return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunekit import fork
+from prunekit import fork, gitobjects
 from prunekit.gitrepo import GitError, Repo
 
 
@@ -55,7 +55,7 @@ def keep_as_branch(old: Path, new: Repo, name: str) -> str | None:
             new.run(
                 "update-ref",
                 branch,
-                fork.commit(index, f"local changes kept by prunekit setup --force ({name})", branch),
+                gitobjects.commit(index, f"local changes kept by prunekit setup --force ({name})", branch),
             )
         (new.folder / ".git" / "backup-index").unlink()
     except GitError:

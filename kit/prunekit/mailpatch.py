@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunekit import fork
+from prunekit import gitobjects
 from prunekit.gitrepo import Repo
 from prunekit.patchfile import read_hunks
 from prunekit.series import replay
@@ -137,7 +137,7 @@ def changed_files(repo: Repo, one: str, other: str) -> list[str]:
 
 def text_at(repo: Repo, commit: str, path: str) -> str | None:
     """Return a file of a commit, or None where it is not there (or no text)."""
-    entry = fork.files_of(repo, commit).get(path)
+    entry = gitobjects.files_of(repo, commit).get(path)
     if entry is None:
         return None
     try:

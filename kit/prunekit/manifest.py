@@ -9,23 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit.errors import UserError
+from prunekit.gitobjects import Entry, Manifest
 
 _ROW = re.compile(r"(100644|100755) blob ([0-9a-f]{40})\t(.+)")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file: git mode ("100644" or "100755") and blob id (40 hex digits)."""
-
-    mode: str
-    blob: str
-
-
-Manifest = Mapping[str, Entry]
 
 
 def blob_id(content: bytes) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from prunekit import fork
+from prunekit import gitobjects
 from prunekit.gaps import Refused
 from prunekit.gitrepo import Repo
 from prunekit.mailpatch import changed_files
@@ -91,7 +91,7 @@ def gone(repo: Repo, parent: str, head: str, path: str, old: str | None, new: st
 def put(repo: Repo, commit: str, head: str, texts: dict[str, str | None]) -> str:
     """Commit the files on top of `head` with the message and the date of the patch; returns the commit."""
     repo.run("read-tree", head)
-    modes = fork.files_of(repo, head)
+    modes = gitobjects.files_of(repo, head)
     entries = {}
     for path, text in texts.items():
         if text is None:
@@ -99,9 +99,9 @@ def put(repo: Repo, commit: str, head: str, texts: dict[str, str | None]) -> str
             continue
         blob = repo.text("hash-object", "-w", "--stdin", "--no-filters", stdin=text.encode())
         entries[path] = Entry(modes[path].mode if path in modes else "100644", blob)
-    fork.stage(repo, entries)
+    gitobjects.stage(repo, entries)
     message, date = repo.text("log", "-1", "--format=%B", commit), repo.text("log", "-1", "--format=%aI", commit)
-    return fork.commit(repo.with_env(GIT_AUTHOR_DATE=date), message, head)
+    return gitobjects.commit(repo.with_env(GIT_AUTHOR_DATE=date), message, head)
 
 
 def text_of(repo: Repo, commit: str, path: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prunekit import fork
+from prunekit import gitobjects
 from prunekit.errors import UserError
 from prunekit.gitrepo import Repo
 from prunekit.kitdir import Kit
@@ -43,13 +43,13 @@ def commit_dropins(repo: Repo, kit: Kit, upstream: Upstream, head: str) -> tuple
     files = dropins(kit, upstream)
     if not files:
         return head, 0
-    there = sorted(files.keys() & fork.files_of(repo, head).keys())
+    there = sorted(files.keys() & gitobjects.files_of(repo, head).keys())
     if there:
         raise UserError(f"the drop-in {files[there[0]]} would overwrite upstream's {there[0]}; give it another name")
-    blobs = fork.add_blobs(repo, list(files.values()))
+    blobs = gitobjects.add_blobs(repo, list(files.values()))
     # Always mode 644: an installation by pip does not keep the executable bit, and the tree id must not depend on it.
-    fork.stage(repo, {path: Entry("100644", blob) for path, blob in zip(files, blobs, strict=True)})
-    return fork.commit(repo, _MESSAGE.format(name=upstream.name, count=len(files)), head), len(files)
+    gitobjects.stage(repo, {path: Entry("100644", blob) for path, blob in zip(files, blobs, strict=True)})
+    return gitobjects.commit(repo, _MESSAGE.format(name=upstream.name, count=len(files)), head), len(files)
 
 
 def _files(root: Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prunekit import fork
+from prunekit import gitobjects
 from prunekit.candidate import Candidate
 from prunekit.errors import UserError
 from prunekit.gitrepo import Repo
@@ -91,7 +91,7 @@ def candidate_of(repo: Repo, state: State, scratch: Path) -> Candidate:
     own.run("read-tree", state.target)
     scratch.mkdir(parents=True)
     own.run("checkout-index", "--all", f"--prefix={scratch}/")
-    return Candidate(pin_of(state.new), fork.files_of(repo, state.target), scratch)
+    return Candidate(pin_of(state.new), gitobjects.files_of(repo, state.target), scratch)
 
 
 def bench_of(repo: Repo, state: State, upstream: Upstream, patches: list[Path]) -> Bench:

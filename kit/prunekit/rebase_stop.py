@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prunekit import fork
+from prunekit import gitobjects
 from prunekit.errors import UserError
 from prunekit.gitrepo import Repo
 from prunekit.manifest import Entry
@@ -21,7 +21,7 @@ def show_conflict(repo: Repo, parent: str, commit: str, move: Move, texts: Mappi
 
     Where 3-way finds a place that the anchors do not confirm, the file holds that: it is for a person to look at.
     """
-    modes = fork.files_of(repo, commit)
+    modes = gitobjects.files_of(repo, commit)
     for path, text in texts.items():
         _stage(repo, path, text, modes)
     for path, was in ((it.path, it.was or it.path) for it in move.conflicts):
@@ -75,7 +75,7 @@ def _stage(repo: Repo, path: str, text: str | None, modes: Mapping[str, Entry]) 
         repo.run("rm", "--quiet", "--force", "--", path)
         return
     mode = modes[path].mode if path in modes else "100644"
-    fork.stage(repo, {path: Entry(mode, _blob(repo, text))})
+    gitobjects.stage(repo, {path: Entry(mode, _blob(repo, text))})
     repo.run("checkout-index", "--force", "--", path)
 
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from prunekit import fork
+from prunekit import gitobjects
 from prunekit.errors import PatchConflict, UserError
 from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import Kit
@@ -53,7 +53,7 @@ def replay(repo: Repo, patches: list[Path], head: str, report: Callable[[str], N
             repo.run("apply", "--cached", "--whitespace=nowarn", str(patch))
         except GitError as error:
             raise _conflict(patch, hunks, error) from error
-        head = fork.commit(repo, _message(repo, patch), head)
+        head = gitobjects.commit(repo, _message(repo, patch), head)
     return head
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from prunekit import fork
+from prunekit import fork, gitobjects
 from prunekit.candidate import Candidate
 from prunekit.kitdir import PINS, Kit
 from prunekit.manifest import Manifest
@@ -19,10 +19,10 @@ from prunekit.workbench import Bench
 def root_commit(bench: Bench, candidate: Candidate) -> str:
     """Commit the candidate's files in the bench's repository; returns the commit. The index holds it then."""
     new, repo = candidate.upstream, fork.dated(bench.repo, candidate.upstream)
-    fork.add_blobs(repo, [candidate.folder / path for path in candidate.manifest])
+    gitobjects.add_blobs(repo, [candidate.folder / path for path in candidate.manifest])
     repo.run("read-tree", "--empty")
-    fork.stage(repo, candidate.manifest)
-    return fork.commit(repo, f"upstream {new.name} {new.release} ({new.commit})")
+    gitobjects.stage(repo, candidate.manifest)
+    return gitobjects.commit(repo, f"upstream {new.name} {new.release} ({new.commit})")
 
 
 def make_fork(kit: Kit, candidate: Candidate, folder: Path) -> tuple[Path, str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunekit import fork
+from prunekit import fork, gitobjects
 from prunekit.errors import DriftError
 from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import Kit
@@ -60,11 +60,11 @@ def expected(directory: Path, kit: Kit, upstream: Upstream) -> tuple[Composed, d
         try:
             repo.run("read-tree", upstream.tree)
             message = f"upstream {upstream.name} {upstream.release} ({upstream.commit})"
-            root = fork.commit(repo, message)
+            root = gitobjects.commit(repo, message)
         except GitError:
             return None
         composed = compose(repo, kit, upstream, root, lambda _: None)
-        return composed, fork.files_of(repo, composed.head)
+        return composed, gitobjects.files_of(repo, composed.head)
 
 
 def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) -> list[Drift]:
@@ -74,8 +74,8 @@ def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) ->
     """
     try:
         made = expected(directory, kit, upstream)
-        at_setup = fork.files_of(Repo(directory), record.head)
-        own = fork.files_of(Repo(directory), "HEAD")
+        at_setup = gitobjects.files_of(Repo(directory), record.head)
+        own = gitobjects.files_of(Repo(directory), "HEAD")
     except GitError as error:
         raise DriftError(f"git cannot read {directory} ({error}); {_ANEW}") from error
     if made is None:

@@ -19,7 +19,9 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # Each layer may import from those before it, and within itself never: no module appears twice.
 LAYERS = [
     {"__init__", "errors"},
-    {"console", "kitdir", "manifest", "yamlfile", "gitrepo", "syntax", "hunks", "programs"},
+    {"console", "kitdir", "yamlfile", "gitrepo", "syntax", "hunks", "programs"},
+    {"gitobjects"},
+    {"manifest"},
     {"pins", "patchfile", "staging", "gaps", "kitwrite"},
     {"gitsource", "sdist", "bindings", "renames", "reanchor_text", "walk", "pinfile", "store"},
     {"source", "fork", "reanchor"},
