@@ -2,7 +2,7 @@
 """Which cells are made when: one after the other in this process, or several at a time by Ray Tune, over machines too.
 
 Cells go in waves, for some begin with what others have made. Ray Tune is the engine that ultralytics' own tuner uses,
-and an optional extra (pip install 'prunekit[sweep]'). On several machines the folder must be one that all of them see.
+and an optional extra (pip install -e '.[sweep]'). On several machines the folder must be one that all of them see.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def by_ray(bench: Bench, seeds: Sequence[int], variants: Sequence[Variant], work
         import ray
         from ray import tune
     except ImportError as error:
-        raise SystemExit(f"--workers {workers} needs Ray Tune ({error}): pip install 'prunekit[sweep]'") from error
+        raise SystemExit(f"--workers {workers} needs Ray Tune ({error}): pip install -e '.[sweep]'") from error
     ray.init(
         ignore_reinit_error=True, include_dashboard=False, log_to_driver=False,
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from prunekit import patchwork, views_patches
+from prunekit.cli_maintainer import Group
 from prunekit.console import Console
 from prunekit.errors import DONE, DRIFT, USER
 from prunekit.kitdir import Kit
@@ -25,14 +26,14 @@ SOURCE = click.option(
 MIRROR = click.option("--mirror", metavar="URL", help="Fetch from this git repository instead of the upstream's.")
 
 
-@click.group()
+@click.group(cls=Group)
 @click.pass_obj
 def patches(kit: Kit) -> None:
     """Work on the series: list, edit as commits, export, check."""
     recover(kit)
 
 
-@patches.command(name="list")
+@patches.command(name="list", cls=click.Command)
 @click.argument("upstream", required=False)
 @JSON
 @click.pass_obj
@@ -41,7 +42,7 @@ def list_patches(kit: Kit, upstream: str | None, as_json: bool) -> None:
     views_patches.show_patches(patchwork.listed(kit, upstream), Console(as_json=as_json))
 
 
-@patches.command()
+@patches.command(cls=click.Command)
 @click.argument("name")
 @JSON
 @click.pass_obj

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from prunekit import views_pins, views_rebase
+from prunekit.cli_maintainer import Command, Group
 from prunekit.cli_patches import JSON, MIRROR, PATH, SOURCE
 from prunekit.console import Console
 from prunekit.errors import CONFLICT, DONE, UserError
@@ -31,14 +32,14 @@ from prunekit.workbench import From, scratch
 PYTHON = click.option("--python", metavar="PY", help="Run the smoke in this Python (default: the tool's own).")
 
 
-@click.group()
+@click.group(cls=Group)
 @click.pass_obj
 def pins(kit: Kit) -> None:
     """Look at the pins, and move them to another release."""
     recover(kit)
 
 
-@pins.command()
+@pins.command(cls=click.Command)
 @JSON
 @click.pass_obj
 def show(kit: Kit, as_json: bool) -> None:
@@ -48,7 +49,7 @@ def show(kit: Kit, as_json: bool) -> None:
     views_pins.show_pins(found, counts, Console(as_json=as_json))
 
 
-@pins.command()
+@pins.command(cls=click.Command)
 @JSON
 @click.pass_obj
 def freeze(kit: Kit, as_json: bool) -> None:
@@ -146,7 +147,7 @@ def smoke(kit: Kit, directory: Path, python: str | None, logs: Path | None, as_j
     return DONE if all(item.passed for item in tried) else CONFLICT
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("patch")
 @click.option("--onto", metavar="REF", required=True, help="A release, tag, branch or commit.")
 @MIRROR
@@ -162,7 +163,7 @@ def why(kit: Kit, patch: str, onto: str, mirror: str | None, as_json: bool) -> i
     return CONFLICT if found.commit else DONE
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("upstream", required=False)
 @click.option("--onto", metavar="REF", help="A release, tag, branch or commit.")
 @click.option("--continue", "resume", is_flag=True, help="Go on: the patch that stopped is as you have added it.")

@@ -12,18 +12,24 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit import fork
 from prunekit.errors import PrunekitError
+from prunekit.extras import install_command
 from prunekit.forks import NoFork, find_forks, status_of
 from prunekit.gitrepo import MIN_GIT, Repo, git_version
 from prunekit.kitdir import Kit
 from prunekit.pins import Upstream, read_pins
 
 _NEEDED_MB = 100
+# Projects that bring the same package: where two are installed, each has overwritten files of the other.
+_SAME_FILES = {
+    "opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "ultralytics": ("ultralytics-opencv-headless",),
+}
 _PATIENCE = 20.0  # seconds for a host to answer
 
 
@@ -39,18 +45,19 @@ class Check:
 
 def examine(kit: Kit, *, network: bool = True) -> list[Check]:
     """Return all findings."""
-    checks = [_python(), _git(), _pip(), *_packages(), _ultralytics(kit), _yolo_command(), _disk(), *_forks(kit)]
+    checks = [_python(), _git(), _pip(), *_packages(), *_doubles()]
+    checks += [_ultralytics(kit), _yolo_command(), _disk(), *_forks(kit)]
     if network and git_version() is not None:
         checks += [_host(upstream) for upstream in read_pins(kit.pins).upstreams.values()]
     return checks
 
 
 def installed(project: str) -> str | None:
-    """Return an installed project's version, or None; imports nothing."""
-    try:
-        return importlib.metadata.version(project)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """Return an installed project's version, or None; imports nothing. Another name of the same package counts."""
+    for name in (project, *_SAME_FILES.get(project, ())):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
 
 
 def _python() -> Check:
@@ -85,11 +92,31 @@ def _packages() -> list[Check]:
     checks = []
     for project in ("torch", "torchvision", "torch-pruning"):
         version = installed(project)
-        fix = "" if version else "pip install 'prunekit[v8]' (in a checkout of the kit: pip install -e '.[v8]')"
+        fix = "" if version else install_command("ultralytics")
         checks.append(
             Check(project, "ok" if version else "warning", version or "absent; the scripts in a fork need it", fix)
         )
     return checks
+
+
+def _doubles() -> list[Check]:
+    """Packages that two projects have brought: which files are there depends on the order of installation."""
+    present = {it.metadata["Name"]: it.version for it in importlib.metadata.distributions()}
+    checks = []
+    for keep, others in _SAME_FILES.items():
+        found = [name for name in (keep, *others) if name in present]
+        if len(found) > 1:
+            kept = f"{_kept(keep, found)}=={present[_kept(keep, found)]}"
+            anew = f"pip uninstall -y {' '.join(found)} && pip install --no-deps {kept}"
+            text = f"{' and '.join(found)} are both installed and overwrite each other's files"
+            checks.append(Check(found[-1], "warning", text, anew))
+    return checks
+
+
+def _kept(keep: str, found: list[str]) -> str:
+    """Return which of several projects to keep: the one that needs no display."""
+    headless = [name for name in found if name.endswith("headless")]
+    return headless[0] if headless else keep
 
 
 def _ultralytics(kit: Kit) -> Check:

@@ -24,6 +24,11 @@ class Kit:
     dropins: Path
 
     @property
+    def shipped(self) -> bool:
+        """Whether this is the copy inside an installed package: not a place to work in, and without the tests."""
+        return self.root == _PACKAGE / "data"
+
+    @property
     def pins(self) -> Path:
         """The pin file."""
         return self.root / PINS

@@ -14,6 +14,7 @@ import click
 
 from prunekit.console import Console
 from prunekit.doctor import Check, installed
+from prunekit.extras import install_command
 from prunekit.forks import Fork, Status, Verdict, diff_of
 from prunekit.localwork import local_work
 from prunekit.pins import Pins
@@ -57,7 +58,7 @@ def next_commands(outcome: Outcome) -> list[str]:
     is_package = "/" in upstream.engine  # otherwise its scripts run where they lie
     needed = (*_NEEDED, *_LEANS_ON.get(upstream.name, ()))
     missing = [name for name in needed if installed(name) is None]
-    extra = [f"pip install 'prunekit[{outcome.target.name}]'  # brings {', '.join(missing)}"] if missing else []
+    extra = [f"{install_command(upstream.name)}  # brings {', '.join(missing)}"] if missing else []
     cd = [] if outcome.directory == Path.cwd() else [f"cd {shlex.quote(_short(outcome.directory))}"]
     install = ["pip install --no-deps -e .  # or `yolo` and `import ultralytics` run another copy than this fork"]
     return [*extra, *cd, *(install if is_package else []), *outcome.target.next]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 for _module in ("numpy", "PIL", "sklearn"):
-    pytest.importorskip(_module, reason="the data set needs an upstream's extra, for example prunekit[v8]")
+    pytest.importorskip(_module, reason="the data set needs an upstream's extra: pip install -e '.[ultralytics]'")
 
 import numpy as np
 import yaml

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="the demo needs an upstream's extra, for example prunekit[v8]")
-pytest.importorskip("sklearn", reason="the demo needs an upstream's extra, for example prunekit[v8]")
+pytest.importorskip("torch", reason="the demo needs an upstream's extra: pip install -e '.[ultralytics]'")
+pytest.importorskip("sklearn", reason="the demo needs an upstream's extra: pip install -e '.[ultralytics]'")
 
 from prunekit.demo import digits
 

@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parent / "golden"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # Each layer may import from those before it, and within itself never: no module appears twice.
 LAYERS = [
-    {"__init__", "errors"},
+    {"__init__", "errors", "extras"},
     {"console", "kitdir", "yamlfile", "gitrepo", "syntax", "hunks", "programs"},
     {"gitobjects"},
     {"manifest"},
@@ -33,6 +33,7 @@ LAYERS = [
     {"update", "matrix", "rebase_stop"},
     {"rebase"},
     {"views", "views_patches", "views_pins"},
+    {"cli_maintainer"},
     {"cli_patches", "views_rebase"},
     {"cli_pins"},
     {"cli"},

@@ -91,5 +91,6 @@ def test_installed_kit_makes_the_same_fork(tmp_path: Path, editable: bool) -> No
     made = set_up(tmp_path / "fork", "git", tool=[str(tmp_path / "env" / "bin" / "prunekit")])
     ours = set_up(tmp_path / "ours", "git")
     assert made["head"] == ours["head"]
-    assert made["next"][0].startswith("pip install 'prunekit[v8]'")
+    wanted = f"pip install -e '{source}[ultralytics]'" if editable else "pip install 'torch>=2.6' "
+    assert made["next"][0].startswith(wanted)
     assert prunekit("verify", tmp_path / "ours", tool=[str(tmp_path / "env" / "bin" / "prunekit")])[0] == 0

@@ -14,7 +14,7 @@ import pytest
 from forkhome import made_once
 from home5 import HERE, SERIES, Home
 
-PACKAGES = ("ultralytics>=8.4.118", "seaborn>=0.11.0", "tqdm>=4.66.3")
+PACKAGES = ("ultralytics-opencv-headless>=8.4.118", "seaborn>=0.11.0", "tqdm>=4.66.3")
 
 
 @pytest.fixture(scope="session")

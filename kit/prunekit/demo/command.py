@@ -65,7 +65,7 @@ def demo(kit: Kit, target: str, show: bool | None, as_json: bool, fresh: bool, *
     """
     console = Console(as_json=as_json)
     made = plan_demo(target, console=console, **options)
-    runner.check_installed(target)
+    runner.check_installed()
     if fresh:
         clear(made.folder)
     _set_up(kit, made)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from prunekit.errors import PrunekitError, UserError
+from prunekit.extras import install_command
 
 LAST_LINES = 15
 # `yolo` on the command line may belong to another ultralytics; this one is the fork's whatever is installed.
@@ -56,14 +57,13 @@ class Workshop:
         return {**kept, **own, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def check_installed(target: str) -> None:
+def check_installed() -> None:
     """Raise UserError unless everything that the demo runs can be imported; imports nothing itself."""
     missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
-        install = f"{sys.executable} -m pip install '.[{target}]'"
         raise UserError(
             f"the demo needs {', '.join(missing)}, not installed for {sys.executable}; "
-            f"in prunekit's checkout type: {install}"
+            f"type: {sys.executable} -m {install_command('ultralytics')}"
         )
 
 

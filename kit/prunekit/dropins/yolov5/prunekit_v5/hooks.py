@@ -85,13 +85,14 @@ def say_if_dense(saved: nn.Module, built: nn.Module, cfg: str) -> None:
 def ask_first(check: Callable[..., Any]) -> Callable[..., Any]:
     """Patch 4, around `check_requirements`: only who asks for it gets packages installed.
 
-    opencv-python is not looked for: it is imported by then, whichever package brought it.
+    opencv-python and ultralytics are not looked for: they are imported by then, whichever package brought them.
     """
 
     @wraps(check)
     def checked(*requirements: Any, exclude: Sequence[str] = (), install: bool = True, **more: Any) -> Any:
         asked = any(os.environ.get(name, "").lower() == "true" for name in ("YOLO_AUTOINSTALL", "YOLOv5_AUTOINSTALL"))
-        return check(*requirements, exclude=(*exclude, "opencv-python"), install=install and asked, **more)
+        there = ("opencv-python", "ultralytics")
+        return check(*requirements, exclude=(*exclude, *there), install=install and asked, **more)
 
     return checked
 

@@ -6,4 +6,5 @@ try:
 
     assert hasattr(ultralytics, "__version__")  # not merely a folder of that name
 except (ImportError, AssertionError):
-    raise ImportError("YOLOv5 needs the ultralytics package: pip install 'ultralytics>=8.4.118'") from None
+    needed = "pip install 'ultralytics-opencv-headless>=8.4.118'"
+    raise ImportError(f"YOLOv5 needs the ultralytics package: {needed}") from None

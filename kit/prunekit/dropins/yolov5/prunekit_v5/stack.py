@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import re
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pruning.errors import PruneError
 from pruning.options import Settings
 
 LEAST = (8, 4, 118)
-INSTALL = "pip install 'prunekit[v5]', or: pip install 'ultralytics>=8.4.118' pandas seaborn tqdm"
+INSTALL = "pip install 'ultralytics-opencv-headless>=8.4.118' pandas seaborn tqdm"
 
 
 def start(script: str, module: str, name: str, description: str, argv: list[str], **more: Any) -> int:
@@ -65,13 +66,24 @@ def require_stack(root: Path) -> None:
         PruneError: naming what was found and what to type.
     """
     require_own(root)
-    try:
-        version = metadata.version("ultralytics")
-    except metadata.PackageNotFoundError:
-        raise PruneError(f"YOLOv5 needs the ultralytics package, which is not installed. Type: {INSTALL}") from None
+    version = _version_of_ultralytics()
+    if version is None:
+        raise PruneError(f"YOLOv5 needs the ultralytics package, which is not installed. Type: {INSTALL}")
     numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
     if numbers < LEAST:
         raise PruneError(
             f"YOLOv5 needs ultralytics 8.4.118 or newer, this environment has {version}. Type: {INSTALL} (a fork of "
             "ultralytics that is installed here needs an environment of its own)"
         )
+
+
+def _version_of_ultralytics() -> str | None:
+    """The version of the package that would be imported; None without one.
+
+    Read, not imported; and not asked of pip, for upstream publishes the package under two names, one for each OpenCV.
+    """
+    spec = importlib.util.find_spec("ultralytics")
+    if spec is None or spec.origin is None:
+        return None
+    found = re.search(r"""^__version__ = ["'](.+?)["']""", Path(spec.origin).read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else None

@@ -11,7 +11,7 @@ from pruning.command import Upstream, guarded, require_own
 from pruning.errors import PruneError
 from pruning.options import Settings
 
-INSTALL = "pip install 'prunekit[v7]', or: pip install torch-pruning pandas seaborn tqdm scipy opencv-python-headless"
+INSTALL = "pip install torch-pruning pandas seaborn tqdm scipy opencv-python-headless"
 
 
 def start(script: str, description: str, argv: list[str], **defaults: Any) -> int:

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What to type for the packages of an extra: no index has prunekit, so it depends on where this copy came from.
+
+An extra is named after the upstream whose forks need it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import shlex
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_PROJECT = "prunekit"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_ROW = re.compile(r"(?P<need>[^;]+?)\s*;.*\bextra\s*==\s*[\"'](?P<extra>[^\"']+)[\"']")
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs what `extra` names: from the checkout, or from the wheel or folder installed.
+
+    Where neither is there any more, it names the packages themselves.
+    """
+    if (_CHECKOUT / "setup.cfg").is_file():
+        return f"pip install -e {shlex.quote(f'{_CHECKOUT}[{extra}]')}"
+    origin = _origin()
+    if origin is not None:
+        return f"pip install {shlex.quote(f'{origin}[{extra}]')}"
+    return f"pip install {shlex.join(_needs(extra))}"
+
+
+def _origin() -> Path | None:
+    """Return the wheel or folder that pip installed this prunekit from, where it is still there."""
+    try:
+        text = importlib.metadata.distribution(_PROJECT).read_text("direct_url.json")
+        url = urlsplit(json.loads(text or "{}").get("url", ""))
+    except (importlib.metadata.PackageNotFoundError, ValueError, AttributeError):
+        return None
+    place = Path(unquote(url.path))
+    return place if url.scheme == "file" and place.exists() else None
+
+
+def _needs(extra: str) -> list[str]:
+    """Return the requirements of an extra, those of the extras that it names included."""
+    found: list[str] = []
+    for row in importlib.metadata.requires(_PROJECT) or []:
+        match = _ROW.fullmatch(row)
+        if match is None or match["extra"] != extra:
+            continue
+        other = re.fullmatch(rf"{_PROJECT}\[(.+)\]", match["need"])
+        found += _needs(other[1]) if other else [match["need"]]
+    return found
