@@ -19,6 +19,7 @@ from prunekit.store import head_of, history, resolve
 from prunekit.workbench import From
 
 _RELEASE = re.compile(r"v?(\d+(?:\.\d+)+[\w.]*)")
+_COMMIT = re.compile(r"[+-][0-9a-f]{12}$")  # what the name of a pin that is no release ends in
 Report = Callable[[str], None]
 
 
@@ -45,7 +46,7 @@ def find_candidate(
         return _from_git(upstream, old, to, origin, scratch, report)
     except UserError as error:
         release = _RELEASE.fullmatch(to or "")
-        if origin.source == "git" or upstream.sdist is None or release is None:
+        if origin.source == "git" or upstream.project is None or release is None:
             raise
         found = from_sdist(upstream, old, to, commit, scratch / "sdist-only", report)
         return replace(found, note=f"{error}; took the sdist instead. {found.note}")
@@ -58,23 +59,32 @@ def _from_git(
     url = origin.mirror or upstream.url
     repo = history(upstream, url, report)
     commit = resolve(repo, upstream, to) if to else head_of(repo)
-    left_out = _left_out(repo, upstream, old)
-    manifest: Manifest = {p: entry for p, entry in _rows(repo, upstream, commit).items() if p not in left_out}
-    release = _RELEASE.fullmatch(to or "")
-    name = release.group(1) if release and upstream.sdist else to if release else f"{upstream.release}+{commit[:12]}"
+    tag = _tag(repo, to, commit)
+    asked = _RELEASE.fullmatch(to or "")
+    release = asked or _RELEASE.fullmatch(tag or "")
+    name = _name(upstream, commit, release)
     date = repo.text("log", "-1", "--format=%cI", commit)
-    new = replace(
-        upstream, commit=commit, date=date, release=_plain(name or ""), tag=_tag(repo, to, commit), sdist=None
-    )
-    note = ""
-    if upstream.sdist and release:
+    new = replace(upstream, commit=commit, date=date, release=name, tag=tag, sdist=None)
+    every, left_out, note = _rows(repo, upstream, commit), _left_out(repo, upstream, old), ""
+    manifest: Manifest = {path: entry for path, entry in every.items() if path not in left_out}
+    if upstream.project and release:
+        version = release.group(1)
         try:
-            new, manifest = _with_sdist(new, upstream.sdist, release.group(1), manifest, scratch / "release", report)
-        except Unreachable as error:
+            new, manifest = _with_sdist(new, upstream.project, version, every, scratch / "release", report)
+        except UserError as error:
+            if asked and not isinstance(error, Unreachable):
+                raise
             note = f"{error}: the pin goes without an sdist"
     new = replace(new, tree=tree_id(manifest))
     fetched = fetch(new, manifest, source="git", mirror=origin.mirror, scratch=scratch, report=report)
     return Candidate(new, manifest, fetched.folder, note)
+
+
+def _name(upstream: Upstream, commit: str, release: re.Match[str] | None) -> str:
+    """Return what the pin calls its release: the old one's name and the commit, where the commit is no release."""
+    if release is not None:
+        return _plain(release.group(1) if upstream.project else release.group())
+    return _plain(f"{_COMMIT.sub('', upstream.release)}+{commit[:12]}")
 
 
 def from_sdist(
@@ -82,9 +92,9 @@ def from_sdist(
 ) -> Candidate:
     """Take a release's sdist; the commit id is the one given, or marked as unresolved: never invented."""
     release = _RELEASE.fullmatch(to or "")
-    if upstream.sdist is None or release is None:
+    if upstream.project is None or release is None:
         raise UserError(f"{upstream.name}: name a release that has an sdist: --to X.Y.Z")
-    archive, sha256 = download_release(upstream.sdist.project, release.group(1), scratch, report)
+    archive, sha256 = download_release(upstream.project, release.group(1), scratch, report)
     members = members_of(archive)
     covered = {path: data for path, (data, _) in members.items() if _covers(upstream, path)}
     manifest = {p: Entry(old[p].mode if p in old else "100644", blob_id(data)) for p, data in sorted(covered.items())}
@@ -96,7 +106,7 @@ def from_sdist(
         tree=tree_id(manifest),
         date=newest.isoformat(timespec="seconds"),
         tag=f"v{release.group(1)}" if upstream.tag else None,
-        sdist=Sdist(upstream.sdist.project, release.group(1), sha256),
+        sdist=Sdist(upstream.project, release.group(1), sha256),
     )
     unpack(archive, scratch / "files", manifest)
     note = "" if commit else "the commit id is unresolved: `--commit ID` gives it, once you have looked it up"
@@ -104,22 +114,22 @@ def from_sdist(
 
 
 def _with_sdist(
-    new: Upstream, sdist: Sdist, version: str, manifest: Manifest, scratch: Path, report: Report
+    new: Upstream, project: str, version: str, manifest: Manifest, scratch: Path, report: Report
 ) -> tuple[Upstream, Manifest]:
     """Return pin and manifest with the release's sdist, and only files that both hold.
 
     Raises UserError where they hold a file differently: then that commit is not the release.
     """
-    archive, sha256 = download_release(sdist.project, version, scratch, report)
+    archive, sha256 = download_release(project, version, scratch, report)
     members = members_of(archive)
     both = {path: entry for path, entry in manifest.items() if path in members}
     wrong = [path for path, entry in both.items() if blob_id(members[path][0]) != entry.blob]
     if wrong:
         raise UserError(
-            f"commit {new.commit[:12]} is not {sdist.project} {version}: {wrong[0]} differs from the sdist "
+            f"commit {new.commit[:12]} is not {project} {version}: {wrong[0]} differs from the sdist "
             f"(and {len(wrong) - 1} more); name the release's commit: --to COMMIT"
         )
-    return replace(new, sdist=Sdist(sdist.project, version, sha256)), both
+    return replace(new, sdist=Sdist(project, version, sha256)), both
 
 
 def _rows(repo: Repo, upstream: Upstream, commit: str) -> dict[str, Entry]:
@@ -139,10 +149,10 @@ def _rows(repo: Repo, upstream: Upstream, commit: str) -> dict[str, Entry]:
 def _left_out(repo: Repo, upstream: Upstream, old: Manifest) -> set[str]:
     """Return the covered files of the old commit that its manifest leaves out: notebooks, say. They stay out.
 
-    Where there is an sdist, that decides instead.
+    Where the new pin has an sdist, that decides instead.
     """
     there = repo.run("cat-file", "-e", f"{upstream.commit}^{{commit}}", check=False).status == 0
-    if upstream.sdist is not None or not there:
+    if not there:
         return set()
     return _rows(repo, upstream, upstream.commit).keys() - old.keys()
 

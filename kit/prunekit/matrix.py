@@ -53,9 +53,9 @@ def matrix(
 ) -> list[Row]:
     """Try the series on `count` releases from `start` to the newest, spread evenly; writes the table as it goes."""
     (upstream,) = pick(read_pins(kit.pins), name)
-    if upstream.sdist is None:
+    if upstream.project is None:
         raise UserError(f"{upstream.name} has no releases on a package index: `prunekit pins check` goes by git")
-    chosen, digest = choose(releases(upstream.sdist.project), count, start), series_digest(kit, upstream)
+    chosen, digest = choose(releases(upstream.project), count, start), series_digest(kit, upstream)
     trial = Trial(level, python, digest, _kit_commit(kit))
     rows = {row.release: row for row in read_rows(kit, upstream.name)}
     missing = _missing(rows, chosen, digest, LEVELS.index(level))

@@ -44,6 +44,12 @@ class Upstream:
     tree: str
     sdist: Sdist | None
     engine: str
+    index: str | None = None
+
+    @property
+    def project(self) -> str | None:
+        """The name on the package index under which releases have an sdist; None where they have none."""
+        return self.sdist.project if self.sdist else self.index
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def read_pins(path: Path) -> Pins:
 def _upstream(name: str, node: Node) -> Upstream:
     """Read one entry below `upstreams`."""
     required = ("url", "commit", "date", "release", "covers", "tree", "engine")
-    keys = node.mapping(required=required, optional=("tag", "sdist"))
+    keys = node.mapping(required=required, optional=("tag", "index", "sdist"))
     return Upstream(
         name=name,
         url=keys["url"].text(r"[^-\s].*", "a git URL"),
@@ -94,6 +100,7 @@ def _upstream(name: str, node: Node) -> Upstream:
         tree=keys["tree"].text(_SHA, "a tree id of 40 hex digits"),
         sdist=_sdist(keys["sdist"]) if "sdist" in keys else None,
         engine=_inside(keys["engine"]),
+        index=keys["index"].text(_NAME, "a project name") if "index" in keys else None,
     )
 
 

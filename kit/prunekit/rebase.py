@@ -16,8 +16,8 @@ from prunekit.candidate import Candidate, find_candidate
 from prunekit.console import Console
 from prunekit.errors import UserError
 from prunekit.gitrepo import Repo
-from prunekit.kitdir import PINS, Kit
-from prunekit.kitwrite import need_clean, recover
+from prunekit.kitdir import Kit
+from prunekit.kitwrite import recover
 from prunekit.manifest import read_manifest
 from prunekit.matrix import series_digest
 from prunekit.movefile import ABSORBED, FAILED
@@ -29,7 +29,7 @@ from prunekit.rebase_stop import resolved, show_conflict
 from prunekit.series import read_series
 from prunekit.staging import claimed, remove
 from prunekit.trial import root_commit
-from prunekit.update import Updated, Wanted, try_and_write
+from prunekit.update import Updated, Wanted, need_committed, try_and_write
 from prunekit.workbench import Bench, scratch, set_up_bench
 
 
@@ -53,7 +53,7 @@ def start(kit: Kit, wanted: Wanted, folder: Path, console: Console) -> Rebased:
         raise UserError(f"a rebase of {upstream.name} is under way in {there}: --continue, --skip or --abort")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty: name another folder (--dir DIR)")
-    need_clean(kit, PINS, f"manifests/{upstream.name}.txt", f"patches/{upstream.name}")
+    need_committed(kit)
     states.point(kit, upstream.name, folder)
     with claimed(folder) as staging:
         state, note = _prepare(kit, upstream, wanted, staging, console)
@@ -158,7 +158,7 @@ def _placed(repo: Repo, state: State, number: int, verdict: str, head: str) -> N
 def _finish(kit: Kit, wanted: Wanted, folder: Path, state: State, console: Console) -> Rebased:
     """Run the checks of `pins update` and write, in one commit; the folder goes when all is well."""
     (upstream,) = pick(read_pins(kit.pins), state.upstream)
-    need_clean(kit, PINS, f"manifests/{upstream.name}.txt", f"patches/{upstream.name}")
+    need_committed(kit)
     repo = Repo(folder)
     with scratch() as aside:
         candidate = states.candidate_of(repo, state, aside / "files")

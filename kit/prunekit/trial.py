@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from prunekit import fork, gitobjects
 from prunekit.candidate import Candidate
+from prunekit.errors import UserError
 from prunekit.kitdir import PINS, Kit
-from prunekit.manifest import Manifest
+from prunekit.manifest import Manifest, read_manifest
 from prunekit.patchwork import series_files
 from prunekit.pinfile import rewrite
+from prunekit.pins import Pins, Target, Upstream, read_pins
+from prunekit.series import read_series
 from prunekit.verify import compose
 from prunekit.workbench import Bench
 
@@ -41,12 +45,47 @@ def new_files(kit: Kit, candidate: Candidate, patches: dict[str, bytes]) -> dict
     new = candidate.upstream
     values = {"commit": new.commit, "date": new.date, "release": new.release, "tree": new.tree, "tag": new.tag}
     sdist = new.sdist
-    values.update({"sdist.version": sdist.version, "sdist.sha256": sdist.sha256} if sdist else {"sdist": None})
+    own = {f"sdist.{key}": value for key, value in asdict(sdist).items()} if sdist else {"sdist": None}
     files: dict[str, bytes | None] = dict(series_files(kit, new, patches))
-    wanted = {PINS: rewrite(kit.pins.read_text(encoding="utf-8"), new.name, values).encode()}
+    text = kit.pins.read_bytes().decode()  # not read_text, which would turn every line end into another
+    wanted = {PINS: rewrite(text, new.name, {**values, **own}).encode()}
     wanted[f"manifests/{new.name}.txt"] = rows_of(candidate.manifest)
     files.update({path: data for path, data in wanted.items() if (kit.root / path).read_bytes() != data})
     return files
+
+
+def need_as_wanted(kit: Kit, trial: Kit, new: Upstream) -> None:
+    """Read a changed kit back, whole: the one upstream is as wanted, the others and all targets are as they were.
+
+    Raises UserError that says where it is not; nothing has been written then.
+    """
+    before, after = read_pins(kit.pins), _read_back(trial)
+    expected = {**before.upstreams, new.name: new}
+    wrong = [name for name, it in expected.items() if after.upstreams.get(name) != it]
+    targets = [name for name, it in before.targets.items() if not _same_target(it, after.targets.get(name), new)]
+    if wrong or targets or after.upstreams.keys() != expected.keys():
+        raise UserError(
+            f"{PINS} cannot be rewritten: {', '.join([*wrong, *targets]) or 'the list of upstreams'} would be another "
+            "than it is to be; nothing was written. Write each of its keys on a line of its own, without anchors (&, *)"
+        )
+
+
+def _read_back(trial: Kit) -> Pins:
+    """Return the pins of a changed kit, having read its manifests and series, too."""
+    try:
+        pins = read_pins(trial.pins)
+        for it in pins.upstreams.values():
+            read_manifest(trial.manifests / f"{it.name}.txt", it.tree)
+            read_series(trial, it)
+    except UserError as error:
+        raise UserError(f"the kit as it would be cannot be read ({error}); nothing was written") from error
+    return pins
+
+
+def _same_target(old: Target, new: Target | None, upstream: Upstream) -> bool:
+    """Return whether a target is what it was, its upstream's pin apart."""
+    wanted = replace(old, upstream=upstream) if old.upstream.name == upstream.name else old
+    return new == wanted
 
 
 def rows_of(manifest: Manifest) -> bytes:
@@ -67,5 +106,6 @@ def trial_kit(kit: Kit, files: dict[str, bytes | None], folder: Path) -> Kit:
         if data is None:
             (folder / path).unlink()
         else:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
     return Kit(folder, kit.dropins)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from prunekit.candidate import Candidate, find_candidate
 from prunekit.console import Console
-from prunekit.errors import PatchConflict
+from prunekit.errors import PatchConflict, UserError
 from prunekit.kitdir import PINS, Kit
 from prunekit.kitwrite import commit, need_clean, recover
 from prunekit.lint import read_tests
@@ -22,7 +23,7 @@ from prunekit.patchwork import pick
 from prunekit.pins import Upstream, read_pins
 from prunekit.programs import Tried
 from prunekit.smoke import Subject, try_fork
-from prunekit.trial import make_fork, new_files, root_commit, trial_kit
+from prunekit.trial import make_fork, need_as_wanted, new_files, root_commit, trial_kit
 from prunekit.workbench import Bench, From, scratch, set_up_bench
 
 
@@ -41,7 +42,10 @@ class Wanted:
 
 @dataclass
 class Updated:
-    """What happened: the old pin, the new one, each patch, the checks, and the commit ("" where none was made)."""
+    """What happened: the old pin, the new one, each patch, the checks, and the commit ("" where none was made).
+
+    `pin_change` is the change of the pin file as a diff; `blocked` why a real run would stop, in a dry one.
+    """
 
     old: Upstream
     candidate: Candidate
@@ -50,6 +54,8 @@ class Updated:
     files: dict[str, bytes | None] = field(default_factory=dict)
     tree: str = ""
     commit: str = ""
+    blocked: str = ""
+    pin_change: str = ""
 
     @property
     def good(self) -> bool:
@@ -62,11 +68,11 @@ def update(kit: Kit, wanted: Wanted, console: Console) -> Updated:
 
     The caller looks at `good`: a result that is not has been reported in full and nothing was written.
     """
-    recover(kit)
+    if not wanted.dry_run:
+        recover(kit)
     (upstream,) = pick(read_pins(kit.pins), wanted.upstream)
     manifests = f"manifests/{upstream.name}.txt"
-    if not wanted.dry_run:
-        need_clean(kit, PINS, manifests, f"patches/{upstream.name}")
+    blocked = _blocked(kit) if wanted.dry_run else need_committed(kit)
     with scratch() as folder:
         with console.step("old pin") as step:
             bench = set_up_bench(kit, upstream, wanted.origin, folder / "old", step.report)
@@ -79,9 +85,34 @@ def update(kit: Kit, wanted: Wanted, console: Console) -> Updated:
                 f"{candidate.upstream.release} ({candidate.upstream.commit[:12]}), {len(candidate.manifest)} files"
             )
         done = _move(bench, candidate, console)
+        done.blocked = blocked
         if all(move.verdict != FAILED for move in done.moves):
             try_and_write(kit, wanted, bench, done, folder, console)
         return done
+
+
+def need_committed(kit: Kit) -> str:
+    """Raise UserError where what the commit will hold, or what the smoke goes by, has changes that no commit holds."""
+    inside = kit.dropins.is_relative_to(kit.root)
+    words = [str(kit.dropins.relative_to(kit.root))] if inside else []
+    need_clean(kit, PINS, "manifests", "patches", *words)
+    return ""
+
+
+def _blocked(kit: Kit) -> str:
+    """Return why a real run would stop before its first step, or nothing."""
+    try:
+        return need_committed(kit)
+    except UserError as error:
+        return str(error)
+
+
+def _pin_change(kit: Kit, files: dict[str, bytes | None]) -> str:
+    """Return what would change in the pin file, as a diff."""
+    old = kit.pins.read_bytes()
+    sides = [text.decode().splitlines(keepends=True) for text in (old, files.get(PINS) or old)]
+    rows = difflib.unified_diff(sides[0], sides[1], n=0)
+    return "".join(row for row in rows if not row.startswith(("---", "+++", "@@")))
 
 
 def _move(bench: Bench, candidate: Candidate, console: Console) -> Updated:
@@ -100,7 +131,9 @@ def try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder:
         bench.repo, bench.repo.text("rev-parse", f"{kept[0]}^") if kept else "", kept, bench.patches
     )
     done.files = new_files(kit, done.candidate, patches)
+    done.pin_change = _pin_change(kit, done.files)
     trial = trial_kit(kit, done.files, folder / "kit")
+    need_as_wanted(kit, trial, done.candidate.upstream)
     made, done.tree = make_fork(trial, done.candidate, folder / "fork")
     if wanted.smoke:
         with console.step("smoke") as step:

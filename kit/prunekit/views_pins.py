@@ -60,8 +60,18 @@ def show_update(done: Updated, dry_run: bool, console: Console) -> None:
     if done.candidate.note:
         console.warn(done.candidate.note)
     if dry_run and done.good:
-        console.say(f"dry run: {len(done.files)} files would change; nothing was written")
+        _show_dry(done, console)
     console.document(document(done, dry_run))
+
+
+def _show_dry(done: Updated, console: Console) -> None:
+    """Say what a real run would write: the pin's lines, the other files, or why it would not get so far."""
+    console.say(f"dry run: {len(done.files)} files would change, in one commit; nothing was written")
+    console.say(done.pin_change.rstrip())
+    for path, data in sorted(done.files.items()):
+        console.say(f"{'remove' if data is None else 'write '} {path}")
+    if done.blocked:
+        console.warn(f"a real run would stop: {done.blocked}")
 
 
 def show_tried(tried: Sequence[Tried], console: Console) -> None:
@@ -96,6 +106,8 @@ def document(done: Updated, dry_run: bool) -> dict[str, Any]:
         "patches": patches,
         "checks": checks,
         "changed": changed,
+        "pin_change": done.pin_change,
+        "blocked": done.blocked,
         "fork_tree": done.tree,
         "commit": done.commit,
     }
