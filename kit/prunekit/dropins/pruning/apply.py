@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +14,16 @@ from .graph import PruningGraph
 from .plan import Plan, PlanEntry
 
 
-def apply_plan(graph: PruningGraph, plan: Plan, scores: Mapping[str, Tensor]) -> int:
+def apply_plan(
+    graph: PruningGraph, plan: Plan, scores: Mapping[str, Tensor], survivors: dict[str, list[int]] | None = None
+) -> int:
     """Remove the least important channels, in place, until each group has its planned width.
 
     Afterwards `graph` is spent: build a new one for the next step. requires_grad of each weight stays.
 
     Args:
         scores: {group name: (channels,)}, of the network as it is now.
+        survivors: receives {layer name: output channels of the network as it is now that stay}, of narrowed layers.
 
     Returns:
         How many channels were removed, over all groups.
@@ -37,7 +41,7 @@ def apply_plan(graph: PruningGraph, plan: Plan, scores: Mapping[str, Tensor]) ->
     wanted = {name: _width(graph, name) * e.keep // e.channels for e in plan.entries for name in e.layers}
     graph.applied = True
     for name, indices in chosen.items():
-        _remove(graph, name, indices)
+        _remove(graph, name, indices, survivors if survivors is not None else {})
     for name, parameter in graph.model.named_parameters():
         parameter.requires_grad_(flags[name])
     _confirm(graph, wanted)
@@ -54,12 +58,26 @@ def _weakest(entry: PlanEntry, scores: Mapping[str, Tensor]) -> list[int]:
     return sorted(order[: entry.channels - entry.keep].tolist())
 
 
-def _remove(graph: PruningGraph, name: str, indices: list[int]) -> None:
+def _remove(graph: PruningGraph, name: str, indices: list[int], survivors: dict[str, list[int]]) -> None:
     # Asked again now: earlier groups may have moved this one's places in a concatenation.
     layer = graph.model.get_submodule(name)
     pruner = graph.dependencies.get_pruner_of_module(layer)
     group = graph.dependencies.get_pruning_group(layer, pruner.prune_out_channels, indices)
+    _note(graph, group, survivors)
     group.prune(record_history=False)
+
+
+def _note(graph: PruningGraph, group: Any, survivors: dict[str, list[int]]) -> None:
+    """Take what a group is about to lose from the record of what stays."""
+    names = {module: name for name, module in graph.model.named_modules()}
+    gone: dict[str, set[int]] = {}
+    for item in group:
+        name = names.get(item.dep.target.module)
+        if name is not None and graph.dependencies.is_out_channel_pruning_fn(item.dep.handler) and _width(graph, name):
+            gone.setdefault(name, set()).update(item.idxs)
+    for name, lost in gone.items():
+        left = survivors.get(name) or list(range(_width(graph, name)))
+        survivors[name] = [channel for place, channel in enumerate(left) if place not in lost]
 
 
 def _width(graph: PruningGraph, name: str) -> int:

@@ -20,6 +20,7 @@ from .latency_target import resolved
 from .options import Settings, add_options, normalise, settings_of, typed
 from .plan import Plan
 from .preview import plan_only
+from .repair_step import settled
 from .state import State
 
 USER_ERROR = PruneError.exit_code
@@ -140,7 +141,9 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
         refuse_beside("--resume", [*typed(options, parser, ("resume", "trust", "export")), *words])
         return resume(options.resume, upstream, trust=options.trust, export=options.export)
     if options.plan:
-        decided = ("plan", "weights", "seed", "trust", "export", "ignore", "head", "sparsity", "steps", "schedule")
+        decided = (
+            "plan", "weights", "seed", "trust", "export", "ignore", "head", "sparsity", "steps", "schedule", "repair",
+        )
         refuse_beside("--plan", typed(options, parser, decided))
         options.steps = 1
     settings = settings_of(options, defaults)
@@ -203,7 +206,7 @@ def carry(
     opened: Opened, settings: Settings, *, plan: Plan | None = None, style: engine.Style | None = None
 ) -> None:
     """Run a new run in its folder."""
-    folder = opened.folder
+    folder, settings = opened.folder, settled(opened.family, opened.weights, settings)
     state = engine.new_run(folder, opened.family, opened.weights, settings)
     with locked(folder):
         if plan is not None:

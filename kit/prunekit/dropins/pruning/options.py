@@ -42,6 +42,7 @@ class Settings:
     max_map_drop: float | None = None
     sparsity: float = 0.0
     recalibrate: bool = False  # measure the BatchNorm statistics anew after pruning
+    repair: int | None = None  # images that the pruned weights are solved on; None: some where no fine-tuning follows
     schedule: str = "given"  # of the fine-tuning: as the command line has it, or scaled to what a step removed
     distill: float = 0.0  # pull of the dense network in fine-tuning, relative to the task's gradient
     export: bool = True
@@ -76,6 +77,8 @@ class Settings:
         _within("--distill", self.distill, 0, 10, "the dense network's pull in fine-tuning")
         _within("--sparsity", self.sparsity, 0, 1, "the strength of the BN-L1 penalty")
         _within("--seed", self.seed, 0, 2**32 - 1, "a seed")
+        if self.repair is not None and self.repair < 0:
+            raise PruneError(f"--repair {self.repair}: must be a number of images, or 0 for no repair.")
         counts = {"--steps": self.steps, "--round-to": self.round_to, "--min-channels": self.min_channels}
         for flag, count in counts.items():
             if count < 1:
@@ -111,6 +114,9 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--sparsity", type=float, default=0.0, metavar="S",
         help="first train once with this BN-L1 strength (try 0.01); off in fine-tuning")
     add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew after pruning (on training data)")
+    add("--repair", type=int, metavar="N",
+        help="without training: solve the pruned weights on N training images (no labels) so that each layer's outputs "
+             "come nearest to the dense network's (default 128 with --epochs 0, else 0: off)")
     add("--schedule", choices=SCHEDULES, default=defaults.schedule,
         help=f"learning rate, warm-up and epochs of each fine-tuning: as given, or scaled to what its step removed "
              f"(default {defaults.schedule})")

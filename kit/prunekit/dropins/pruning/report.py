@@ -66,6 +66,7 @@ def _markdown(state: State, pictures: list[str]) -> str:
         "MACs ratio is dense / pruned: arithmetic, not time. Step 0 is the dense network.",
         "",
         *_gain_lines(state),
+        *_repair_lines(state),
         *_final_lines(state),
         f"Settings: {settings}",
         "",
@@ -90,6 +91,21 @@ def _gain_lines(state: State) -> list[str]:
     if len(set(texts)) == 1:
         return [f"Loss weights in every step: {texts[0]}.", ""]
     return ["Loss weights: " + "; ".join(f"step {n}: {text}" for n, text in enumerate(texts, 1)) + ".", ""]
+
+
+def _repair_lines(state: State) -> list[str]:
+    """The last repair: how near the outputs came to the dense network's, and each layer's fit before and after."""
+    done = next((step["repair"] for step in reversed(state.steps) if step.get("repair")), None)
+    if not done:
+        return []
+    fits = {name: fit for name, fit in done["layers"].items() if "left" not in fit}
+    return [
+        f"Repair on {done['images']} images: {len(fits)} of {len(done['layers'])} layers solved, BatchNorm "
+        f"{done['batchnorm']}. Squared difference from the network before pruning, relative to its variance; outputs "
+        f"(held-out images): {done['before']:.4f} before, {done['after']:.4f} after.",
+        "", "| layer | before | after |", "|---|---|---|",
+        *(f"| {name} | {fit['before']:.4f} | {fit['after']:.4f} |" for name, fit in fits.items()), "",
+    ]
 
 
 def _final_lines(state: State) -> list[str]:

@@ -7,6 +7,7 @@ with upstream's seeded trainer, ends where an uninterrupted one ends.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import shutil
 import time
@@ -26,6 +27,7 @@ from .options import Settings
 from .plan import Plan, plan_table
 from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
 from .recalibrate import recalibrate
+from .repair_step import repaired
 from .report import write_report
 from .scores import CRITERIA, GRADIENT_CRITERIA
 from .state import State
@@ -142,7 +144,7 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
     number, started = len(state.steps) + state.skipped + 1, time.perf_counter()
     pruned = state.folder / f"step{number}_pruned.pt"
     try:
-        made, cost, widths = _prune(state, family, plan, number, pruned, say)
+        made, cost, widths, repair = _prune(state, family, plan, number, pruned, say)
     except Unreachable as error:
         if plan is not None or number == state.settings.steps:
             raise
@@ -161,6 +163,7 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
         "seconds": round(time.perf_counter() - started, 2),
         "checkpoint": state.relative(best), "plan": state.relative(made),
         "kept": limit is None or drop <= limit, "gains": dict(family.gains(best)), "widths": widths,
+        **({"repair": repair} if repair else {}),
     }
     state.steps.append(record)
     if not record["kept"]:
@@ -174,8 +177,8 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
 
 def _prune(
     state: State, family: Family, plan: Plan | None, number: int, target: Path, say: Say
-) -> tuple[Path, Cost, dict[str, int]]:
-    """Prune the step's starting network and save it; returns the plan's file, the new cost and the new widths."""
+) -> tuple[Path, Cost, dict[str, int], dict[str, Any]]:
+    """Prune the step's starting network and save it; the plan's file, the new cost and widths, what repair did."""
     source = _source(state)
     model, graph = open_model(family, source, state.settings)
     if plan is None:
@@ -186,14 +189,17 @@ def _prune(
     made = state.folder / f"step{number}_plan.yaml"
     write_whole(made, plan.save)
     say(plan_table(plan))
-    removed = apply_plan(graph, plan, scores)
-    merge_blocks(model, family.rules)
+    dense_model, survivors, fits = copy.deepcopy(model) if state.settings.repair else None, {}, {}
+    removed = apply_plan(graph, plan, scores, survivors)
     say(f"Step {number}: removed {removed} channels")
+    if dense_model is not None:
+        fits = repaired(family, source, model, dense_model, survivors, state.settings, say)
+    merge_blocks(model, family.rules)
     if state.settings.recalibrate:
         batches = recalibrate(model, lambda: family.losses(model))
         say(f"BatchNorm statistics measured anew on {batches} training batches")
     write_whole(target, lambda scratch: family.save(model, source, scratch))
-    return made, count(model, family.example(model)), widths_of(model)
+    return made, count(model, family.example(model)), widths_of(model), fits
 
 
 def _finish(state: State, family: Family, say: Say, style: Style) -> None:

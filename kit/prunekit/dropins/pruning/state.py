@@ -6,7 +6,7 @@ Schema 1 (the same in every fork; docs/report.md):
   image (height = width, pixels),
   dense {params, macs, map50, map50_95, measures, seconds, checkpoint, widths}; measures names the two accuracies,
   steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
-         gains, widths} ],
+         gains, widths, repair} ]; repair {images, before, after, batchnorm, layers} only where it was done,
   final {checkpoint, yaml, onnx, onnx_max_error, onnx_failed, int8}; int8 is quantify.py's.
 Paths are relative to the run folder where they lie in it.
 """

@@ -64,7 +64,9 @@ def _run_folder(overrides: dict[str, Any], task: str, name: str = "prune") -> Pa
 
 def yolo11(argv: list[str]) -> None:
     """yolo11_pruning.py, with the published command line."""
-    defaults = Settings(steps=10, prune_ratio=0.5, importance="group_norm", head="whole", min_channels=1, compound=True)
+    defaults = Settings(
+        steps=10, prune_ratio=0.5, importance="group_norm", head="whole", min_channels=1, compound=True, repair=0
+    )
     parser = argparse.ArgumentParser(
         description="Iteratively prune and fine-tune YOLO11.", epilog=help_text(), allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,

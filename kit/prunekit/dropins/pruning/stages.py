@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A network as a row of stages that are run one by one on batches kept between them.
+
+Every YOLO family calls its parsed layers in turn and says by `f` where each takes its input from. A network of another
+form is one stage. Working on a stage again and again then costs that stage, not all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Run = Callable[[nn.Module, list[Any]], list[Any]]
+
+
+class Stages:
+    """The stages of a network, and the outputs that later ones still need.
+
+    Attributes:
+        modules: the stages, in order.
+        batches: images, each (n, channels, h, w).
+    """
+
+    def __init__(self, model: nn.Module, batches: list[Tensor]) -> None:
+        """Begin before the first stage."""
+        row = getattr(model, "model", None)
+        listed = isinstance(row, nn.Sequential) and all(hasattr(m, "f") and hasattr(m, "i") for m in row)
+        self.modules: list[nn.Module] = list(row) if listed and isinstance(row, nn.Sequential) else [model]
+        self.batches = batches
+        self._sources = [_absolute(module.f, at) if listed else -1 for at, module in enumerate(self.modules)]
+        self._last = {at: number for number, source in enumerate(self._sources) for at in _listed(source, number)}
+        self._made: dict[int, list[Any]] = {-1: batches}
+
+    def inputs(self, number: int, batch: int) -> Any:
+        """What a stage is given for a batch: a tensor, or a fresh list (some heads write into theirs)."""
+        source = self._sources[number]
+        if isinstance(source, int):
+            return self._made[source][batch]
+        return [self._made[at][batch] for at in source]
+
+    def keep(self, number: int, outputs: list[Any]) -> None:
+        """Take a stage's outputs, one for each batch, and let go of what no later stage needs."""
+        self._made[number] = outputs
+        for at in [at for at in self._made if self._last.get(at, -1) <= number and at != len(self.modules) - 1]:
+            del self._made[at]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The last stage's, one for each batch."""
+        return self._made[len(self.modules) - 1]
+
+
+def _absolute(source: int | list[int], at: int) -> int | list[int]:
+    if isinstance(source, int):
+        return source if source >= 0 else at + source
+    return [each if each >= 0 else at + each for each in source]
+
+
+def _listed(source: int | list[int], number: int) -> list[int]:
+    return [source] if isinstance(source, int) else list(source)
+
+
+@contextmanager
+def hooked(hooks: list[Any]) -> Iterator[None]:
+    """Remove these hooks afterwards."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """All tensors of nested outputs, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    parts = list(value.values()) if isinstance(value, dict) else value
+    return [tensor for part in parts for tensor in tensors(part)] if isinstance(parts, (list, tuple)) else []
+
+
+def apart(found: list[Any], wanted: list[Any]) -> float:
+    """Squared difference of two networks' outputs, relative to the second's variance, averaged over their tensors.
+
+    What has no counterpart of its shape is left out: heads hand on features, whose widths differ.
+    """
+    sums: dict[int, tuple[float, float]] = {}
+    for own, other in zip(found, wanted, strict=True):
+        for place, (a, b) in enumerate(zip(tensors(own), tensors(other), strict=True)):
+            if a.shape == b.shape and a.is_floating_point():
+                difference, spread = sums.get(place, (0.0, 0.0))
+                difference += float((a.double() - b.double()).pow(2).sum())
+                sums[place] = difference, spread + float(b.double().var(correction=0) * b.numel())
+    shares = [difference / max(spread, 1e-300) for difference, spread in sums.values()]
+    return sum(shares) / len(shares) if shares else float("nan")
+
+
+def frozen_modes(model: nn.Module) -> None:
+    """Statistics and dropout as in inference, whatever mode the rest is in."""
+    for module in model.modules():
+        if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)):
+            module.training = False
+
+
+def in_batches(images: list[Tensor], size: int) -> list[Tensor]:
+    """Images (1, channels, h, w) as batches of `size`."""
+    return [torch.cat(images[at : at + size]) for at in range(0, len(images), size)]
