@@ -229,7 +229,12 @@ class Ends(nn.Module):
         return x
 
 
-def test_stage_by_stage_is_the_network(engine: SimpleNamespace, parts: SimpleNamespace) -> None:
+@pytest.mark.parametrize("large", [0, 1 << 28])
+def test_stage_by_stage_is_the_network(
+    engine: SimpleNamespace, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    """Also where what is kept between the stages lies in files."""
+    monkeypatch.setattr(parts.stages, "LARGE", large)
     torch.manual_seed(0)
     model = Row().double().eval()
     images = pictures(16)

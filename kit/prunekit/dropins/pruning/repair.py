@@ -69,8 +69,8 @@ def repair(
 def forward(model: nn.Module, batches: list[Tensor]) -> list[Any]:
     """The last stage's outputs for each batch, as the solver sees them."""
     stages = Stages(model, batches)
-    for number, module in enumerate(stages.modules):
-        stages.keep(number, [module(stages.inputs(number, at)) for at in range(len(batches))])
+    for number in range(len(stages.modules)):
+        stages.keep(number, [stages.run(number, at) for at in range(len(batches))])
     return stages.outputs
 
 

@@ -128,7 +128,7 @@ class Solver:
         outputs = []
         with hooked(hooks):
             for batch in range(len(self.other.batches)):
-                outputs.append(self.other.modules[number](self.other.inputs(number, batch)))
+                outputs.append(self.other.run(number, batch))
         self.other.keep(number, outputs)
         return looks
 
@@ -146,7 +146,7 @@ class Solver:
             part: dict[str, Moments] = {}
             with hooked(list(self._watching(part, batch, looks))):
                 try:
-                    outputs.append(self.own.modules[number](self.own.inputs(number, batch)))
+                    outputs.append(self.own.run(number, batch))
                 except _Reached:
                     outputs.append(None)
             for name, moments in part.items():

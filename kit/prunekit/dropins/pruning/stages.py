@@ -7,14 +7,15 @@ form is one stage. Working on a stage again and again then costs that stage, not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Run = Callable[[nn.Module, list[Any]], list[Any]]
+LARGE = 1 << 28  # bytes of a stage's outputs for all batches above which they are not kept in memory
 
 
 class Stages:
@@ -48,10 +49,24 @@ class Stages:
         for at in [at for at in self._made if self._last.get(at, -1) <= number and at != len(self.modules) - 1]:
             del self._made[at]
 
+    def run(self, number: int, batch: int) -> Any:
+        """A stage's output for a batch; a large one lies in a file that the system keeps in memory as far as it can."""
+        output = self.modules[number](self.inputs(number, batch))
+        large = isinstance(output, Tensor) and output.nbytes * len(self.batches) > LARGE
+        return _parked(output) if large else output
+
     @property
     def outputs(self) -> list[Any]:
         """The last stage's, one for each batch."""
         return self._made[len(self.modules) - 1]
+
+
+def _parked(tensor: Tensor) -> Tensor:
+    """A copy that is mapped to a temporary file without a name."""
+    with tempfile.NamedTemporaryFile(prefix="prunekit-") as file:
+        file.truncate(tensor.nbytes)
+        mapped = torch.from_file(file.name, shared=True, size=tensor.numel(), dtype=tensor.dtype)
+    return mapped.view(tensor.shape).copy_(tensor)
 
 
 def _absolute(source: int | list[int], at: int) -> int | list[int]:
