@@ -62,13 +62,13 @@ def learned(fork: Path, offline_env: dict[str, str], tmp_path_factory: pytest.Te
 
 def test_repair_brings_back_without_training(learned: Workshop) -> None:
     """The default with --epochs 0, against --repair 0: the same widths, and mAP50 far above."""
-    line = "prune_one_shot.py --weights runs/dense/weights/best.pt --target-macs 0.7 --epochs 0 --no-export"
+    line = "prune_one_shot.py --weights runs/dense/weights/best.pt --target-macs 0.25 --epochs 0 --no-export"
     given = [*line.split(), "--data", "digits/data.yaml", *VAL, "--name"]
     said = learned.python(*given, "repaired")
     learned.python(*given, "bare", "--repair", "0")
     (step,), (bare,) = (learned.report(f"runs/detect/{name}")["steps"] for name in ("repaired", "bare"))
     assert "Repaired " in said and " on 96 images" in said and "repair" not in bare
-    assert step["widths"] == bare["widths"] and step["map50"] > bare["map50"] + 0.2
+    assert step["widths"] == bare["widths"] and step["map50"] > bare["map50"] + 0.1
     fits = step["repair"]["layers"]
     assert step["repair"]["after"] < 0.5 * step["repair"]["before"] and len(fits) > 60
     assert all(fit["after"] <= fit["before"] for fit in fits.values())
