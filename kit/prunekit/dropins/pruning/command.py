@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from . import run as engine
+from .checkpoint import door
 from .errors import PruneError
 from .family import Family
 from .files import locked, write_whole
@@ -71,7 +72,8 @@ def guarded(
         interrupted: what to type next after Ctrl-C, unless the interrupt itself says so.
     """
     try:
-        program()
+        with door():
+            program()
     except PruneError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -197,6 +199,8 @@ def resume(
         state.settings = replace(state.settings, export=False)
     family = upstream.reopen(state.arguments, state.settings, trust=trust)
     family.check(weights)
+    for step in state.checkpoints():
+        family.check(step)
     family.check_data(weights)
     with locked(folder):
         engine.run(state, family, plan=Plan.load(folder / state.plan) if state.plan else None, style=style)

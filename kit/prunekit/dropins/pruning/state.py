@@ -80,6 +80,23 @@ class State:
         """A recorded path, made absolute."""
         return self.folder / name
 
+    def checkpoints(self) -> list[Path]:
+        """The networks of this run that going on with it will load.
+
+        Raises:
+            PruneError: the record names one outside the run folder, which a run never writes, or one that is gone.
+        """
+        last, kept = self.steps[-1:], [step for step in [self.last_kept()] if step]
+        names = [str(step["checkpoint"]) for step in (*last, *kept)] or [name for name in [self.sparse] if name]
+        for name in names:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise PruneError(
+                    f"{self.folder / REPORT} names {name}, which is not a network of this run. Start the run anew."
+                )
+            if not self.path(name).is_file():
+                raise PruneError(f"{self.path(name)}, a network of this run, is gone. Start the run anew.")
+        return list(dict.fromkeys(self.path(name) for name in names))
+
     def relative(self, path: Path) -> str:
         """A path as it is recorded: relative to the run folder if it lies in it."""
         resolved = path.resolve()

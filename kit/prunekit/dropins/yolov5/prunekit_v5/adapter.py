@@ -22,14 +22,14 @@ from models.common import Contract, Conv, TransformerBlock
 from models.experimental import attempt_load
 from models.yolo import DetectionModel, SegmentationModel
 from pruning import command, ranks
+from pruning.allowed import Rules
 from pruning.block import yaml_text
-from pruning.checkpoint import check_checkpoint
+from pruning.checkpoint import door, know, read
 from pruning.errors import PruneError
 from pruning.family import Metrics
 from pruning.schedule import GIVEN, Schedule
 from pruning.surgery import SwapRule
 from torch import Tensor, nn
-from ultralytics.utils.patches import torch_load
 from utils.callbacks import Callbacks
 from utils.downloads import attempt_download
 from utils.general import check_img_size
@@ -40,6 +40,13 @@ from .checks import check_device, check_values, data_set, found
 from .structure import close_structure, output_layers
 
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
+know(
+    Rules(
+        packages=("models", "utils"), methods=("models.yolo.Detect.forward",),
+        never=("models.common.DetectMultiBackend", "models.common.AutoShape"),  # open files and runtimes
+    )
+)
+WORD_DATA = re.compile(r"(--)?data(=|$)")
 OPSET = 17  # what export.py takes on the command line; its function's own default, 12, allows no INT8 per channel
 
 
@@ -62,12 +69,12 @@ class Yolov5:
         self._head, self._trust = head, trust
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.task = "detect"
+        self.named = not given  # is the data set one that the user named? Of a run's record it is not
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns the task."""
-        looked_up = ("models.yolo.Detect.forward",)
-        check_checkpoint(weights, ("models", "utils"), trust=self._trust, methods=looked_up)
-        self.task = "segment" if isinstance(self.load(weights), SegmentationModel) else "detect"
+        with door(trust=self._trust):
+            self.task = "segment" if isinstance(self.load(weights), SegmentationModel) else "detect"
 
     def take(self, weights: Path, words: Sequence[str], seed: int) -> None:
         """Read upstream's options from a command line; data and image size as the checkpoint remembers them.
@@ -75,10 +82,11 @@ class Yolov5:
         Raises:
             PruneError: an option that upstream does not have, or a value that does not fit.
         """
-        trained = torch_load(weights, map_location="cpu").get("opt") or {}
+        trained = read(weights, map_location="cpu").get("opt") or {}
         remembered = {key: trained[key] for key in ("data", "imgsz") if trained.get(key)}
         if not Path(str(remembered.get("data", ""))).is_file():
             remembered.pop("data", None)
+        self.named = not remembered.get("data") or any(WORD_DATA.match(word) for word in words)
         self._given = {**parse(words, self.task, {"data": "", **remembered}), "seed": seed}
         stride = max(int(self.load(weights).stride.max()), 32)
         self._given["imgsz"] = check_img_size(self._given["imgsz"], stride, floor=stride * 2)  # as train.py does
@@ -92,7 +100,7 @@ class Yolov5:
         data = self._given["data"]
         if not data:
             raise PruneError(f"no data set given, and that of {weights} is not here: --data VOC.yaml")
-        known = data_set(data)
+        known = data_set(data, named=self.named)
         print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
         classes, own = 1 if self._given["single_cls"] else known["nc"], self.load(weights).yaml["nc"]
         if own != classes:
@@ -105,6 +113,8 @@ class Yolov5:
         """See `Family.load`."""
         try:
             model = attempt_load(str(weights), device=torch.device("cpu"), fuse=False)
+        except PruneError:
+            raise
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
             raise PruneError(f"{weights}: upstream cannot load it ({reason}).") from error
@@ -144,7 +154,7 @@ class Yolov5:
 
     def save(self, model: nn.Module, source: Path, target: Path) -> None:
         """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
-        checkpoint = torch_load(source, map_location="cpu")
+        checkpoint = read(source, map_location="cpu")
         model = deepcopy(model).eval()
         model.yaml = close_structure(model)
         head = model.model[-1]

@@ -27,17 +27,27 @@ def found(flag: str, name: str) -> str:
         raise PruneError(f"{flag} {name}: no such file, here or in the fork's data folder ({error}).") from error
 
 
-def data_set(data: str) -> Mapping[str, Any]:
+def data_set(data: str, *, named: bool = True) -> Mapping[str, Any]:
     """The data set behind --data, as upstream reads it.
+
+    Args:
+        data: its YAML.
+        named: by the user. One that only a checkpoint, or the record of a run, remembers is never downloaded.
 
     Raises:
         PruneError: it is missing or unreadable, or a folder of it holds no images.
     """
+    if not named and not (str(data).endswith((".yaml", ".yml")) and Path(data).is_file()):
+        raise PruneError(
+            f"the data set that this file remembers, {data}, is no YAML that is here, and what a file remembers is "
+            "never downloaded. Give a data set with --data."
+        )
     try:
-        known: Mapping[str, Any] = check_dataset(data)
+        known: Mapping[str, Any] = check_dataset(data, autodownload=named)
     except (Exception, SystemExit) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise PruneError(f"--data {data}: {reason} Give an existing data set with --data.") from error
+        fetched = "" if named else " What a file remembers is never downloaded."
+        raise PruneError(f"--data {data}: {reason}{fetched} Give an existing data set with --data.") from error
     for key in ("train", "val"):
         places = known[key] if isinstance(known[key], list) else [known[key]]
         if bare := [place for place in places if is_barren(Path(str(place)), IMG_FORMATS)]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -15,8 +16,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from pruning import checkpoint
 from pruning.bn import penalise
 from pruning.differences import fit_norms
+from pruning.yaml_rows import require_rows
 from torch import nn, optim
 from ultralytics.utils import LOGGER, RANK, colorstr
 
@@ -53,8 +56,11 @@ def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: 
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
-    """Patch 3, at the start of both `parse_model`: take the guard off a pruned model's YAML."""
-    return structure.open_structure(d)
+    """Patch 3, at the start of both `parse_model`: take the guard off its YAML, refuse one that runs code."""
+    opened = structure.open_structure(d)
+    if not checkpoint.trusted():
+        require_rows(opened, vars(sys.modules["models.yolo"]), checkpoint.known(), evaluated=True)
+    return opened
 
 
 def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any]) -> None:

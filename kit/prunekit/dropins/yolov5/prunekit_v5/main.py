@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pruning import command, ranks
+from pruning.checkpoint import trust_them
 from pruning.command import Opened
 from pruning.errors import PruneError
 from pruning.options import Settings
@@ -47,6 +48,8 @@ class Upstream:
 def prune(description: str, argv: list[str], *, defaults: Settings) -> None:
     """prune.py and prune_one_shot.py; under torch.distributed.run rank 0 prunes and all ranks train."""
     if not ranks.leads():
+        if "--trust" in argv:
+            trust_them()
         return ranks.follow(lambda told: train(told["task"], told["options"]))
     with ranks.leading():
         return command.prune(description, defaults, argv, Upstream())

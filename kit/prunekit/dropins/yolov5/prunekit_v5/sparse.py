@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 from pruning import bn_view, ranks
 from pruning.bn import BnReport
+from pruning.checkpoint import door, read
 from pruning.command import refuse_beside
 from pruning.errors import PruneError
 from pruning.options import normalise
 from torch import nn
-from ultralytics.utils.patches import torch_load
 from utils.general import check_yaml
 
 from .adapter import Yolov5, find_weights
@@ -25,6 +25,7 @@ from .checks import check_device, check_values, data_set, found
 HIDDEN = ("help", "evolve", "evolve_population", "resume_evolve", "local_rank")
 REFUSED = {"evolve": "evolve hyperparameters with train.py first, then give them with --hyp"}
 FOLDERS = {"detect": "runs/train", "segment": "runs/train-seg"}
+TRUST = "  --trust                      load a checkpoint that runs code of its own when loaded"
 UNSET = dict.fromkeys(("weights", "data", *bn_view.DEFAULTS))
 
 
@@ -35,8 +36,15 @@ def train(description: str, argv: list[str]) -> Path:
         PruneError: what the user can mend, before training starts.
     """
     if "-h" in argv or "--help" in argv:
-        print(description, help_text(HIDDEN), sep="\n")
+        print(description, help_text(HIDDEN), TRUST, sep="\n")
         raise SystemExit(0)
+    trust, argv = "--trust" in argv, [word for word in argv if word != "--trust"]
+    with door(trust=trust):
+        return _train(argv)
+
+
+def _train(argv: list[str]) -> Path:
+    """The training itself."""
     where = _where(argv)
     if where.resume is not None:
         task, options = _resumed(where.resume, argv)
@@ -103,14 +111,28 @@ def _resumed(last: str, argv: list[str]) -> tuple[str, dict[str, Any]]:
         raise PruneError(f"--resume {last}: no such file. Give the run's checkpoint: runs/train/exp/weights/last.pt")
     family = Yolov5()
     family.check(Path(last))
-    checkpoint = torch_load(last, map_location="cpu")
+    checkpoint = read(last, map_location="cpu")
     if checkpoint.get("optimizer") is None or checkpoint.get("epoch", -1) < 0:
         raise PruneError(f"{last}: this run is finished, or its training state is gone: there is nothing to resume")
     trained = checkpoint.get("opt") or {}
     if not (trained.get("sparsity") or trained.get("sparsity_beta")):
         raise PruneError(f"{last} was trained without a penalty: python train.py --resume {last}")
+    _require_own_options(Path(last), trained)
     print(f"Sparsity training goes on: sparsity {trained['sparsity']}, sparsity_beta {trained['sparsity_beta']}")
     return family.task, parse(["--resume", last], family.task, {}, REFUSED)
+
+
+def _require_own_options(last: Path, trained: dict[str, Any]) -> None:
+    """Upstream resumes with the options beside the checkpoint, or in it: their data set must be here, nothing is run.
+
+    Raises:
+        PruneError: they name what would be downloaded, or ask for an evolution.
+    """
+    beside = last.parent.parent / "opt.yaml"
+    options = yaml.safe_load(beside.read_text(errors="ignore")) if beside.is_file() else trained
+    if not isinstance(options, dict) or options.get("evolve"):
+        raise PruneError(f"{last}: the options that it remembers are not those of a sparsity training. Train anew")
+    data_set(str(options.get("data") or ""), named=False)
 
 
 def inspect(description: str, argv: list[str]) -> BnReport:

@@ -22,7 +22,7 @@ from models.experimental import attempt_load
 from models.yolo import Model
 from pruning import ranks
 from pruning.block import yaml_text
-from pruning.checkpoint import check_checkpoint
+from pruning.checkpoint import door, know, read
 from pruning.errors import PruneError
 from pruning.family import Metrics
 from pruning.schedule import GIVEN, Schedule
@@ -38,6 +38,7 @@ from .quiet import quiet
 from .remembered import remembered
 from .structure import close_structure, sync_attributes
 
+know(network.MADE_OF)
 STALE = ("best_fitness", "ema", "updates", "optimizer", "training_results", "wandb_id")
 WARMUP = 0.1  # share of a step's iterations; upstream's 1000 or more are longer than a short fine-tuning
 
@@ -63,8 +64,8 @@ class Yolov7:
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns which of upstream's two scripts trains this head."""
-        check_checkpoint(weights, ("models", "utils"), trust=self._trust)
-        head = type(self.load(weights).model[-1]).__name__
+        with door(trust=self._trust):
+            head = type(self.load(weights).model[-1]).__name__
         self.trainer = "train_aux.py" if head == "IAuxDetect" else "train.py"
 
     def take(self, weights: Path, words: Sequence[str]) -> None:
@@ -95,6 +96,8 @@ class Yolov7:
         """See `Family.load`."""
         try:
             checkpoint = _read(weights)
+        except PruneError:
+            raise
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
             raise PruneError(f"{weights}: upstream cannot load it ({reason}).") from error
@@ -252,7 +255,7 @@ def write_checkpoint(model: nn.Module, source: Path, target: Path) -> None:
 
 def _read(weights: Path) -> dict[str, Any]:
     """A checkpoint's content; a whole module, as init.pt is one, counts as one without metadata."""
-    content = torch.load(weights, map_location="cpu", weights_only=False)
+    content = read(weights, map_location="cpu")
     return content if type(content) is dict else {"model": content}
 
 

@@ -21,7 +21,7 @@ from pruning.borrowed import caught_parser, option_rows, parse_words, words_of
 ROOT = Path(str(models.__file__)).resolve().parents[1]  # of the fork
 TRAINERS = ("train.py", "train_aux.py")
 # What the pruning run sets itself, step by step, or what prunekit's own options stand for.
-OWN = ("weights", "resume", "sparsity", "sparsity_beta", "prune_ratio", "local_rank")
+OWN = ("weights", "resume", "sparsity", "sparsity_beta", "prune_ratio", "trust", "local_rank")
 REFUSED = {"evolve": "evolve hyperparameters with train.py first, then give them with --hyp"}
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 from pruning.apply import apply_plan
+from pruning.archive import Damaged
+from pruning.checkpoint import know, read, stay
 from pruning.counts import Cost, count
 from pruning.errors import PruneError
 from pruning.plan import make_plan
 from pruning.scores import score_groups
 from torch import nn
 
-from .network import graph_of, refuse_unknown
+from .network import MADE_OF, graph_of, refuse_unknown
 from .offline import PUBLISHED
 from .ranks import first_rank
 from .structure import close_structure, sync_attributes
@@ -29,11 +31,15 @@ def pruning_arguments(parser: ArgumentParser) -> None:
     """Beside the arguments of both train scripts."""
     parser.add_argument("--prune_ratio", "--prune-ratio", type=float, default=None, metavar="R",
                         help="prunekit: remove this share of each layer's channels, then train (off)")
+    parser.add_argument("--trust", action="store_true",
+                        help="prunekit: load a checkpoint that runs code of its own when loaded")
 
 
 def checked(parser: ArgumentParser) -> Namespace:
     """Parse; a damaged checkpoint, and what makes no sense together with pruning, end here: one line, exit code 2."""
     opt = parser.parse_args()
+    know(MADE_OF)
+    stay(trust=opt.trust)  # whatever this training loads from here on
     if wrong := (opt.prune_ratio is not None and _wrong_for_pruning(opt)) or _unreadable(opt):
         parser.error(wrong)
     return opt
@@ -50,17 +56,28 @@ def _wrong_for_pruning(opt: Namespace) -> str:
 
 def _unreadable(opt: Namespace) -> str:
     """What is wrong with a checkpoint that is there: upstream makes a run folder, then ends in a traceback."""
-    flag, name = ("resume", opt.resume) if isinstance(opt.resume, str) else ("weights", opt.weights)
+    flag, name = ("resume", _resumed(opt)) if opt.resume else ("weights", opt.weights)
     if not (name.endswith(".pt") and Path(name).is_file()):
         return ""
     try:
-        content = torch.load(name, map_location="cpu", weights_only=False)
+        content = read(name, map_location="cpu")
         if isinstance(content, dict) and hasattr(content.get("model"), "yaml"):
             return ""
         why = "no YOLOv7 network in it"
+    except Damaged as error:
+        why = error.reason.partition(". ")[0]
+    except PruneError as error:
+        return f"--{flag} {error}"
     except Exception as error:  # noqa: BLE001 - unpickling what is damaged raises anything
         why = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
     return f"--{flag} {name}: damaged, or not what training wrote ({why}). Copy it again, or give another one"
+
+
+def _resumed(opt: Namespace) -> str:
+    """The checkpoint that --resume goes on with: the one named, or upstream's choice."""
+    from utils.general import get_latest_run  # imports this package itself
+
+    return opt.resume if isinstance(opt.resume, str) else str(get_latest_run())
 
 
 def _wrong_file(opt: Namespace) -> str:

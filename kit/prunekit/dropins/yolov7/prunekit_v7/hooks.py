@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pruning import checkpoint
 from pruning.block import BLOCK
 from pruning.bn import penalise
+from pruning.checkpoint import read
 from pruning.differences import fit_norms
+from pruning.errors import PruneError
+from pruning.yaml_rows import require_rows
 from torch import nn, optim
 
 from . import structure
@@ -53,8 +57,11 @@ def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: 
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
-    """Patch 4, at the start of `parse_model`: take the guard off a pruned model's YAML."""
-    return structure.open_structure(d)
+    """Patch 4, at the start of `parse_model`: take the guard off its YAML, refuse one that runs code."""
+    opened = structure.open_structure(d)
+    if not checkpoint.trusted():
+        require_rows(opened, vars(sys.modules["models.yolo"]), checkpoint.known(), evaluated=True)
+    return opened
 
 
 def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any]) -> None:
@@ -133,7 +140,14 @@ def exported(weights: str, started: float) -> int:
 
 def label_cache(path: Path) -> bool:
     """Patch 11, where labels are read: is there a label cache that torch wrote? Another YOLO's has the same name."""
-    return path.is_file() and zipfile.is_zipfile(path)
+    if not (path.is_file() and zipfile.is_zipfile(path)):
+        return False
+    try:
+        read(path)
+    except PruneError as error:
+        _say(f"{path}: not read, the labels are scanned again ({error})", logging.WARNING)
+        return False
+    return True
 
 
 def _say(text: str, level: int = logging.INFO) -> None:

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
+from pruning.allowed import Rules
 from pruning.errors import PruneError
 from pruning.graph import PruningGraph
 from torch import nn
 
 from .structure import HEADS, output_layers
+
+MADE_OF = Rules(packages=("models", "utils"), never=("models.common.autoShape",))  # which opens what it is given
 
 
 def refuse_unknown(model: nn.Module, source: str) -> None:

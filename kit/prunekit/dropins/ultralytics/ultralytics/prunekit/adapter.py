@@ -20,7 +20,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 from ultralytics.models.yolo import classify, detect, obb, pose, segment
 from ultralytics.pruning.block import yaml_text
-from ultralytics.pruning.checkpoint import check_checkpoint
+from ultralytics.pruning.checkpoint import door, know
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family import Metrics
 from ultralytics.pruning.schedule import GIVEN, Schedule
@@ -30,11 +30,12 @@ from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 from ultralytics.utils.torch_utils import select_device
 
-from .adopt import unknown_classes
 from .arguments import scheduled
 from .blocks import RULES, ignored_layers, tracing
 from .calibration import images
 from .releases import load_checkpoint
+from .remembered import why_not_here
+from .rules import RULES as MADE_OF
 from .structure import close_structure
 
 # Keys that the pruning run sets itself, step by step.
@@ -48,6 +49,7 @@ TRAINERS = {
 }
 OPTIMIZERS = ("sgd", "musgd", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "auto")
 CALIBRATION_BATCHES = 8
+know(MADE_OF)
 
 
 class Ultralytics:
@@ -70,16 +72,22 @@ class Ultralytics:
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.task = "detect"
         self.ranked = False
+        self.resumed = False  # are the arguments those of a run's record, not of a command line?
+        self._not_here = ""  # why the data set that the checkpoint remembers is not used
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns the task and the arguments that the checkpoint remembers."""
-        absent = {".".join(pair) for pair in unknown_classes(str(weights))}  # stood in for: they run nothing
-        check_checkpoint(weights, ("ultralytics",), trust=self._trust, names=absent)
-        model = self.load(weights)
+        with door(trust=self._trust):
+            model = self.load(weights)
         self.task, self.ranked = model.task, bool(getattr(model, "end2end", False))
         if self.task not in TRAINERS:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
         remembered = {key: model.args[key] for key in ("imgsz", "data") if model.args.get(key)}
+        if self.resumed or "data" not in self._given:
+            data = remembered.pop("data", None)
+            data = self._given.pop("data", None) or data
+            self._not_here = why_not_here(data, self.task) if data else ""
+            remembered.update({} if self._not_here or not data else {"data": data})
         self._given = {"imgsz": 640, **remembered, **self._given}
         self.check_values()
         self.check_device()
@@ -95,7 +103,10 @@ class Ultralytics:
         """
         data = self._given.get("data")
         if not data:
-            raise PruneError(f"no data set given, and {weights} remembers none: --data VOC.yaml")
+            remembers = f"that of {weights} is not used: {self._not_here}" if self._not_here else (
+                f"{weights} remembers none"
+            )
+            raise PruneError(f"no data set given, and {remembers}: --data VOC.yaml")
         try:
             found = check_cls_dataset(data) if self.task == "classify" else check_det_dataset(data)
         except (Exception, SystemExit) as error:
@@ -149,6 +160,8 @@ class Ultralytics:
         """See `Family.load`."""
         try:
             model, _ = load_checkpoint(weights)
+        except PruneError:
+            raise
         except Exception as error:
             raise PruneError(f"{weights}: upstream cannot load it ({str(error).splitlines()[0][:200]}).") from error
         if any("quantized" in type(module).__module__ for module in model.modules()):

@@ -8,13 +8,14 @@ not to hand is stood in for while the file is read, and the blocks are then reco
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,6 +63,8 @@ def read(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:
     finally:
         within.discard(file)
     for model in _models(ckpt):
+        if type(getattr(model, "criterion", None)).__name__ == "OldLoss":
+            model.criterion = None  # made anew where it is needed
         merged = merge_blocks(model, RULES) + merge_split_blocks(model)
         if merged and RANK in {-1, 0}:
             LOGGER.info(f"{colorstr('prunekit: ')}{file}: {merged} split blocks read as stock blocks")
@@ -109,10 +112,17 @@ def _ours_to_skip(module: str) -> bool:
 def _importable(module: str, name: str) -> bool:
     if module in sys.modules:
         return hasattr(sys.modules[module], name)
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # a parent package is missing, or is not a package
-        return False
+    places: Any = None
+    for place, part in enumerate(parts := module.split(".")):
+        path = ".".join(parts[: place + 1])
+        if path in sys.modules:  # find_spec would import the packages above a module, whoever wrote them
+            places = getattr(sys.modules[path], "__path__", ())
+        else:
+            spec = find_spec(part) if places is None and part else PathFinder.find_spec(path, places)
+            if spec is None:
+                return False
+            places = spec.submodule_search_locations or ()
+    return True
 
 
 @contextmanager

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+from ultralytics.pruning import checkpoint
 from ultralytics.pruning.bn import Reach, add_l1, gamma_strength, reach_report
 from ultralytics.pruning.differences import fit_norms
+from ultralytics.pruning.yaml_rows import require_rows
 from ultralytics.utils import LOGGER, RANK, colorstr
 
 from . import structure
@@ -56,8 +59,11 @@ def _say_reach(trainer: BaseTrainer, reach: Reach) -> None:
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
-    """Patch 3, at the start of `parse_model`: take the guard off a pruned model's YAML."""
-    return structure.open_structure(d)
+    """Patch 3, at the start of `parse_model`: take the guard off a pruned model's YAML, refuse one that runs code."""
+    opened = structure.open_structure(d)
+    if not checkpoint.trusted():
+        require_rows(opened, vars(sys.modules["ultralytics.nn.tasks"]), checkpoint.known(), evaluated=False)
+    return opened
 
 
 def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any], verbose: bool) -> None:
@@ -82,6 +88,7 @@ def open_foreign(load: Callable[..., Any], weight: str | Path, safe_only: bool |
     """
     from . import adopt
 
+    checkpoint.inherit()
     return adopt.read(load, weight, safe_only)
 
 

@@ -33,7 +33,9 @@ class Upstream:
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Ultralytics:
         """See `pruning.command.Upstream.reopen`."""
-        return Ultralytics(arguments, head=settings.head, trust=trust)
+        family = Ultralytics(arguments, head=settings.head, trust=trust)
+        family.resumed = True
+        return family
 
 
 def prune(description: str, defaults: Settings, argv: list[str]) -> None:

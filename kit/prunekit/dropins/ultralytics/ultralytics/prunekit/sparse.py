@@ -12,10 +12,14 @@ from ultralytics.cfg import TASK2DATA
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 from ultralytics.pruning import bn_view
 from ultralytics.pruning.bn import BnReport
+from ultralytics.pruning.checkpoint import door
 from ultralytics.pruning.errors import PruneError
 
 from .adapter import Ultralytics, find_weights
 from .arguments import help_text, split_arguments
+from .remembered import why_not_here
+
+TRUST = "  --trust   load a checkpoint that runs code of its own when loaded"
 
 
 def train(description: str, argv: list[str]) -> Path:
@@ -25,9 +29,15 @@ def train(description: str, argv: list[str]) -> Path:
         PruneError: what the user can mend, before training starts.
     """
     if "-h" in argv or "--help" in argv:
-        print(description, help_text(), sep="\n")
+        print(description, help_text(), TRUST, sep="\n")
         raise SystemExit(0)
-    overrides = split_arguments(argv)
+    trust, words = "--trust" in argv, [word for word in argv if word != "--trust"]
+    with door(trust=trust):
+        return _train(split_arguments(words))
+
+
+def _train(overrides: dict[str, Any]) -> Path:
+    """The training itself."""
     check_values(overrides)
     model = _resumed(overrides) if overrides.get("resume") else _fresh(overrides)
     model.train(**overrides)
@@ -62,6 +72,8 @@ def _resumed(overrides: dict[str, Any]) -> YOLO:
     if model.ckpt.get("optimizer") is None or model.ckpt.get("epoch", -1) < 0:
         raise PruneError(f"{place}: this run is finished, or its training state is gone: there is nothing to resume")
     remembered = model.ckpt["train_args"]
+    if why := why_not_here(remembered.get("data"), model.task):
+        raise PruneError(f"{place}: the run's data set is not used: {why}. Put it back, then resume")
     if not (remembered.get("sparsity") or remembered.get("sparsity_beta")):
         raise PruneError(f"{place} was trained without a penalty: yolo train resume=True model={place}")
     overrides.pop("model", None)
