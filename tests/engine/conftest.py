@@ -12,7 +12,10 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 DROPINS = Path(__file__).parents[2] / "kit" / "prunekit" / "dropins"
-PARTS = ("apply", "choose", "counts", "errors", "graph", "plan", "plan_file", "scores", "surgery", "tracer")
+PARTS = (
+    "apply", "bn", "choose", "counts", "errors", "graph", "plan", "plan_file", "scores", "slimming", "surgery",
+    "tracer",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

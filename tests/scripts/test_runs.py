@@ -72,7 +72,7 @@ def test_sparsity_first_and_no_more_onnx_nodes_than_dense(ready: Workshop) -> No
     sparse, tuned = (yaml.safe_load((run / name / "args.yaml").read_text()) for name in folders)
     assert sparse["sparsity"] == sparse["sparsity_beta"] == 0.01 and sparse["optimizer"] == "SGD"
     assert tuned["sparsity"] == tuned["sparsity_beta"] == 0.0, "the penalty must be off in fine-tuning"
-    assert ready.report("runs/detect/once")["sparse"] == "step0_sparse/weights/best.pt"
+    assert ready.report("runs/detect/once")["sparse"] == "step0_sparse/weights/last.pt"
     export = "from ultralytics import YOLO; YOLO('best.pt').export(format='onnx', imgsz=64, simplify=False)"
     ready.python("-c", export)
     dense, pruned = map(int, ready.python("-c", NODES, "best.onnx", "runs/detect/once/pruned.onnx").split())

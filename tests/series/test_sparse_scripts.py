@@ -38,9 +38,9 @@ def test_sparse_training_then_inspection(
     done = python(EMPTY, fork / "train_sparse.py", *words, "--sparsity", "0.5")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "sparsity 0.5, sparsity_beta 0.01 (default), optimizer SGD (default)" in done.stdout
-    best = python.folder / "sparse/weights/best.pt"
-    assert f"inspect_bn.py --weights {best}" in done.stdout
-    both = (checkpoints / "dense.pt", best)
+    last = python.folder / "sparse/weights/last.pt"  # not best.pt, which is the least sparse
+    assert f"inspect_bn.py --weights {last}" in done.stdout and "Go on with last.pt" in done.stdout
+    both = (checkpoints / "dense.pt", last)
     before, after = (sparse.inspect("", ["--weights", str(w), "--png", "h.png"]) for w in both)
     mean = [sum(x.gamma_mean * x.channels for x in r.layers) / r.channels for r in (before, after)]
     assert mean[0] - mean[1] > 0.005  # two steps, each up to 0.5 * 0.01 and momentum; seen by the EMA
@@ -57,7 +57,10 @@ def test_inspection(sparse: ModuleType, checkpoints: Path, capsys: pytest.Captur
     assert "verdict: train longer" in text and "|gamma| 1.2" in text
     assert Path("h.png").read_bytes()[:4] == b"\x89PNG"
     sparse.inspect("", [*model, "--json"])
-    report = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr().out
+    report = json.loads(said)
+    assert 0 < report["pruning"]["kept"] < report["pruning"]["of"]
+    assert f"threshold |gamma| {report['threshold']:.4g}" in " ".join(report["pruning"]["notes"])
     assert report["channels"] == channels and sum(layer["kept"] for layer in report["layers"]) == kept
     assert report["verdict"] == "train longer" and report["png"] == "h.png"
 

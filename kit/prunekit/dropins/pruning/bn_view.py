@@ -15,9 +15,15 @@ from torch import nn
 
 from .bn import BnReport, bn_layers, bn_report
 from .errors import PruneError
+from .family import Family
+from .options import Settings
+from .plan import make_plan
+from .prune_step import open_model
+from .scores import score_groups
+from .slimming import CRITERION
 
 DEFAULTS: Mapping[str, Any] = {"sparsity": 1e-2, "sparsity_beta": 1e-2, "optimizer": "SGD"}
-SILENT = 1e-2  # |gamma| under which a channel is shown as silent
+SMALL = 1e-2  # |gamma| under which a channel counts as driven to zero in the histogram
 
 
 def check_strengths(given: Mapping[str, Any]) -> None:
@@ -52,41 +58,69 @@ def with_defaults(given: Mapping[str, Any], plain: str) -> tuple[dict[str, Any],
     return values, f"Sparsity training: {', '.join(said)}"
 
 
-def done_line(best: Path) -> str:
-    """What to type when sparsity training has ended."""
-    return f"Sparsity training is done. Are the scales small enough?  python inspect_bn.py --weights {best}"
+def done_line(last: Path) -> str:
+    """What to type when sparsity training has ended, and with which of its two checkpoints."""
+    return (
+        "Sparsity training is done. Go on with last.pt: best.pt is the most accurate epoch, and so the least sparse.\n"
+        f"Are the scales small enough?  python inspect_bn.py --weights {last}"
+    )
 
 
-def inspect(
-    description: str, argv: list[str], open_network: Callable[[str, bool], tuple[Path, nn.Module]]
-) -> BnReport:
-    """inspect_bn.py: table, histogram, thresholds and verdict for one checkpoint.
+def inspect(description: str, argv: list[str], open_network: Callable[[str, bool], tuple[Path, Family]]) -> BnReport:
+    """inspect_bn.py: table, histogram, thresholds, what pruning with them keeps, and a verdict for one checkpoint.
 
     Args:
         description: the script's.
         argv: the command line.
-        open_network: (--weights, --trust) to the checkpoint's path and its checked, loaded network.
+        open_network: (--weights, --trust) to the checkpoint's path and the family that has checked it.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--weights", "--model", dest="weights", required=True, help="checkpoint to look at")
     add("--keep", type=float, default=0.5, help="fraction of channels that would stay (default 0.5)")
     add("--png", type=Path, help="where the histogram goes (default: bn.png beside the checkpoint)")
+    add("--round-to", type=int, default=16, metavar="N", help="as for prune_one_shot.py (default 16)")
+    add("--min-channels", type=int, default=8, metavar="N", help="as for prune_one_shot.py (default 8)")
     add("--json", action="store_true", help="print the figures as JSON instead of a table")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
     options = parser.parse_args(argv)
-    weights, model = open_network(options.weights, options.trust)
+    weights, family = open_network(options.weights, options.trust)
+    model = family.load(weights)
     report = bn_report(model, options.keep)
+    pruning = _pruned(family, weights, options)
     png = options.png or weights.parent / "bn.png"
     try:
         draw(model, report, png)
     except OSError as error:
         reason = error.strerror or error
         raise PruneError(f"--png {png}: cannot write it ({reason}). Name a file in another folder.") from error
-    print(json.dumps({**asdict(report), "png": str(png)}, indent=2) if options.json else table(report))
-    if not options.json:
-        print(f"Histogram: {png}")
+    if options.json:
+        print(json.dumps({**asdict(report), "png": str(png), "pruning": pruning}, indent=2))
+    else:
+        print(table(report), *pruning["notes"], f"Histogram: {png}", sep="\n")
+        if report.verdict == "prune" and pruning["kept"]:
+            more = [f" {flag} {value}" for flag, value, usual in pruning["limits"] if value != usual]
+            print(f"Prune with it: python prune_one_shot.py --weights {weights} --importance {CRITERION} "
+                  f"--scope global --keep {options.keep:g}{''.join(more)}")
     return report
+
+
+def _pruned(family: Family, weights: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What prune_one_shot.py would make of this threshold: channels kept of those that can be pruned, and notes."""
+    limits = [("--round-to", options.round_to, 16), ("--min-channels", options.min_channels, 8)]
+    found: dict[str, Any] = {"kept": None, "of": None, "limits": limits}
+    try:
+        asked = Settings(round_to=options.round_to, min_channels=options.min_channels).checked()
+        _, graph = open_model(family, weights, asked)
+        plan = make_plan(
+            graph, score_groups(graph, CRITERION), scope="global", ratio=round(1 - options.keep, 9),
+            round_to=asked.round_to, floor=asked.min_channels, criterion=CRITERION,
+        )
+    except PruneError as error:
+        return {**found, "notes": [f"pruning with it is not possible: {error}"]}
+    of = sum(entry.channels for entry in plan.entries)
+    kept = f"pruning with it keeps {of - plan.removed} of {of} channels in {len(plan.entries)} groups"
+    return {**found, "kept": of - plan.removed, "of": of, "notes": [kept, *plan.notes]}
 
 
 def table(report: BnReport) -> str:
@@ -115,8 +149,8 @@ def draw(model: nn.Module, report: BnReport, target: Path) -> None:
     for axes, key, letter in zip(figure.subplots(1, 2), ("weight", "bias"), "γβ", strict=True):
         values = torch.cat([getattr(m, key).detach().float().abs().cpu() for m in bn_layers(model).values()])
         axes.hist(values.numpy(), bins=100)
-        silent = float((values < SILENT).float().mean())
-        title = f"mean {float(values.mean()):.4g}, under {SILENT:g}: {silent:.1%}"
+        small = float((values < SMALL).float().mean())
+        title = f"mean {float(values.mean()):.4g}, under {SMALL:g}: {small:.1%}"
         axes.set(xlabel=f"|{letter}|", ylabel="channels", title=title)
         if key == "weight":
             axes.axvline(report.threshold, color="tab:red", label=f"keep {report.keep:g}: {report.threshold:.4g}")

@@ -2,7 +2,7 @@
 """How many channels each group keeps: a ratio or a target, local or global, within floor, ceiling and rounding.
 
 Groups that must keep equal widths form one unit. A unit's curve is its members' scores in descending order, averaged,
-so `curve[k - 1]` is what the k-th channel is worth.
+so `curve[k - 1]` is what the k-th channel is worth; with a threshold on scores, the largest member's.
 """
 
 from __future__ import annotations
@@ -74,14 +74,19 @@ class Unit:
 
 
 def make_units(
-    groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits, first: Mapping[str, int]
+    groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits, first: Mapping[str, int],
+    *, largest: bool = False,
 ) -> list[Unit]:
-    """The units of scored groups; a tied group of which one member has no score stays out, like one without a score."""
+    """The units of scored groups; a tied group of which one member has no score stays out, like one without a score.
+
+    Args:
+        largest: of tied groups the larger score counts, channel by channel in descending order, not the mean.
+    """
     members: dict[str, list[Group]] = {}
     for group in groups:
         members.setdefault(group.tie or group.name, []).append(group)
     scored = [unit for unit in members.values() if all(group.name in scores for group in unit)]
-    return [_unit(unit, scores, limits, first) for unit in scored]
+    return [_unit(unit, scores, limits, first, largest) for unit in scored]
 
 
 def by_ratio(units: Sequence[Unit], scope: str, ratio: float) -> Widths:
@@ -93,6 +98,12 @@ def by_ratio(units: Sequence[Unit], scope: str, ratio: float) -> Widths:
     index = _last(len(path), lambda i: _channels(units, _above(units, path[i])) >= wanted)
     near = [_above(units, path[i]) for i in (index, index + 1) if i < len(path)]
     return min(near, key=lambda widths: abs(_channels(units, widths) - wanted))
+
+
+def by_threshold(units: Sequence[Unit], threshold: float) -> Widths:
+    """Keep what is worth at least `threshold`, rounded up to an allowed width: no such channel goes."""
+    wanted = [unit.channels - bisect.bisect_left(unit.rising, threshold) for unit in units]
+    return tuple(unit.allowed[bisect.bisect_left(unit.allowed, n)] for unit, n in zip(units, wanted, strict=True))
 
 
 def by_target(graph: PruningGraph, units: Sequence[Unit], scope: str, target: float, measure: str) -> Widths:
@@ -122,13 +133,16 @@ def by_target(graph: PruningGraph, units: Sequence[Unit], scope: str, target: fl
     return widths
 
 
-def _unit(groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits, first: Mapping[str, int]) -> Unit:
+def _unit(
+    groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits, first: Mapping[str, int], largest: bool
+) -> Unit:
     channels = groups[0].channels
     curves = torch.stack([scores[group.name].double().sort(descending=True).values for group in groups])
     least = max(1, limits.floor, math.ceil(round(channels * (1 - limits.max_ratio), 6)))
     multiples = range(-(-least // limits.round_to) * limits.round_to, channels, limits.round_to)
     names = tuple(group.name for group in groups)
-    return Unit(names, channels, tuple(curves.mean(0).tolist()), (*multiples, channels), first.get(names[0], channels))
+    curve = curves.amax(0) if largest else curves.mean(0)
+    return Unit(names, channels, tuple(curve.tolist()), (*multiples, channels), first.get(names[0], channels))
 
 
 def _local(units: Sequence[Unit], ratio: float) -> Widths:

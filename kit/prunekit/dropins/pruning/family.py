@@ -80,8 +80,9 @@ class Family(Protocol):
     ) -> Path:
         """Train `weights` with the upstream trainer into `folder`; returns the best checkpoint.
 
-        `sparsity` is the BN-L1 strength: 0 in fine-tuning, above it only in sparsity training. `schedule` scales the
-        run's own learning rate, warm-up and epochs.
+        `sparsity` is the BN-L1 strength: 0 in fine-tuning, above it only in sparsity training, which returns the last
+        checkpoint: the most accurate one is of the first epochs, before the penalty has done its work.
+        `schedule` scales the run's own learning rate, warm-up and epochs.
         """
 
     def evaluate(self, weights: Path) -> Metrics:

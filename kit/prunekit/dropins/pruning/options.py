@@ -96,6 +96,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     """Add the pruning options to `parser`, with the defaults of one script."""
     add = parser.add_argument_group("pruning options").add_argument
     add("--prune-ratio", type=float, help=f"fraction of channels to remove (default {defaults.prune_ratio})")
+    add("--keep", type=float, metavar="K", help="the same by what stays: --keep 0.8 is --prune-ratio 0.2")
     add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
     add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
     add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
@@ -133,10 +134,23 @@ def settings_of(options: argparse.Namespace, defaults: Settings) -> Settings:
     """The checked settings of a parsed command line; the default ratio counts where nothing else says how much."""
     names = {field.name for field in fields(Settings)}
     values = {key: value for key, value in vars(options).items() if key in names}
+    if options.keep is not None:
+        values["prune_ratio"] = _ratio_of(options)
     told = ("prune_ratio", "target_macs", "target_params", "target_latency")
     if all(values[name] is None for name in told) and options.plan is None:
         values["prune_ratio"] = defaults.prune_ratio
     return Settings(**{**values, "ignore": tuple(options.ignore), "seed": options.seed or 0}).checked()
+
+
+def _ratio_of(options: argparse.Namespace) -> float:
+    """The ratio that `--keep` stands for; PruneError if it is none, or stands beside another."""
+    _within("--keep", options.keep, 0, 1, "the fraction of channels that stays", open_ends=True)
+    beside = {"--prune-ratio": options.prune_ratio, "--target-macs": options.target_macs,
+              "--target-params": options.target_params, "--target-latency": options.target_latency}
+    for flag, value in beside.items():
+        if value is not None:
+            raise PruneError(f"{flag} and --keep exclude each other: give one.")
+    return round(1 - options.keep, 9)
 
 
 def typed(options: argparse.Namespace, parser: argparse.ArgumentParser, but: Iterable[str] = ()) -> list[str]:

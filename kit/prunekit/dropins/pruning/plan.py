@@ -9,11 +9,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .choose import Limits, Unit, Widths, by_ratio, by_target, make_units
+from .choose import Limits, Unit, Widths, by_ratio, by_target, by_threshold, make_units
 from .counts import Cost
 from .errors import PruneError, Unreachable
 from .graph import PruningGraph
 from .scores import flat
+from .slimming import CRITERION, global_threshold, slimming_notes
 
 SCOPES = ("local", "global", "sensitivity")
 VERSION = 1
@@ -122,7 +123,9 @@ def make_plan(
     Args:
         scope: "local" takes the same ratio of every layer, "global" ranks all channels together, "sensitivity" ranks
             them by what `measured` says that each is worth.
-        ratio: fraction of channels to remove, in (0, 1); local: keep = int(channels * (1 - ratio)), as torch-pruning.
+        ratio: fraction of channels to remove, in (0, 1); local: keep = int(channels * (1 - ratio)), as torch-pruning;
+            global by "bn_scale": what lies under the threshold on |gamma| that this fraction of all BatchNorm channels
+            lies under, and no other channel, so coupling, floor and rounding can only remove less.
         target_macs, target_params: what may stay: a fraction of `base` if at most 1, else an absolute number.
         base: what fractions refer to; by default the graph's dense cost. Iterative runs give the first network's.
         first: {group name: channels} that `ratio` refers to; by default the graph's own. With the first network's,
@@ -131,7 +134,7 @@ def make_plan(
         round_to: widths become the nearest multiples of it, or stay dense.
         floor: no layer gets narrower than this, unless it is already.
         max_ratio: at most this fraction of any one layer goes.
-        criterion, seed: recorded in the plan.
+        criterion, seed: recorded in the plan; "bn_scale" with a global ratio is one threshold (see `ratio`).
 
     Raises:
         PruneError: bad settings, a target out of reach, or nothing removed.
@@ -139,7 +142,7 @@ def make_plan(
     graph.check_usable()
     _check_settings(scope, ratio, target_macs, target_params, round_to, floor, max_ratio)
     limits = Limits(floor, round_to, max_ratio)
-    units = make_units(graph.groups, scores, limits, first or {})
+    units = make_units(graph.groups, scores, limits, first or {}, largest=criterion == CRITERION)
     if not units:
         raise PruneError(f"Nothing to plan: none of the {len(graph.groups)} groups has a score.")
     if scope == "sensitivity":
@@ -147,7 +150,11 @@ def make_plan(
             raise PruneError("The scope sensitivity needs a table of what was measured: --sensitivity FILE.")
         units = measured(units)
     base = base or graph.cost()
-    if ratio is not None:
+    threshold = None
+    if ratio is not None and scope == "global" and criterion == CRITERION:
+        threshold = global_threshold(graph, ratio, first or {})
+        widths = by_threshold(units, threshold)
+    elif ratio is not None:
         widths = by_ratio(units, scope, ratio)
     elif target_macs is not None:
         widths = by_target(graph, units, scope, target_macs * (base.macs if target_macs <= 1 else 1), "macs")
@@ -156,6 +163,8 @@ def make_plan(
     keep = {name: width for unit, width in zip(units, widths, strict=True) for name in unit.names}
     entries = tuple(PlanEntry(g.name, g.channels, keep.get(g.name, g.channels), g.layers, g.tie) for g in graph.groups)
     notes = _notes(graph, scores, units, widths, limits)
+    if criterion == CRITERION:
+        notes = (*notes, *slimming_notes(graph, scores, keep, threshold))
     plan = Plan(
         criterion, scope, entries, graph.cost(), graph.cost(keep), graph.example_shape, dict(graph.frozen), notes, seed
     )
@@ -175,7 +184,11 @@ def plan_table(plan: Plan) -> str:
     line = "  ".join("-" * size for size in sizes)
     form = "  ".join([f"{{:<{sizes[0]}}}", *(f"{{:>{size}}}" for size in sizes[1:])])
     table = [form.format(*row).rstrip() for row in rows]
-    return "\n".join([table[0], line, *table[1:], line, *_summary(plan), *(f"note: {note}" for note in plan.notes)])
+    return "\n".join([table[0], line, *table[1:], line, *_summary(plan), *(_labelled(note) for note in plan.notes)])
+
+
+def _labelled(note: str) -> str:
+    return note if note.startswith("warning: ") else f"note: {note}"
 
 
 def _summary(plan: Plan) -> list[str]:

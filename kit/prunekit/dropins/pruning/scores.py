@@ -17,6 +17,7 @@ from torch_pruning.pruner import importance as tp
 
 from .errors import PruneError
 from .graph import PruningGraph, nearest
+from .slimming import CRITERION, largest_scales
 
 Losses = Callable[[], Iterable[Tensor]]
 
@@ -26,7 +27,7 @@ _MAKERS: Mapping[str, Callable[[], Any]] = {
     "l1": lambda: tp.GroupMagnitudeImportance(p=1, group_reduction="first", normalizer=None),  # arXiv:1608.08710
     "l2": lambda: tp.GroupMagnitudeImportance(p=2, group_reduction="first", normalizer=None),
     "group_norm": lambda: tp.GroupMagnitudeImportance(p=2, normalizer=None),  # DepGraph, arXiv:2301.12900, eq. 4
-    "bn_scale": lambda: tp.BNScaleImportance(normalizer=None),  # network slimming, arXiv:1708.06519
+    CRITERION: lambda: largest_scales,  # network slimming, arXiv:1708.06519
     "taylor": lambda: tp.GroupTaylorImportance(normalizer=None),  # arXiv:1906.10771, eq. 8, without the square
     "hessian": lambda: tp.GroupHessianImportance(normalizer=None),  # optimal brain damage, with the Fisher diagonal
     "fpgm": lambda: tp.FPGMImportance(normalizer=None),  # arXiv:1811.00250, eq. 4
@@ -68,7 +69,13 @@ def flat(score: Tensor) -> bool:
 
 
 def _normalised(score: Tensor, criterion: str) -> Tensor:
-    """Scores that can be compared across groups. Equal ones, zeros too, say nothing: such a group counts as average."""
+    """Scores that can be compared across groups. Equal ones, zeros too, say nothing: such a group counts as average.
+
+    BatchNorm scales stay as they are: one threshold for all layers is the method (arXiv 1708.06519, section 3), and
+    divided by its mean, a layer in which every channel is driven to zero looks like any other.
+    """
+    if criterion == CRITERION:
+        return score
     known = torch.ones_like(score) if flat(score) else score
     return tp.GroupMagnitudeImportance()._normalize(known, "lamp" if criterion == "lamp" else "mean")
 

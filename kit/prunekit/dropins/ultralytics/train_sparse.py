@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Train under a penalty on the BatchNorm scales, so that channels which are not needed fall silent.
+"""Train under a penalty on the BatchNorm scales, which drives those of channels that are not needed to zero.
 
     python train_sparse.py --weights yolov8n.pt --data VOC.yaml --epochs 50
-    python inspect_bn.py --weights runs/detect/train/weights/best.pt
+    python inspect_bn.py --weights runs/detect/train/weights/last.pt
 
 Every upstream train argument may follow, as --key value or key=value. --sparsity (on gamma, decays to 10% over the
 epochs) and --sparsity-beta are 0.01 and the optimizer is SGD unless given. --resume LAST.pt goes on with a broken run.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Train under a penalty on the BatchNorm scales, so that channels which are not needed fall silent.
+"""Train under a penalty on the BatchNorm scales, which drives those of channels that are not needed to zero.
 
     python train_sparse.py --weights yolov5s.pt --data VOC.yaml --epochs 50
-    python inspect_bn.py --weights runs/train/exp/weights/best.pt
+    python inspect_bn.py --weights runs/train/exp/weights/last.pt
 
 Every flag of train.py (for a segmentation network, of segment/train.py) may follow. --sparsity (on gamma, decays to 10%
 over the epochs) and --sparsity-beta are 0.01 and the optimizer is SGD unless given. --cfg yolov5s.yaml without

@@ -183,8 +183,8 @@ class Yolov5:
         options = {**self._given, **place, **strength, **scaled, "weights": str(weights), "cfg": ""}
         ranks.tell({"task": self.task, "options": options})
         train(self.task, options)
-        best = folder / "weights" / "best.pt"
-        return best if best.exists() else folder / "weights" / "last.pt"
+        best, last = (folder / "weights" / name for name in ("best.pt", "last.pt"))
+        return best if best.exists() and not sparsity else last  # see Family.finetune: best.pt is the least sparse
 
     def _hyp(self, schedule: Schedule, folder: Path) -> str:
         """The file of hyperparameters of a fine-tuning into `folder`: the given one, or a scaled copy in `folder`."""

@@ -14,7 +14,6 @@ from pruning.checkpoint import door, read
 from pruning.command import refuse_beside
 from pruning.errors import PruneError
 from pruning.options import normalise
-from torch import nn
 from utils.general import check_yaml
 
 from .adapter import Yolov5, find_weights
@@ -30,7 +29,10 @@ UNSET = dict.fromkeys(("weights", "data", *bn_view.DEFAULTS))
 
 
 def train(description: str, argv: list[str]) -> Path:
-    """train_sparse.py: upstream's training with the BN-L1 penalty on; returns the best checkpoint.
+    """train_sparse.py: upstream's training with the BN-L1 penalty on.
+
+    Returns:
+        The last checkpoint, not the best: the most accurate epoch is one of the first, and so the least sparse.
 
     Raises:
         PruneError: what the user can mend, before training starts.
@@ -52,11 +54,10 @@ def _train(argv: list[str]) -> Path:
         task = _task(where)
         options = _fresh(parse(argv, task, {**UNSET, "project": FOLDERS[task], "name": "exp"}, REFUSED), task)
     done = train_upstream(task, options)  # a resumed run finds its folder by itself
-    weights = Path(where.resume).parent if where.resume else Path(done.save_dir) / "weights"
-    best = next(file for file in (weights / "best.pt", weights / "last.pt") if file.exists())
+    last = Path(where.resume) if where.resume else Path(done.save_dir) / "weights" / "last.pt"
     if ranks.leads():
-        print(bn_view.done_line(best))
-    return best
+        print(bn_view.done_line(last))
+    return last
 
 
 def _where(argv: list[str]) -> argparse.Namespace:
@@ -140,7 +141,7 @@ def inspect(description: str, argv: list[str]) -> BnReport:
     return bn_view.inspect(description, argv, _network)
 
 
-def _network(name: str, trust: bool) -> tuple[Path, nn.Module]:
-    weights, family = find_weights(name), Yolov5(trust=trust)
+def _network(name: str, trust: bool) -> tuple[Path, Yolov5]:
+    weights, family = find_weights(name), Yolov5({"imgsz": 128}, trust=trust)  # small: only couplings are looked for
     family.check(weights)
-    return weights, family.load(weights)
+    return weights, family

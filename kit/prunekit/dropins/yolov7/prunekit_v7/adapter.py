@@ -156,8 +156,8 @@ class Yolov7:
             train(self.trainer, options)
         for extra in (*folder.glob("weights/epoch_*.pt"), folder / "weights" / "init.pt"):
             extra.unlink(missing_ok=True)  # with optimizer and EMA, gigabytes in a run of several steps
-        best = folder / "weights" / "best.pt"
-        return best if best.exists() else folder / "weights" / "last.pt"
+        best, last = (folder / "weights" / name for name in ("best.pt", "last.pt"))
+        return best if best.exists() and not sparsity else last  # see Family.finetune: best.pt is the least sparse
 
     def _step_hyp(self, schedule: Schedule) -> dict[str, Any]:
         """The hyperparameters of one step, fresh from their file: upstream scales them in place."""

@@ -40,3 +40,17 @@ def launch(script: str, body: Callable[[Upstream], Any]) -> int:
         body(Ours())
 
     return guarded(program, "nothing was changed")
+
+
+def begin(script: str, name: str, description: str, argv: list[str], interrupted: str) -> int:
+    """Run train_sparse.py ("train") or inspect_bn.py ("inspect") of the fork that `script` lies in; the exit code."""
+
+    def program() -> None:
+        require_own(Path(script).resolve().parent)
+        try:
+            from . import sparse
+        except ImportError as error:
+            raise PruneError(f"YOLOv7 cannot start: {error}. Type: {INSTALL}") from error
+        (sparse.train_sparse if name == "train" else sparse.inspect)(description, argv)
+
+    return guarded(program, interrupted)

@@ -226,8 +226,8 @@ class Ultralytics:
         if sparsity:
             overrides.setdefault("optimizer", "SGD")  # `auto` may choose AdamW, which rescales the penalty away
         YOLO(weights, task=self.task).train(**{**overrides, "sparsity": sparsity, "sparsity_beta": sparsity})
-        best = folder / "weights" / "best.pt"
-        return best if best.exists() else folder / "weights" / "last.pt"
+        best, last = (folder / "weights" / name for name in ("best.pt", "last.pt"))
+        return best if best.exists() and not sparsity else last  # see Family.finetune: best.pt is the least sparse
 
     def evaluate(self, weights: Path) -> Metrics:
         """See `Family.evaluate`."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from ultralytics import YOLO
 from ultralytics.cfg import TASK2DATA
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
@@ -23,7 +22,10 @@ TRUST = "  --trust   load a checkpoint that runs code of its own when loaded"
 
 
 def train(description: str, argv: list[str]) -> Path:
-    """train_sparse.py: upstream's training with the BN-L1 penalty on; returns the best checkpoint.
+    """train_sparse.py: upstream's training with the BN-L1 penalty on.
+
+    Returns:
+        The last checkpoint, not the best: the most accurate epoch is one of the first, and so the least sparse.
 
     Raises:
         PruneError: what the user can mend, before training starts.
@@ -41,9 +43,9 @@ def _train(overrides: dict[str, Any]) -> Path:
     check_values(overrides)
     model = _resumed(overrides) if overrides.get("resume") else _fresh(overrides)
     model.train(**overrides)
-    best = Path(model.trainer.best if model.trainer.best.exists() else model.trainer.last)
-    print(bn_view.done_line(best))
-    return best
+    last = Path(model.trainer.last)
+    print(bn_view.done_line(last))
+    return last
 
 
 def _fresh(overrides: dict[str, Any]) -> YOLO:
@@ -115,7 +117,7 @@ def inspect(description: str, argv: list[str]) -> BnReport:
     return bn_view.inspect(description, argv, _network)
 
 
-def _network(name: str, trust: bool) -> tuple[Path, nn.Module]:
-    weights, family = find_weights(name), Ultralytics({}, trust=trust)
+def _network(name: str, trust: bool) -> tuple[Path, Ultralytics]:
+    weights, family = find_weights(name), Ultralytics({"imgsz": 128}, trust=trust)  # px: couplings only
     family.check(weights)
-    return weights, family.load(weights)
+    return weights, family

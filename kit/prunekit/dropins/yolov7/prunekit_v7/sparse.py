@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command lines of train_sparse.py and inspect_bn.py, for YOLOv7."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pruning import bn_view, ranks
+from pruning.bn import BnReport
+from pruning.borrowed import option_rows, parse_words
+from pruning.command import refuse_beside
+from pruning.errors import PruneError
+from pruning.options import normalise
+from utils.general import increment_path
+
+from . import data
+from .adapter import Yolov7
+from .arguments import REFUSED, run_script, train, upstream_parser
+from .main import find_weights
+
+HIDDEN = ("help", "evolve", "local_rank", "prune_ratio")
+REFUSED_HERE = {**REFUSED, "prune_ratio": "sparsity training comes before pruning: prune_one_shot.py"}
+UNSET: dict[str, Any] = {"weights": "", "data": "", "cfg": "", "prune_ratio": None, "sparsity": None,
+                         "sparsity_beta": None}
+AUXILIARY = "IAuxDetect"
+
+
+def train_sparse(description: str, argv: list[str]) -> Path:
+    """train_sparse.py: upstream's training with the BN-L1 penalty on.
+
+    Returns:
+        The last checkpoint, not the best: the most accurate epoch is one of the first, and so the least sparse.
+
+    Raises:
+        PruneError: what the user can mend, before training starts.
+    """
+    if "-h" in argv or "--help" in argv:
+        rows = option_rows(upstream_parser("train.py"), HIDDEN)
+        print(description, "train arguments of upstream (passed through; defaults shown):", *rows.values(), sep="\n")
+        raise SystemExit(0)
+    where = _where(argv)
+    if where.resume is not None:
+        last = _resume(where.resume, argv)
+    else:
+        trainer = _trainer(where)
+        options = _fresh(parse_words(upstream_parser(trainer), argv, UNSET, REFUSED_HERE), trainer)
+        train(trainer, options)
+        last = Path(options["project"]) / options["name"] / "weights" / "last.pt"
+    if ranks.leads():
+        print(bn_view.done_line(last))
+    return last
+
+
+def _where(argv: list[str]) -> argparse.Namespace:
+    """What decides which of upstream's scripts trains: the network, or the run to resume ("" if none is named)."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--weights", "--cfg"):
+        parser.add_argument(flag, default="")
+    parser.add_argument("--resume", nargs="?", const="")
+    return parser.parse_known_args(normalise(argv, parser))[0]
+
+
+def _trainer(where: argparse.Namespace) -> str:
+    """train.py, or train_aux.py for a network with an auxiliary head: of the checkpoint, or of a YAML's last row."""
+    if where.weights:
+        family = Yolov7()
+        family.check(find_weights(where.weights))
+        return family.trainer
+    if not where.cfg:
+        raise PruneError("no network given: --weights best.pt (or --cfg cfg/training/yolov7.yaml, from scratch)")
+    rows = data.read_architecture("--cfg", data.found("--cfg", where.cfg))["head"]
+    return "train_aux.py" if rows[-1][2] == AUXILIARY else "train.py"
+
+
+def _fresh(options: dict[str, Any], trainer: str) -> dict[str, Any]:
+    """A new run: fill in the defaults, say them, check values, device and data, and number its folder as upstream."""
+    given = {key: value for key, value in options.items() if value is not None}
+    bn_view.check_strengths(given)
+    given["optimizer"] = "Adam" if given["adam"] else "SGD"
+    values, said = bn_view.with_defaults(given, f"python {trainer} ...")
+    del values["optimizer"]
+    if not options["data"]:
+        raise PruneError("no data set given: --data data/custom.yaml")
+    files = {key: data.found(f"--{key}", options[key]) if options[key] else "" for key in ("data", "hyp", "cfg")}
+    data.check_values(options)
+    data.check_hyp(files["hyp"])
+    data.check_device(options["device"])
+    weights = _checked_network(options, files)
+    base = Path(options["project"]) / options["name"]
+    folder = Path(increment_path(base, exist_ok=options["exist_ok"]))
+    place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
+    if ranks.leads():
+        print(f"{said}; data {files['data']}")
+    return {**options, **values, **files, **place, "weights": weights, "resume": False}
+
+
+def _checked_network(options: dict[str, Any], files: dict[str, str]) -> str:
+    """The checkpoint to begin with ("" for none), its classes held against the data set's."""
+    if not options["weights"]:
+        return ""
+    path = find_weights(options["weights"])
+    if not options["cfg"]:  # with another YAML the head is made anew
+        data.check_data(files["data"], Yolov7().load(path), path, "train.py", options["single_cls"])
+    return str(path)
+
+
+def _resume(last: str, argv: list[str]) -> Path:
+    """Go on with a broken run: all but the place is in the opt.yaml beside its checkpoint."""
+    if not last:
+        raise PruneError("which run? --resume runs/train/exp/weights/last.pt")
+    refuse_beside("--resume", [word for word in argv if word not in ("--resume", last, f"--resume={last}")])
+    path = Path(last)
+    if not path.is_file():
+        raise PruneError(f"--resume {last}: no such file. Give the run's checkpoint: runs/train/exp/weights/last.pt")
+    family = Yolov7()
+    family.check(path)
+    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    if checkpoint.get("optimizer") is None or checkpoint.get("epoch", -1) < 0:
+        raise PruneError(f"{last}: this run is finished, or its training state is gone: there is nothing to resume")
+    trained = _noted(path)
+    if not (trained.get("sparsity") or trained.get("sparsity_beta")):
+        raise PruneError(f"{last} was trained without a penalty: python {family.trainer} --resume {last}")
+    print(f"Sparsity training goes on: sparsity {trained['sparsity']}, sparsity_beta {trained['sparsity_beta']}")
+    run_script(family.trainer, ["--resume", last])
+    return path
+
+
+def _noted(last: Path) -> dict[str, Any]:
+    """The options of the run that wrote a checkpoint; upstream keeps them in opt.yaml beside its folder."""
+    opt = last.resolve().parent.parent / "opt.yaml"
+    try:
+        return dict(yaml.safe_load(opt.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
+        raise PruneError(f"--resume {last}: its run's options, {opt}, cannot be read ({error})") from error
+
+
+def inspect(description: str, argv: list[str]) -> BnReport:
+    """inspect_bn.py."""
+    return bn_view.inspect(description, argv, _network)
+
+
+def _network(name: str, trust: bool) -> tuple[Path, Yolov7]:
+    weights = find_weights(name)
+    family = Yolov7({"img_size": [128, 128]}, trust=trust)  # small: only couplings are looked for
+    family.check(weights)
+    return weights, family

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Train under a penalty on the BatchNorm scales, which drives those of channels that are not needed to zero.
+
+    python train_sparse.py --weights best.pt --data data/custom.yaml --epochs 50
+    python inspect_bn.py --weights runs/train/exp/weights/last.pt
+
+Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. --sparsity (on gamma, decays to 10% over the
+epochs) and --sparsity-beta are 0.01 unless given; the optimizer is SGD. --cfg cfg/training/yolov7-tiny.yaml without
+--weights starts from scratch; --resume LAST.pt goes on with a broken run.
+"""
+
+import sys
+
+from prunekit_v7.stack import begin
+
+if __name__ == "__main__":
+    again = "if an epoch was done, go on with --resume and weights/last.pt in the run's folder"
+    sys.exit(begin(__file__, "train", __doc__, sys.argv[1:], again))
