@@ -28,7 +28,7 @@ def cost_model(model: nn.Module, example: Tensor, traced: Trace, items: Mapping[
     layers: list[LayerCost] = []
     for name, module in model.named_modules():
         if isinstance(module, (ops.TORCH_CONV, ops.TORCH_LINEAR)):
-            layers.append(_product(module, macs.get(module, 0), inputs, outputs))
+            layers.append(_product(module, macs.get(module, 0), inputs, outputs, traced.places.get(name)))
         elif isinstance(module, ops.TORCH_BATCHNORM):
             layers.append(_norm(module, macs.get(module, 0), outputs))
         elif sum(call.elements for call in traced.calls.get(name, ())) == macs.get(module):
@@ -59,21 +59,36 @@ def _width(dense: int, key: int, terms: Terms) -> Width:
     return Width(fixed, tuple((name, times) for name, _, times in found))
 
 
-def _product(module: nn.Module, macs: int, inputs: Terms, outputs: Terms) -> LayerCost:
-    """A convolution or linear layer: weights between each input and each output channel."""
+def _product(
+    module: nn.Module, macs: int, inputs: Terms, outputs: Terms, transposed: tuple[int, int] | None
+) -> LayerCost:
+    """A convolution or linear layer: weights between each input and each output channel.
+
+    Args:
+        transposed: positions of input and of output of a transposed convolution, over all calls.
+    """
     linear = isinstance(module, nn.Linear)
     c_in, c_out = (module.in_features, module.out_features) if linear else (module.in_channels, module.out_channels)
     kernel = 1 if linear else module.weight[0, 0].numel()
     groups, bias = 1 if linear else module.groups, int(module.bias is not None)
     depthwise = groups == c_in == c_out and groups > 1
-    weights = (kernel * c_in * c_out) // groups + bias * c_out
+    weights = (kernel * c_in * c_out) // groups
+    if not macs:
+        places = bias_places = 0
+    elif transposed is not None:
+        places, bias_places = transposed
+    elif linear:  # torch-pruning counts its bias once, at however many positions it works
+        places, bias_places = (macs - bias * c_out) // weights, 1
+    else:
+        places = bias_places = macs // (weights + bias * c_out)
     return LayerCost(
         kind="depthwise" if depthwise else "product",
         inputs=_width(c_in, id(module), inputs),
         outputs=_width(c_out, id(module), outputs),
         kernel=kernel,
         bias=bias,
-        places=macs // weights,
+        places=places,
+        bias_places=bias_places,
         groups=1 if depthwise else groups,
     )
 

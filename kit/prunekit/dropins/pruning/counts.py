@@ -2,23 +2,31 @@
 """MACs and parameters: counted by torch-pruning, and predicted from widths without touching a model.
 
 MACs are torch-pruning's: multiply-adds of convolutions and linear layers (plus their biases), two per element of
-a BatchNorm, one per element of pooling, upsampling and the activations it knows. Published numbers use these rules.
+a BatchNorm, one per element of pooling, upsampling and the activations it knows (ReLU, LeakyReLU, GELU; not SiLU).
+Products of two activations (attention's q k and a v) are not in it. Published numbers use these rules.
+
+Two things are counted otherwise than torch-pruning does. A module that several parents share (one activation for all
+blocks) is counted once per call; torch-pruning adds all of its calls once per parent. A transposed convolution works
+at each position of its input; torch-pruning takes those of its output, four times as many at stride 2.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, redirect_stdout
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
-from torch_pruning.utils import count_ops_and_params
+from torch_pruning.utils import count_ops_and_params, op_counter
 
 from .errors import PruneError
 
 Forward = Callable[[nn.Module, Tensor], Any]
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WITH_WEIGHTS = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class LayerCost:
         kernel: weights per pair of channels (product), or per channel (depthwise, each).
         bias: biases per output channel, 0 or 1.
         places: positions at which the layer works, summed over its calls (height * width).
+        bias_places: positions at which a bias is added, if others (transposed convolutions, linear layers).
         ops: MACs per channel and position, for "each".
         groups: of a convolution that is grouped but not depthwise (such a layer keeps its widths).
     """
@@ -64,6 +73,7 @@ class LayerCost:
     kernel: int = 0
     bias: int = 0
     places: int = 0
+    bias_places: int | None = None
     ops: int = 0
     groups: int = 1
 
@@ -72,10 +82,10 @@ class LayerCost:
         out = self.outputs(keep)
         if self.kind == "each":
             return out * self.ops * self.places, out * self.kernel
-        if self.kind == "depthwise":
-            return out * (self.kernel + self.bias) * self.places, out * (self.kernel + self.bias)
-        weights = self.kernel * self.inputs(keep) * out // self.groups
-        return (weights + self.bias * out) * self.places, weights + self.bias * out
+        pairs = out if self.kind == "depthwise" else self.inputs(keep) * out // self.groups
+        weights, biases = self.kernel * pairs, self.bias * out
+        at = self.places if self.bias_places is None else self.bias_places
+        return weights * self.places + biases * at, weights + biases
 
 
 @dataclass
@@ -95,31 +105,49 @@ class CostModel:
 
 
 def count(model: nn.Module, example: Tensor, forward: Forward | None = None) -> Cost:
-    """Count a model with `torch_pruning.utils.count_ops_and_params`, in eval mode, on a copy.
+    """Count a model by `torch_pruning.utils.count_ops_and_params`, in eval mode, on a copy; see above for what differs.
 
     Args:
         model: any network; split and merged forms of a block count the same.
         example: one image, (1, channels, height, width).
         forward: how to call the model, if not `model(example)`.
     """
-    check_example(example)
     subject = model if forward is None else _Called(model, forward)
-    with _quiet():
-        macs, params, *_ = count_ops_and_params(subject, fit_example(model, example))
-    return Cost(float(macs), int(params))
+    return count_layers(subject, fit_example(model, example))[0]
 
 
 def count_layers(model: nn.Module, example: Tensor) -> tuple[Cost, dict[nn.Module, int]]:
-    """`count`, and the MACs of each module of `model` that was called."""
+    """`count`, and the MACs of each layer of `model` that was called, all its calls together."""
     check_example(example)
-    with _quiet():
-        macs, params, layers, _ = count_ops_and_params(model, fit_example(model, example), layer_wise=True)
-    return Cost(float(macs), int(params)), {module: int(ops) for module, ops in layers.items() if ops}
+    with _counters(model) as known:
+        # prints a line for each layer that shares its activation with another
+        with redirect_stdout(io.StringIO()):
+            _, params, found, _ = count_ops_and_params(model, fit_example(model, example), layer_wise=True)
+    layers = {module: int(ops) for module, ops in found.items() if ops and type(module) in known}
+    return Cost(float(sum(layers.values())), int(params)), layers
 
 
-def _quiet() -> AbstractContextManager[Any]:
-    """Without the line that torch-pruning prints for each layer that shares its activation with another."""
-    return redirect_stdout(io.StringIO())
+@contextmanager
+def _counters(model: nn.Module) -> Iterator[set[type]]:
+    """The types that are counted: torch-pruning's, and what in `model` derives from its layers with weights."""
+    known = op_counter.MODULES_MAPPING
+    own: dict[type, Any] = dict.fromkeys(TRANSPOSED, _transposed)
+    for kind in {type(module) for module in model.modules()} - known.keys():
+        base = next((base for base in kind.__mro__ if base in known), None)
+        if base is not None and issubclass(base, WITH_WEIGHTS):
+            own[kind] = own.get(base, known[base])
+    before, op_counter.CUSTOM_MODULES_MAPPING = op_counter.CUSTOM_MODULES_MAPPING, own
+    try:
+        yield {*known, *own}
+    finally:
+        op_counter.CUSTOM_MODULES_MAPPING = before
+
+
+def _transposed(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    """torch-pruning's hook for a transposed convolution: weights at each place of the input, biases of the output."""
+    weights = module.weight.numel() * math.prod(inputs[0].shape[2:])
+    biases = 0 if module.bias is None else module.out_channels * math.prod(output.shape[2:])
+    module.__flops__ += inputs[0].shape[0] * (weights + biases)
 
 
 def check_example(example: Tensor) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch_pruning.ops import TORCH_BATCHNORM
 from torch_pruning.utils.op_counter import MODULES_MAPPING, pool_flops_counter_hook
 
-from .counts import Forward, fit_example
+from .counts import TRANSPOSED, Forward, fit_example
 from .errors import PruneError
 
 
@@ -36,12 +37,14 @@ class Trace:
         names: module -> first name in the model's order.
         outputs: the autograd nodes of the model's outputs.
         calls: for each counted layer without weights (pooling, upsampling, ...): what each of its calls was.
+        places: transposed convolution -> positions of its input and of its output, summed over its calls.
     """
 
     dependencies: tp.DependencyGraph
     names: dict[nn.Module, str]
     outputs: list[Any] = field(default_factory=list)
     calls: dict[str, list[Call]] = field(default_factory=dict)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def trace(model: nn.Module, example: Tensor, forward: Forward | None) -> Trace:
@@ -61,7 +64,7 @@ def trace(model: nn.Module, example: Tensor, forward: Forward | None) -> Trace:
         traced.outputs.extend(tensor.grad_fn for tensor in found)
         return found
 
-    with _traceable(model), _noted(model, traced.calls):
+    with _traceable(model), _noted(model, traced):
         try:
             traced.dependencies.build_dependency(model, fit_example(model, example), forward_fn=run, verbose=False)
         except (RuntimeError, IndexError, AttributeError, TypeError, AssertionError) as error:
@@ -97,13 +100,23 @@ def _traceable(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _noted(model: nn.Module, calls: dict[str, list[Call]]) -> Iterator[None]:
-    """Note every call of a counted layer without weights: only its autograd node tells whose channels it works on."""
+def _noted(model: nn.Module, traced: Trace) -> Iterator[None]:
+    """Note every call of a counted layer without weights: only its autograd node tells whose channels it works on.
+
+    And the positions of transposed convolutions, which are others for weights and for biases.
+    """
 
     def note(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:
             counted = args[0] if MODULES_MAPPING[type(module)] is pool_flops_counter_hook else output
-            calls.setdefault(name, []).append(Call(output.grad_fn, output.shape[1], counted.numel()))
+            traced.calls.setdefault(name, []).append(Call(output.grad_fn, output.shape[1], counted.numel()))
+
+        return hook
+
+    def note_places(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+            now, before = (args[0], output), traced.places.get(name, (0, 0))
+            traced.places[name] = tuple(sum(pair) for pair in zip(before, map(_positions, now), strict=True))
 
         return hook
 
@@ -113,11 +126,18 @@ def _noted(model: nn.Module, calls: dict[str, list[Call]]) -> Iterator[None]:
         if type(module) in MODULES_MAPPING and next(module.parameters(), None) is None
     ]
     hooks = [module.register_forward_hook(note(name)) for name, module in weightless]
+    for name, module in model.named_modules():
+        if isinstance(module, TRANSPOSED):
+            hooks.append(module.register_forward_hook(note_places(name)))
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _positions(tensor: Tensor) -> int:
+    return math.prod(tensor.shape[2:])
 
 
 def _tensors(output: Any) -> list[Tensor]:

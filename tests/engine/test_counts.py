@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""MACs held against torch's own counter, and what a shared activation and a transposed convolution cost."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from engine_helpers import build, graph_of, image
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+ATEN = torch.ops.aten
+PRODUCTS = (ATEN.convolution, ATEN.addmm, ATEN.mm)  # not bmm: products of two activations are no layer's
+
+
+class Shared(nn.Module):
+    """One activation with three parents, a transposed convolution, and linear layers at 256 positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        act = nn.LeakyReLU(0.1)
+        self.first = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), act)
+        self.second = nn.Sequential(Subclass(16, 8, 3, padding=1), act)
+        self.up = nn.ConvTranspose2d(8, 12, 2, 2)
+        self.out = nn.Sequential(nn.Conv2d(12, 4, 1), act)
+        self.hidden, self.score = nn.Linear(16, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.first(x)
+        return self.out(self.up(self.second(y))), self.score(self.hidden(y.flatten(2).transpose(1, 2)))
+
+
+class Subclass(nn.Conv2d):
+    """Counted as what it derives from."""
+
+
+def by_hand(a: int, b: int, up: int, hidden: int) -> int:
+    """MACs of Shared at 16 px for these widths: weights, biases, 2 a BatchNorm, 1 an activation."""
+    convs = 256 * (3 * 9 * a + a + a * 9 * b + b) + 1024 * (up * 4 + 4)
+    return convs + 256 * b * up * 4 + 1024 * up + 256 * (2 * a + a + b) + 1024 * 4 + 256 * hidden * (a + 2) + hidden + 2
+
+
+def products(graph: Any) -> int:
+    """Weights times positions of all layers of a graph, at dense widths: what torch's counter counts, halved."""
+    dense = {group.name: group.channels for group in graph.groups}
+    total = 0
+    for layer in graph.costs.layers:
+        if layer.kind != "each":
+            pairs = layer.outputs(dense) * (1 if layer.kind == "depthwise" else layer.inputs(dense)) // layer.groups
+            total += layer.kernel * pairs * layer.places
+    return total
+
+
+def flops(model: nn.Module, x: Tensor, ops: tuple[Any, ...] = PRODUCTS) -> float:
+    """Half of what torch's counter finds in these operators: multiply-adds."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    return sum(counter.get_flop_counts()["Global"].get(op, 0) for op in ops) / 2
+
+
+def test_each_call_is_counted_once(engine: SimpleNamespace) -> None:
+    model, x = Shared().eval(), torch.randn(1, 3, 16, 16)
+    assert engine.counts.count(model, x).macs == by_hand(16, 8, 12, 6)
+    graph = engine.graph.PruningGraph.build(model, x, ignored={"out": "output", "score": "output"})
+    assert graph.cost() == engine.counts.count(model, x) and products(graph) == flops(model, x)
+    scores = engine.scores.score_groups(graph, "l1")
+    plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=1)
+    engine.apply.apply_plan(graph, plan, scores)
+    assert plan.pruned == engine.counts.count(model, x) and plan.pruned.macs == by_hand(8, 4, 6, 3)
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("name", ["yolov6n", "yolov8n-seg", "yolo11n", "yolo26n"])
+def test_layers_of_real_networks(kit: SimpleNamespace, name: str) -> None:
+    """Every convolution's and linear layer's multiply-adds are those of torch's counter, to the last one."""
+    model = build(kit, name, dtype=torch.float32)
+    graph = graph_of(kit, model)
+    assert products(graph) == flops(model, image(dtype=torch.float32))
+    assert graph.cost() == kit.counts.count(model, image(dtype=torch.float32))
+
+
+@pytest.mark.upstream
+def test_a_target_is_hit_where_one_activation_is_shared(kit: SimpleNamespace) -> None:
+    """YOLOv6 has one ReLU for all blocks: half of its MACs is half of what torch counts, not 0.45."""
+    model = build(kit, "yolov6n", dtype=torch.float32)
+    x = image(dtype=torch.float32)
+    dense, graph = flops(model, x), graph_of(kit, model)
+    scores = kit.scores.score_groups(graph, "lamp")
+    kit.apply.apply_plan(graph, kit.plan.make_plan(graph, scores, target_macs=0.5), scores)
+    assert flops(model, x) / dense == pytest.approx(0.5, rel=0.02)
