@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .bn import BnReport, bn_layers, bn_report
+from .checkpoint import door
 from .errors import PruneError
 from .family import Family
 from .options import Settings
@@ -84,6 +85,11 @@ def inspect(description: str, argv: list[str], open_network: Callable[[str, bool
     add("--json", action="store_true", help="print the figures as JSON instead of a table")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
     options = parser.parse_args(argv)
+    with door(trust=options.trust):
+        return _inspected(options, open_network)
+
+
+def _inspected(options: argparse.Namespace, open_network: Callable[[str, bool], tuple[Path, Family]]) -> BnReport:
     weights, family = open_network(options.weights, options.trust)
     model = family.load(weights)
     report = bn_report(model, options.keep)

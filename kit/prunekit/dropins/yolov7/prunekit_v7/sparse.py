@@ -7,11 +7,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pruning import bn_view, ranks
 from pruning.bn import BnReport
 from pruning.borrowed import option_rows, parse_words
+from pruning.checkpoint import door, read
 from pruning.command import refuse_beside
 from pruning.errors import PruneError
 from pruning.options import normalise
@@ -42,6 +42,12 @@ def train_sparse(description: str, argv: list[str]) -> Path:
         rows = option_rows(upstream_parser("train.py"), HIDDEN)
         print(description, "train arguments of upstream (passed through; defaults shown):", *rows.values(), sep="\n")
         raise SystemExit(0)
+    with door(trust="--trust" in argv):
+        return _train(argv)
+
+
+def _train(argv: list[str]) -> Path:
+    """The training itself."""
     where = _where(argv)
     if where.resume is not None:
         last = _resume(where.resume, argv)
@@ -112,20 +118,20 @@ def _resume(last: str, argv: list[str]) -> Path:
     """Go on with a broken run: all but the place is in the opt.yaml beside its checkpoint."""
     if not last:
         raise PruneError("which run? --resume runs/train/exp/weights/last.pt")
-    refuse_beside("--resume", [word for word in argv if word not in ("--resume", last, f"--resume={last}")])
+    refuse_beside("--resume", [word for word in argv if word not in ("--resume", "--trust", last, f"--resume={last}")])
     path = Path(last)
     if not path.is_file():
         raise PruneError(f"--resume {last}: no such file. Give the run's checkpoint: runs/train/exp/weights/last.pt")
     family = Yolov7()
     family.check(path)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    checkpoint = read(path, map_location="cpu")
     if checkpoint.get("optimizer") is None or checkpoint.get("epoch", -1) < 0:
         raise PruneError(f"{last}: this run is finished, or its training state is gone: there is nothing to resume")
     trained = _noted(path)
     if not (trained.get("sparsity") or trained.get("sparsity_beta")):
         raise PruneError(f"{last} was trained without a penalty: python {family.trainer} --resume {last}")
     print(f"Sparsity training goes on: sparsity {trained['sparsity']}, sparsity_beta {trained['sparsity_beta']}")
-    run_script(family.trainer, ["--resume", last])
+    run_script(family.trainer, ["--resume", last, *(["--trust"] if "--trust" in argv else [])])
     return path
 
 
