@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The pin's files from the source release on the package index.
 
-pip fetches it, so that the user's index, mirrors, proxies, certificates and `--find-links` count; the hash is required.
-pip asks an sdist's build backend for metadata even when it only downloads; a stand-in for setuptools answers from
-PKG-INFO, so that no upstream code runs and no build tools are fetched.
+pip finds it, so that the user's index, mirrors, proxies, certificates and `--find-links` count; the hash is required.
+`pip download` would ask the sdist's own build backend for metadata, so a program of ours asks pip for the file alone
+(`pip_fetch`): no upstream code runs and no build tools are fetched.
 """
 
 from __future__ import annotations
@@ -21,27 +21,13 @@ from prunekit.errors import DiskFull, Unreachable, UserError
 from prunekit.manifest import Manifest, is_plain
 from prunekit.pins import Sdist
 
-_STAND_IN = """
-import email, os, shutil
-def get_requires_for_build_wheel(config_settings=None):
-    return []
-def prepare_metadata_for_build_wheel(folder, config_settings=None):
-    with open("PKG-INFO", encoding="utf-8") as file:
-        info = email.message_from_file(file)
-    # older versions of pip read name and version off the folder
-    name = "{}-{}.dist-info".format(info["Name"].replace("-", "_"), info["Version"])
-    os.mkdir(os.path.join(folder, name))
-    shutil.copy("PKG-INFO", os.path.join(folder, name, "METADATA"))
-    return name
-"""
-
 
 def fetch_sdist(sdist: Sdist, manifest: Manifest, scratch: Path, report: Callable[[str], None]) -> tuple[Path, int]:
     """Download the sdist and unpack the manifest's files; returns (folder, bytes fetched).
 
     Raises Unreachable where no index has it, UserError for a wrong hash or an archive that reaches outside itself.
     """
-    report(f"pip download {sdist.project} {sdist.version}")
+    report(f"pip: the sdist of {sdist.project} {sdist.version}")
     archive = _download(sdist.project, sdist.version, sdist.sha256, scratch)
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != sdist.sha256:
@@ -82,7 +68,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def download_release(project: str, version: str, scratch: Path, report: Callable[[str], None]) -> tuple[Path, str]:
     """Download the sdist of any release; returns (archive, its sha256). Raises Unreachable."""
-    report(f"pip download {project} {version}")
+    report(f"pip: the sdist of {project} {version}")
     archive = _download(project, version, None, scratch)
     return archive, hashlib.sha256(archive.read_bytes()).hexdigest()
 
@@ -108,36 +94,28 @@ def releases(project: str) -> list[str]:
 
 
 def _download(project: str, version: str, sha256: str | None, scratch: Path) -> Path:
-    """Let pip download the sdist, its hash required if there is one; returns the archive."""
-    folder, stand_in = scratch / "sdist", scratch / "backend"
+    """Let pip find and fetch the sdist; returns the archive, whose hash is the caller's to check."""
+    folder = scratch / "sdist"
     folder.mkdir(parents=True)
-    _write(stand_in / "setuptools" / "__init__.py", b"")
-    _write(stand_in / "setuptools" / "build_meta.py", _STAND_IN.encode())
-    wanted = scratch / "requirements.txt"
-    wanted.write_text(f"{project}=={version}{f' --hash=sha256:{sha256}' if sha256 else ''}\n")
-    options = ["--no-deps", "--no-build-isolation", "--no-cache-dir", f"--no-binary={project}"]
-    options += ["--require-hashes"] if sha256 else []
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "-r", str(wanted)]
-    env = _environment(stand_in, scratch)
-    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    command = [sys.executable, "-m", "prunekit.pip_fetch", str(folder), project, version, *([sha256] if sha256 else [])]
+    done = subprocess.run(command, env=_environment(scratch), check=False, capture_output=True, text=True)
     archives = sorted(folder.glob("*.tar.gz"))
     if done.returncode or not archives:
         raise _pip_failure(Sdist(project, version, sha256 or ""), done.stdout + done.stderr)
     return archives[0]
 
 
-def _environment(stand_in: Path, scratch: Path) -> dict[str, str]:
-    """Return pip's environment: the stand-in first on the path, temporary files where setup cleans up."""
-    return {**os.environ, "PYTHONPATH": str(stand_in), "TMPDIR": str(scratch), "LC_ALL": "C", "PIP_NO_INPUT": "1"}
+def _environment(scratch: Path) -> dict[str, str]:
+    """Return pip's environment: this package importable, temporary files where setup cleans up."""
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(scratch), "LC_ALL": "C", "PIP_NO_INPUT": "1"}
+    return {**os.environ, **own}
 
 
 def _pip_failure(sdist: Sdist, output: str) -> UserError:
     """Turn pip's output into a message."""
-    if "No module named pip" in output:
+    if "No module named 'pip" in output:
         return Unreachable(f"this Python ({sys.executable}) has no pip to fetch the sdist with: python -m ensurepip")
-    if "DO NOT MATCH THE HASHES" in output:
-        got = re.search(r"Got\s+([0-9a-f]{64})", output)
-        return UserError(_wrong_hash(sdist, got.group(1) if got else "another"))
     if "No space left on device" in output:
         return DiskFull("the fork")
     errors = [line for line in output.splitlines() if line.startswith("ERROR: ")]

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from pinworld import FILES, Place, git
 
-BACKEND = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+# An sdist may bring its own build backend, which `pip download` runs for metadata; nothing of it may run here.
+BACKEND = '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["."]\n'
 CLIP = ("        clip(self.model)\n", "        if self.clips:\n            clip(self.model)\n")
 
 
 def sdist(folder: Path, version: str, files: dict[str, str]) -> str:
     """Make a release's sdist; returns its sha256."""
-    about = {"PKG-INFO": f"Metadata-Version: 2.1\nName: small\nVersion: {version}\n", "pyproject.toml": BACKEND}
+    about = {"PKG-INFO": f"Metadata-Version: 2.1\nName: small\nVersion: {version}\n", "pyproject.toml": BACKEND,
+             "evil.py": f"open({str(folder / 'ran')!r}, 'w').close()\n"}
     folder.mkdir(exist_ok=True)
     path = folder / f"small-{version}.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
@@ -51,6 +53,7 @@ def test_a_release_that_only_an_sdist_holds(released: tuple[Place, str], commit:
     assert place.prunekit("pins", "update", "small", *words, "--dry-run", "--no-smoke") == 0, place.err
     assert ("unresolved" in place.out + place.err) == (not commit) and place.state()[1] == ""
     assert place.prunekit("pins", "update", "small", *words, "--json") == 0, place.err
+    assert not (place.root / "index/ran").exists(), "the sdist's own build backend was run"
     verdicts = {row["patch"][:4]: row["verdict"] for row in json.loads(place.out)["patches"]}
     assert verdicts == {"0001": "moved", "0002": "re-anchored", "0003": "untouched", "0004": "moved"}
     pins = (place.kit / "pinned_commits.yaml").read_text()

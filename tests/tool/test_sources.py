@@ -110,6 +110,21 @@ def test_no_network_takes_the_sdist(world: World) -> None:
     assert f"{NOBODY} cannot be reached" in world.err and "took the sdist" in world.err
 
 
+def test_an_sdist_with_a_backend_of_its_own(world: World) -> None:
+    """`backend-path` names code in the archive, which pip would run for metadata: it is fetched, nothing runs."""
+    ran = world.root / "ran"
+    evil = f"open({str(ran)!r}, 'w').close()\nfrom setuptools.build_meta import *\n".encode()
+    for name, path in (("evil", "."), ("setuptools.build_meta", "own")):
+        place = {"evil": "evil.py", "setuptools.build_meta": "own/setuptools/build_meta.py"}[name]
+        project = f'[build-system]\nrequires = []\nbuild-backend = "{name}"\nbackend-path = ["{path}"]\n'.encode()
+        members = {"small-1.0/pyproject.toml": project, f"small-1.0/{place}": evil}
+        members["small-1.0/own/setuptools/__init__.py"] = b""
+        world.write_pins(url=NOBODY, sdist=sdist_keys(make_sdist(world.root / "links", members)))
+        fork = world.root / f"fork-{len(name)}"
+        assert world.prunekit("setup", "s1", fork, "--source", "sdist", "--json") == 0, world.err
+        assert json.loads(world.out)["source"] == "sdist" and not ran.exists()
+
+
 @pytest.mark.skipif(shutil.which("ps") is None, reason="GitPython finds git's children with ps")
 @pytest.mark.timeout(120)
 def test_network_that_swallows_packets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
