@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prunekit.gaps import Refused
 from prunekit.gitrepo import Repo
-from prunekit.reanchor import transplant
+from prunekit.reanchor import check_merged, transplant
 from prunekit.reanchor_text import transplant_text
 
 # From the least to the most that happened to a file.
@@ -47,6 +47,8 @@ def move_file(path: str, old: str | None, new: str | None, target: str | None) -
         if merged is None:
             theirs = error.theirs or _conflicts(old, new, target)
             raise Refused(f"git's 3-way merge conflicts here, and {error.reason}", error.ours, theirs) from error
+        if path.endswith(".py"):
+            check_merged(old, new, target, merged)
         return MovedFile(merged, ABSORBED if merged == target else MOVED)
     if merged == target:
         return MovedFile(target, ABSORBED)

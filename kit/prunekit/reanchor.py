@@ -13,12 +13,42 @@ import ast
 from prunekit.bindings import check_names
 from prunekit.gaps import Gap, Refused, check_order, find
 from prunekit.hunks import Edit, apply, edits, slides
+from prunekit.meaning import check_meaning, spans
 from prunekit.syntax import Block, Item, Source, parse
 
 
 def transplant(old: str, new: str, target: str) -> str:
     """Return `target` with the edits that make `new` of `old`, each at its own place. Raises Refused."""
-    return apply(target, [place(old, target, edit) for edit in edits(old, new)])
+    ours = edits(old, new)
+    made = [place(old, target, edit) for edit in ours]
+    result = apply(target, made)
+    try:
+        check_meaning(new, result, list(zip(spans(ours), spans(made), strict=True)))
+    except Refused as error:
+        raise Refused(error.reason, "".join(f"+{line}" for it in ours for line in it.lines), error.theirs) from error
+    return result
+
+
+def check_merged(old: str, new: str, target: str, merged: str) -> None:
+    """Refuse git's 3-way merge of a file where a place means something else by now.
+
+    Places are paired in their order, or by their lines; what has no pair, or is no Python, has nothing to compare.
+    """
+    ours, made = edits(old, new), edits(target, merged)
+    sides = [list(zip(changes, spans(changes), strict=True)) for changes in (ours, made)]
+    pairs = [
+        (one[1], other[1])
+        for one in sides[0]
+        for other in sides[1]
+        if [line.strip() for line in one[0].lines] == [line.strip() for line in other[0].lines]
+    ]
+    if len({one for one, _ in pairs}) != len(pairs):
+        pairs = list(zip(spans(ours), spans(made), strict=True)) if len(ours) == len(made) else []
+    try:
+        parse(new), parse(merged)
+    except (SyntaxError, ValueError):
+        return
+    check_meaning(new, merged, pairs)
 
 
 def place(old: str, target: str, edit: Edit) -> Edit:

@@ -72,7 +72,7 @@ class Source:
 _seen: dict[tuple[object, ...], int] = {}
 
 
-def _tree(value: object) -> str:
+def tree_of(value: object) -> str:
     """Return a name for a syntax tree: the same for the same tree, whatever its place in the text.
 
     Each kind of node with the same parts gets one number, so that a file is walked once; ast.dump of every statement on
@@ -99,7 +99,7 @@ def _number(value: object) -> object:
 def parse(text: str) -> Source:
     """Parse a file (the result is shared: do not change it); raises SyntaxError, or ValueError for NUL bytes."""
     tree = ast.parse(text)
-    source = Source(text.splitlines(keepends=True), scopes={"": [_tree(tree)]}, tree=tree)
+    source = Source(text.splitlines(keepends=True), scopes={"": [tree_of(tree)]}, tree=tree)
     _scope(source, tree, "", "")
     return source
 
@@ -119,11 +119,11 @@ def _statement(source: Source, node: ast.AST, scope: str, place: str) -> None:
     """Collect what lies below one statement."""
     if isinstance(node, _DEFS):
         inner = f"{scope}.{node.name}" if scope else node.name
-        source.scopes.setdefault(inner, []).append(_tree(node))
+        source.scopes.setdefault(inner, []).append(tree_of(node))
         _scope(source, node, inner, "")
         return
     source.blocks += _brackets(node, scope)
-    _scope(source, node, scope, f"{place}/{_head(node)}")
+    _scope(source, node, scope, f"{place}/{head_of(node)}")
 
 
 def _body(node: ast.AST, body: list[ast.AST], scope: str, place: str) -> Block:
@@ -165,10 +165,10 @@ def _elements(node: ast.AST) -> list[tuple[str, int, int, int]]:
     """Return (tree, first line, last line, column) of each element of a bracket."""
     if isinstance(node, ast.Dict):
         pairs = [(key or value, value) for key, value in zip(node.keys, node.values, strict=True)]
-        return [(_tree(k) + _tree(v), k.lineno, v.end_lineno or 0, k.col_offset) for k, v in pairs]
+        return [(tree_of(k) + tree_of(v), k.lineno, v.end_lineno or 0, k.col_offset) for k, v in pairs]
     parts: list[ast.AST] = [*node.args, *node.keywords] if isinstance(node, ast.Call) else list(node.elts)  # type: ignore[attr-defined]
     parts.sort(key=lambda part: (part.lineno, part.col_offset))  # type: ignore[attr-defined]
-    return [(_tree(part), part.lineno, part.end_lineno or 0, part.col_offset) for part in parts]  # type: ignore[attr-defined]
+    return [(tree_of(part), part.lineno, part.end_lineno or 0, part.col_offset) for part in parts]  # type: ignore[attr-defined]
 
 
 def _item(node: ast.AST) -> Item:
@@ -176,21 +176,21 @@ def _item(node: ast.AST) -> Item:
     decorators = [d.lineno for d in getattr(node, "decorator_list", [])]
     first = min([getattr(node, "lineno", 0) or _first_line(node), *decorators])
     last = getattr(node, "end_lineno", 0) or _last_line(node)
-    head = _head(node) if any(getattr(node, name, None) for name in _BODIES) else ""
-    return Item(_tree(node), head, first, last, _first_column(node), isinstance(node, _LEAVES), node)
+    head = head_of(node) if any(getattr(node, name, None) for name in _BODIES) else ""
+    return Item(tree_of(node), head, first, last, _first_column(node), isinstance(node, _LEAVES), node)
 
 
-def _head(node: ast.AST) -> str:
+def head_of(node: ast.AST) -> str:
     """Return a compound statement without its bodies, as text."""
     if isinstance(node, _DEFS):
         return f"{type(node).__name__} {node.name}"
     parts = [
-        _tree(v) if isinstance(v, ast.AST) else repr(v)
+        tree_of(v) if isinstance(v, ast.AST) else repr(v)
         for n, v in ast.iter_fields(node)
         if n not in _BODIES and not isinstance(v, list)
     ]
     lists = [
-        _tree(x)
+        tree_of(x)
         for n, v in ast.iter_fields(node)
         if n not in _BODIES and isinstance(v, list)
         for x in v
@@ -202,7 +202,7 @@ def _head(node: ast.AST) -> str:
 def _targets(node: ast.AST) -> str:
     """Return what names a statement for the brackets in it: the targets of an assignment, else its kind."""
     found = [*getattr(node, "targets", []), *([node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else [])]
-    return " ".join([type(node).__name__, *(_tree(target) for target in found)])
+    return " ".join([type(node).__name__, *(tree_of(target) for target in found)])
 
 
 def _is_docstring(node: ast.AST) -> bool:

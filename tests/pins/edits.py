@@ -3,7 +3,8 @@
 
 An upstream edits its own file, which does not hold our hook. What stays true is an order: what stood before the hook in
 its block stays before it, what stood after stays after. A statement that upstream itself moved binds nothing, but for
-the two neighbours: our hook was placed by them.
+the two neighbours: our hook was placed by them. Some edits leave no right place behind them: one that binds what the
+hook passes, or leaves the function, in front of it; one that puts both neighbours into a loop or under a condition.
 """
 
 from __future__ import annotations
@@ -15,6 +16,27 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 HOOK = "hooks.our_hook(self)"
+REBINDS = (  # each binds or deletes what the hook passes, or the module that it calls
+    "self = None\n",
+    "del self\n",
+    "self = extra(self)\n",
+    "self += 1\n",
+    "extra, (self, *_) = extras()\n",
+    "import extra as self\n",
+    "from extra import hooks\n",
+    "for self in extras(): pass\n",
+    "with extra() as self: pass\n",
+    "while (self := extra()): pass\n",
+    "if extra: self = extra\n",
+    "def self(): pass\n",
+)
+EXITS = (
+    "if extra_0: return\n",
+    "if extra_1: raise extra_1\n",
+    "for extra in self: return extra\n",
+    "if extra: return 0\n",
+)
+AROUND = ("for extra in self:\n", "while extra():\n", "if extra_2:\n", "with extra():\n", "async_ = 1\nif async_:\n")
 
 
 @dataclass
@@ -23,6 +45,7 @@ class Line:
 
     text: str
     origin: int | None
+    harm: str = ""  # "before": no hook may stand behind it; "around": none in the block that it opens
 
 
 @dataclass
@@ -53,8 +76,10 @@ class Case:
         """The edited file."""
         return "".join(it.text for it in self.lines)
 
-    def is_right(self, at: int) -> bool:
-        """Return whether a hook inserted at this line of the edited file is where it belongs."""
+    def is_right(self, at: int, column: int) -> bool:
+        """Return whether a hook inserted at this line and column of the edited file is where it belongs."""
+        if any(it.harm == "before" for it in self.lines[:at]) or self.is_inside(at, column):
+            return False
         for side, statements in ((-1, self.before), (1, self.after)):
             near = statements[-1] if side < 0 and statements else statements[0] if statements else None
             for statement in statements:
@@ -65,6 +90,20 @@ class Case:
                     if now is not None and (now < at) != (side < 0):
                         return False
         return True
+
+    def is_inside(self, at: int, column: int) -> bool:
+        """Return whether a hook would stand in a block that an edit has put around its neighbours."""
+        for number, it in enumerate(self.lines[:at]):
+            pad = indent_of(it.text)
+            below = (line.text for line in self.lines[number + 1 : at] if line.text.strip())
+            if it.harm == "around" and column > pad and all(indent_of(text) > pad for text in below):
+                return True
+        return False
+
+
+def indent_of(text: str) -> int:
+    """Return how far a line is indented."""
+    return len(text) - len(text.lstrip(" "))
 
 
 @lru_cache(maxsize=1)
@@ -132,8 +171,11 @@ def edit(case: Case, indent: str, rng: random.Random) -> None:
         "change",
         "rename",
         "twin",
+        "rebind",
+        "exit",
+        "enclose",
     ]
-    kind = rng.choices(kinds, weights=[4, 2, 2, 2, 2, 2, 2, 2, 2, 0.5, 0.5])[0]
+    kind = rng.choices(kinds, weights=[4, 2, 2, 2, 2, 2, 2, 2, 2, 0.5, 0.5, 1, 1, 1])[0]
     if place is None:
         return
     case.did.append(f"{kind} {statement}")
@@ -150,6 +192,11 @@ def edit(case: Case, indent: str, rng: random.Random) -> None:
     elif kind == "duplicate":
         at = rng.choice(place)
         case.lines[at:at] = copy
+    elif kind in ("rebind", "exit"):
+        at = rng.choice(place)
+        case.lines[at:at] = [Line(pad + rng.choice(REBINDS if kind == "rebind" else EXITS), None, "before")]
+    elif kind == "enclose" and case.before and case.after:
+        _enclose(case, rng)
     elif kind in ("copy away", "move"):
         _elsewhere(case, rng, every, place, own if kind == "move" else copy, kind == "move", statement)
     elif kind == "copy pair" and case.before and case.after:
@@ -175,6 +222,18 @@ def edit(case: Case, indent: str, rng: random.Random) -> None:
         end = case.where([*case.before, *case.after][-1][1] - 1)
         if end is not None:
             case.lines[end + 1 : end + 1] = [Line(it.text, None) for it in case.lines[head : end + 1]]
+
+
+def _enclose(case: Case, rng: random.Random) -> None:
+    """Put both neighbours of the gap, and all between them, into a loop or under a condition."""
+    one, other = case.find(case.before[-1]), case.find(case.after[0])
+    if not one or not other or other[1] <= one[0]:
+        return
+    pad = " " * indent_of(case.lines[one[0]].text)
+    for it in case.lines[one[0] : other[1]]:
+        it.text = f"    {it.text}" if it.text.strip() else it.text
+    *lead, head = [f"{pad}{text}" for text in rng.choice(AROUND).splitlines(keepends=True)]
+    case.lines[one[0] : one[0]] = [*(Line(text, None) for text in lead), Line(head, None, "around")]
 
 
 def _elsewhere(

@@ -84,7 +84,8 @@ def outcome(path: str, text: str, seed: int) -> str:
     lines = result.splitlines()
     at = next(n for n, line in enumerate(lines) if line.strip() == HOOK)
     around = "\n".join(lines[max(at - 8, 0) : at + 8])
-    assert case.is_right(at), f"{path}, seed {seed}: wrong place after {case.did}\n{around}"
+    column = len(lines[at]) - len(lines[at].lstrip())
+    assert case.is_right(at, column), f"{path}, seed {seed}: wrong place after {case.did}\n{around}"
     assert outline(result) == outline(target), f"{path}, seed {seed}: something else changed after {case.did}"
     return "placed"
 
