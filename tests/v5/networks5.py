@@ -177,17 +177,6 @@ def other_yaml(name: str, size: str = "128") -> Any:
     return [apart, plan.removed, off, sorted(kept)]
 
 
-def refused(name: str) -> Any:
-    """What is said about a network that cannot be pruned."""
-    from pruning.errors import PruneError
-
-    try:
-        graph_of(network(name, classes=10), image(64, torch.float32))
-    except PruneError as error:
-        return str(error)
-    return "nothing"
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
     questions = json.loads(sys.argv[1])

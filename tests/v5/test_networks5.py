@@ -21,14 +21,15 @@ HUB = (
 ).split()
 BLOCKS = (
     "BottleneckCSP C3x C3SPP CrossConv DWConv GhostBottleneck Focus MixConv2d ConvTranspose2d DWConvTranspose2d Expand "
-    "grouped transformer"
+    "grouped transformer Contract"
 ).split()
 KEPT = {
     "yolov5s-transformer": "transformer block kept whole",
     "transformer": "transformer block kept whole",
     "grouped": "tied to a grouped convolution that is not depthwise",
     "MixConv2d": "tied to a depthwise convolution with a channel multiplier",
-    "Expand": "its channels do not map evenly to",
+    "Contract": "model.4 Contract",
+    "Expand": "model.4 Expand",
     "yolov5s-ghost": "its channels do not map evenly",  # in C3Ghost's bottlenecks: a concatenation of concatenations
 }
 
@@ -85,9 +86,3 @@ def test_other_yamls(others: dict[str, list[Any]], name: str) -> None:
     assert apart < 1e-12 and removed > 100 and off == 0.0
     reasons = [reason for reason in kept if reason not in ("output", "tied")]
     assert len(reasons) == (name in KEPT) and all(reason.startswith(KEPT[name]) for reason in reasons), kept
-
-
-def test_contract_is_refused(here: Home, tmp_path: Path) -> None:
-    """The one block that would be pruned wrongly is an error with a way out, before anything is done."""
-    (said,) = here.ask(QUESTIONS, ("refused", "Contract"), cwd=tmp_path)
-    assert said.startswith("model.4 is a Contract layer") and "Put Focus or a strided Conv in its place" in said

@@ -14,6 +14,14 @@ from .graph import PruningGraph
 from .plan import Plan, PlanEntry
 
 
+class Unremovable(PruneError):
+    """Channels of a layer that torch-pruning could not take out; `layer` names it, `reason` says why."""
+
+    def __init__(self, layer: str, reason: str) -> None:
+        super().__init__(f"{layer}: its channels cannot be removed ({reason}). Keep it: --ignore {layer}")
+        self.layer, self.reason = layer, reason
+
+
 def apply_plan(
     graph: PruningGraph, plan: Plan, scores: Mapping[str, Tensor], survivors: dict[str, list[int]] | None = None
 ) -> int:
@@ -30,6 +38,7 @@ def apply_plan(
 
     Raises:
         PruneError: the plan does not fit the graph or removes nothing, or a score is missing. The model is untouched.
+        Unremovable: a layer's channels could not be taken out, which the proof before a run finds.
     """
     graph.check_usable()
     plan = plan.fitted(graph)
@@ -64,7 +73,10 @@ def _remove(graph: PruningGraph, name: str, indices: list[int], survivors: dict[
     pruner = graph.dependencies.get_pruner_of_module(layer)
     group = graph.dependencies.get_pruning_group(layer, pruner.prune_out_channels, indices)
     _note(graph, group, survivors)
-    group.prune(record_history=False)
+    try:
+        group.prune(record_history=False)
+    except Exception as error:
+        raise Unremovable(name, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}") from error
 
 
 def _note(graph: PruningGraph, group: Any, survivors: dict[str, list[int]]) -> None:
@@ -90,4 +102,4 @@ def _confirm(graph: PruningGraph, wanted: Mapping[str, int]) -> None:
     """Every layer of every group has its planned width."""
     for name, planned in wanted.items():
         if (width := _width(graph, name)) != planned:
-            raise PruneError(f"{name} has {width} channels, planned were {planned}: this model is lost.")
+            raise Unremovable(name, f"{width} channels are left, planned were {planned}")

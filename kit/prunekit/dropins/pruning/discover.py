@@ -13,7 +13,6 @@ from torch import nn
 from torch_pruning import ops
 from torch_pruning.dependency import graph as tp_graph
 
-from .errors import PruneError
 from .tracer import Trace
 
 _LAYERS = (ops.TORCH_CONV, ops.TORCH_LINEAR)
@@ -46,20 +45,17 @@ def discover(model: nn.Module, traced: Trace, kept: Mapping[str, str], halves: M
     Args:
         kept: layer name -> why its output channels stay.
         halves: split block -> its two halves, to get equal widths.
-
-    Raises:
-        PruneError: the couplings of a layer have no end.
     """
     found, seen = Found(), set()
     for name, layer in _roots(model):
         if name in kept:
             found.frozen[name] = kept[name]
         elif layer not in traced.dependencies.module2node:
-            found.frozen[name] = "not reached by the traced forward"
+            found.frozen[name] = _unreached(traced, name)
         elif layer not in seen:
-            group = _group(traced, name, layer)
+            group, endless = _group(traced, name, layer)
             seen.update(item.dep.target.module for item in group.items if _is_output(traced, item))
-            _file(found, group, _obstacle(traced, group, kept))
+            _file(found, group, endless or _obstacle(traced, group, kept))
     _tie(found, halves)
     order = {name: place for place, name in enumerate(traced.names.values())}
     found.groups.sort(key=lambda group: order[group.name])
@@ -80,15 +76,25 @@ def _roots(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return sorted(layers, key=lambda layer: ops.module2type(layer[1]) == ops.OPTYPE.DEPTHWISE_CONV)
 
 
-def _group(traced: Trace, name: str, layer: nn.Module) -> FoundGroup:
-    graph = traced.dependencies
+def _unreached(traced: Trace, name: str) -> str:
+    within = (why for block, why in traced.sealed.items() if name == block or name.startswith(block + "."))
+    return next(within, "not reached by the traced forward")
+
+
+def _group(traced: Trace, name: str, layer: nn.Module) -> tuple[FoundGroup, str | None]:
+    """The group of a layer's channels, as far as it could be followed, and why it could not be to the end."""
+    graph, endless = traced.dependencies, None
     pruner = graph.get_pruner_of_module(layer)
     channels = pruner.get_out_channels(layer)
-    with _bounded(name):
-        items = graph.get_pruning_group(layer, pruner.prune_out_channels, list(range(channels)))
+    try:
+        with _bounded():
+            items = graph.get_pruning_group(layer, pruner.prune_out_channels, list(range(channels)))
+    except _Endless as stop:
+        items = stop.group
+        endless = f"its couplings have no end, at {items[-1].dep.target.name.partition(' ')[0]}"
     members = dict.fromkeys([layer] + [item.dep.target.module for item in items if _is_output(traced, item)])
     names = tuple(traced.names[module] for module in members if isinstance(module, _LAYERS))
-    return FoundGroup(name, channels, names, items)
+    return FoundGroup(name, channels, names, items), endless
 
 
 def _is_output(traced: Trace, item: Any) -> bool:
@@ -103,7 +109,7 @@ def _obstacle(traced: Trace, group: FoundGroup, kept: Mapping[str, str]) -> str 
             return f"tied to {layer} ({kept[layer]})"
     for item in group.items:
         node = item.dep.target
-        reason = _node_obstacle(node)
+        reason = traced.barriers.get(node) or _node_obstacle(node) or _outside(traced, item)
         if _is_output(traced, item) and any(node.grad_fn is function for function in traced.outputs):
             reason = "its channels are an output of the traced forward"
         if reason is None and item_width(item, group.channels) is None:
@@ -111,6 +117,16 @@ def _obstacle(traced: Trace, group: FoundGroup, kept: Mapping[str, str]) -> str 
         if reason is not None:
             return reason
     return None
+
+
+def _outside(traced: Trace, item: Any) -> str | None:
+    """An index that the layer does not have: the channels before it are not its own."""
+    node, graph = item.dep.target, traced.dependencies
+    if not isinstance(node.module, (*_LAYERS, ops.TORCH_BATCHNORM, ops.TORCH_PARAMETER)):
+        return None
+    width = graph.get_out_channels(node) if _is_output(traced, item) else graph.get_in_channels(node)
+    lies = width is None or not item.idxs or max(item.idxs) >= width
+    return f"its channels are not those of {traced.names.get(node.module, node.name)}" if lies else None
 
 
 _FREE = (
@@ -132,6 +148,8 @@ _FREE = (
 def _node_obstacle(node: Any) -> str | None:
     if node.type == ops.OPTYPE.CONV:
         return "tied to a grouped convolution that is not depthwise" if node.module.groups > 1 else None
+    if node.type == ops.OPTYPE.PRELU and node.module.num_parameters == 1:
+        return None
     if node.type == ops.OPTYPE.DEPTHWISE_CONV and node.module.in_channels != node.module.out_channels:
         return "tied to a depthwise convolution with a channel multiplier"
     return None if node.type in _FREE else f"tied to a {type(node.module).__name__}, which cannot be pruned exactly"
@@ -172,21 +190,26 @@ def _join_ties(found: Found, members: set[int], block: str) -> None:
             found.groups[index] = replace(group, tie=block)
 
 
+class _Endless(Exception):
+    """A group that grew beyond all bounds."""
+
+    def __init__(self, group: Any) -> None:
+        super().__init__()
+        self.group = group
+
+
 @contextmanager
-def _bounded(name: str) -> Iterator[None]:
-    """Turn couplings without end (an attention block that is not ignored) into an error."""
+def _bounded() -> Iterator[None]:
+    """Stop at couplings without end, as those of an attention block that is looked into are."""
 
     class Bounded(tp_graph.Group):
         indices = 0
 
         def add_dep(self, dep: Any, idxs: Any) -> None:
+            super().add_dep(dep, idxs)
             self.indices += len(idxs)
             if len(self) > _MOST_COUPLINGS or self.indices > _MOST_INDICES:
-                raise PruneError(
-                    f"The couplings of layer {name!r} have no end (at {dep.target.name.partition(' ')[0]}): probably "
-                    "an attention block or a reparametrised one. Name that block among the ignored layers."
-                )
-            super().add_dep(dep, idxs)
+                raise _Endless(self)
 
     original = tp_graph.Group
     tp_graph.Group = Bounded

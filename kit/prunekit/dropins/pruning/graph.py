@@ -52,6 +52,7 @@ class PruningGraph:
         example_shape: (1, channels, height, width) that costs are for.
         items: group name -> torch-pruning's group of all its channels.
         applied: a plan was applied; build a new graph to go on.
+        proof: what `pruning.proof` found before it was built, if it was asked.
     """
 
     model: nn.Module
@@ -62,6 +63,7 @@ class PruningGraph:
     items: dict[str, Any] = field(repr=False)
     costs: CostModel = field(repr=False)
     applied: bool = False
+    proof: Any = field(default=None, repr=False)
 
     @classmethod
     def build(
@@ -72,6 +74,7 @@ class PruningGraph:
         forward: Forward | None = None,
         ignored: Mapping[str, str] | None = None,
         rules: Iterable[SwapRule] = (),
+        opaque: Mapping[str, str] | None = None,
     ) -> PruningGraph:
         """Trace `model` (after surgery) and find its groups. Half precision becomes float32, in place.
 
@@ -82,6 +85,7 @@ class PruningGraph:
                 module at this moment, BatchNorm in eval.
             ignored: layer or block name -> why its output channels stay.
             rules: the surgery's rules; the halves of each split block get equal widths.
+            opaque: module name -> why it is not to be looked into: what is tied to it keeps its channels, too.
 
         Raises:
             PruneError: nothing can be pruned, an ignored name does not exist, or the graph cannot be followed.
@@ -90,7 +94,7 @@ class PruningGraph:
         if any(p.dtype in (torch.float16, torch.bfloat16) for p in model.parameters()):
             model.float()
         kept = _expand(model, ignored or {})
-        traced = trace(model, example, forward)
+        traced = trace(model, example, forward, opaque)
         found = discover(model, traced, kept, _halves(model, rules))
         if not found.groups:
             raise PruneError(_nothing(found.frozen))

@@ -18,6 +18,7 @@ from .family import Family
 from .graph import PruningGraph
 from .options import Settings
 from .plan import Plan, make_plan
+from .proof import Proof, prove
 from .scores import GRADIENT_CRITERIA, score_groups
 from .surgery import split_blocks
 
@@ -39,13 +40,31 @@ def dense_of(family: Family, weights: Path) -> Dense:
 
 
 def open_model(family: Family, weights: Path, settings: Settings) -> tuple[nn.Module, PruningGraph]:
-    """Load a checkpoint and see its groups."""
+    """Load a checkpoint, prove that it can be pruned exactly (what cannot be is kept), and see its groups."""
     model = family.load(weights)
     split_blocks(model, family.rules)
     ignored = {**family.ignored(model), **_named_by_user(model, settings.ignore)}
+    proof = proved(family, model, ignored)
     with family.tracing(model):
-        graph = PruningGraph.build(model, family.example(model), ignored=ignored, rules=family.rules)
+        graph = PruningGraph.build(
+            model, family.example(model), ignored={**proof.kept, **ignored}, rules=family.rules, opaque=proof.opaque
+        )
+    graph.proof = proof
     return model, graph
+
+
+_proofs: dict[object, Proof] = {}
+
+
+def proved(family: Family, model: nn.Module, ignored: Mapping[str, str]) -> Proof:
+    """The proof of a network; one of the same layers and widths is not proved twice in a process."""
+    example = family.example(model)
+    layers = tuple((name, type(module)) for name, module in model.named_modules())
+    shapes = tuple(tuple(parameter.shape) for parameter in model.parameters())
+    key = (layers, shapes, tuple(ignored.items()), example.shape)
+    if key not in _proofs:
+        _proofs[key] = prove(model, example, tracing=family.tracing, ignored=ignored, rules=family.rules)
+    return _proofs[key]
 
 
 def _named_by_user(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:

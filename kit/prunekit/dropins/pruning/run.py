@@ -190,6 +190,8 @@ def _prune(
     write_whole(made, plan.save)
     say(plan_table(plan))
     dense_model, survivors, fits = copy.deepcopy(model) if state.settings.repair else None, {}, {}
+    state.proof = graph.proof.as_dict()
+    say(f"Proof: {graph.proof}")
     removed = apply_plan(graph, plan, scores, survivors)
     say(f"Step {number}: removed {removed} channels")
     if dense_model is not None:

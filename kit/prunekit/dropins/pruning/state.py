@@ -7,6 +7,7 @@ Schema 1 (the same in every fork; docs/report.md):
   dense {params, macs, map50, map50_95, measures, seconds, checkpoint, widths}; measures names the two accuracies,
   steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
          gains, widths, repair} ]; repair {images, before, after, batchnorm, layers} only where it was done,
+  proof {error, tensors, size, seconds, opaque, kept}; of the last step (optional),
   final {checkpoint, yaml, onnx, onnx_max_error, onnx_failed, int8}; int8 is quantify.py's.
 Paths are relative to the run folder where they lie in it.
 """
@@ -45,6 +46,7 @@ class State:
     sparse: str | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, Any] = field(default_factory=dict)
+    proof: dict[str, Any] = field(default_factory=dict)  # of the last step: pruned equals masked, and what it took
 
     def save(self) -> None:
         """Write the record whole; a kill leaves the one before."""

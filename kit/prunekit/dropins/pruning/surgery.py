@@ -8,8 +8,11 @@ graph sees plain concatenations. Both directions are pure rearrangements of weig
 from __future__ import annotations
 
 import copy
+import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +25,7 @@ class SwapRule:
     """One block type and its twin for pruning.
 
     Attributes:
-        stock: the upstream class, matched exactly (a subclass may compute something else).
+        stock: the upstream class; a subclass counts where its forward is the inherited one.
         split: stock block -> twin.
         split_type: class of the twin.
         merge: twin -> stock block.
@@ -41,6 +44,26 @@ def split_blocks(model: nn.Module, rules: Iterable[SwapRule]) -> int:
     return swap_modules(model, {rule.stock: rule.split for rule in rules})
 
 
+def own_rules(root: Path) -> tuple[SwapRule, ...]:
+    """The rules of a user's own blocks: `RULES` in the file `prunekit_rules.py` of a fork's folder, if it is there.
+
+    Raises:
+        PruneError: the file cannot be run, or holds no rules.
+    """
+    file = root / "prunekit_rules.py"
+    if not file.is_file():
+        return ()
+    try:
+        rules = tuple(runpy.run_path(str(file))["RULES"])
+    except KeyError as error:
+        raise PruneError(f"{file}: defines no {error}; docs/own-modules.md shows what it holds.") from error
+    except Exception as error:
+        raise PruneError(f"{file}: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}") from error
+    if not all(isinstance(rule, SwapRule) for rule in rules):
+        raise PruneError(f"{file}: RULES must hold rules that pruning.surgery.halved made, or SwapRule objects.")
+    return rules
+
+
 def merge_blocks(model: nn.Module, rules: Iterable[SwapRule]) -> int:
     """Replace every twin below `model` by its stock block, in place. Returns how many; 0 when there is none.
 
@@ -51,15 +74,68 @@ def merge_blocks(model: nn.Module, rules: Iterable[SwapRule]) -> int:
 
 
 def swap_modules(model: nn.Module, swaps: Mapping[type, Callable[[nn.Module], nn.Module]]) -> int:
-    """Replace each submodule whose exact type is a key by what the value makes of it, innermost first."""
+    """Replace each submodule whose type is a key by what the value makes of it, innermost first.
+
+    A subclass of a key is replaced, too, unless it computes something else: its forward is the key's own.
+    """
     done: dict[nn.Module, nn.Module] = {}
     for parent in reversed(list(model.modules())):
         for name, child in list(parent._modules.items()):
-            if child is not None and type(child) in swaps:
+            key = None if child is None else _key(child, swaps)
+            if child is not None and key is not None:
                 if child not in done:
-                    done[child] = swaps[type(child)](child)
+                    done[child] = swaps[key](child)
                 parent._modules[name] = done[child]
     return len(done)
+
+
+def _key(module: nn.Module, swaps: Mapping[type, object]) -> type | None:
+    """The nearest class of a module that is a key and has the module's forward."""
+    if "forward" in module.__dict__:
+        return None
+    kinds = (kind for kind in type(module).__mro__ if kind in swaps)
+    return next((kind for kind in kinds if type(module).forward is kind.forward), None)  # type: ignore[attr-defined]
+
+
+def halved(
+    stock: type, twin: type, *, whole: str = "cv1", merge: Callable[[nn.Module], nn.Module] | None = None
+) -> SwapRule:
+    """The rule for a block that cuts the output of one conv (+ bn + act) block into two halves.
+
+    Args:
+        stock: the block's class; it calls `chunk(2, 1)` or the like on the output of its child `whole`.
+        twin: a class with nothing but a `forward`, which takes the first half from `self.cv0` and the second from
+            `self.cv1`, and everything else from where `stock` takes it.
+        whole: the child that is cut; in the twin it is `cv0` and `cv1`.
+        merge: twin -> stock, if it is more than putting the halves together.
+    """
+
+    def split(block: nn.Module) -> nn.Module:
+        kind, taken = type(block).__name__, {"cv0", "cv1"} & set(block._modules) - {whole}
+        if taken:
+            raise PruneError(f"{kind} has its own {taken.pop()}: the halves of the twin take that name.")
+        first, second = halve(getattr(block, whole))
+        made = recast(block, twin, _replaced(block, (whole,), {"cv0": first, "cv1": second}))
+        made.stock = type(block)  # type: ignore[assignment]
+        return made
+
+    def together(block: nn.Module) -> nn.Module:
+        kind: Any = block.stock
+        made = recast(block, kind, _replaced(block, ("cv0", "cv1"), {whole: join(block.cv0, block.cv1)}))
+        del made.stock
+        if hasattr(made, "c"):
+            made.c = getattr(made, whole).conv.out_channels // 2
+        return made
+
+    return SwapRule(stock, split, twin, merge or together, ("cv0.conv", "cv1.conv"))
+
+
+def _replaced(block: nn.Module, old: Sequence[str], new: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """The children of `block` in their order, with `new` in the place of the first of `old`."""
+    found: dict[str, nn.Module] = {}
+    for name, child in block._modules.items():
+        found.update(new if name == old[0] else {} if name in old or child is None else {name: child})
+    return found
 
 
 def recast(block: nn.Module, kind: type, modules: Mapping[str, nn.Module]) -> nn.Module:

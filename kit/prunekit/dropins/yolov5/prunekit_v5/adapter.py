@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import yaml
-from models.common import Contract, Conv, TransformerBlock
+from models.common import Conv, TransformerBlock
 from models.experimental import attempt_load
 from models.yolo import DetectionModel, SegmentationModel
 from pruning import command, ranks
@@ -27,8 +27,9 @@ from pruning.block import yaml_text
 from pruning.checkpoint import door, know, read
 from pruning.errors import PruneError
 from pruning.family import Metrics
+from pruning.hooked import check_hooks
 from pruning.schedule import GIVEN, Schedule
-from pruning.surgery import SwapRule
+from pruning.surgery import SwapRule, own_rules
 from torch import Tensor, nn
 from utils.callbacks import Callbacks
 from utils.downloads import attempt_download
@@ -37,6 +38,7 @@ from utils.general import check_img_size
 from . import calibration
 from .arguments import parse, trainer_of
 from .checks import check_device, check_values, data_set, found
+from .hooks import HOOKED
 from .structure import close_structure, output_layers
 
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
@@ -49,12 +51,13 @@ know(
 WORD_DATA = re.compile(r"(--)?data(=|$)")
 OPSET = 17  # what export.py takes on the command line; its function's own default, 12, allows no INT8 per channel
 
+ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
+
 
 class Yolov5:
     """Adapter bound to one run's upstream options; implements `pruning.family.Family`."""
 
     name = "yolov5"
-    rules: Sequence[SwapRule] = ()  # no YOLOv5 block hides a split
     ranked = False
 
     def __init__(self, given: Mapping[str, Any] | None = None, *, head: str = "outputs", trust: bool = False) -> None:
@@ -67,12 +70,14 @@ class Yolov5:
         """
         self._given = dict(given or {})
         self._head, self._trust = head, trust
+        self.rules: Sequence[SwapRule] = own_rules(ROOT)  # none of upstream's hides a split
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.task = "detect"
         self.named = not given  # is the data set one that the user named? Of a run's record it is not
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns the task."""
+        check_hooks(ROOT, HOOKED)
         with door(trust=self._trust):
             self.task = "segment" if isinstance(self.load(weights), SegmentationModel) else "detect"
 
@@ -258,17 +263,7 @@ class Yolov5:
 
 
 def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
-    """Layers whose output channels must stay, with the reason; `head` "whole" keeps all of the head.
-
-    Raises:
-        PruneError: a layer that makes channels of pixels, in an order that the dependency graph does not see.
-    """
-    for name, module in model.named_modules():
-        if isinstance(module, Contract):
-            raise PruneError(
-                f"{name} is a Contract layer, which makes channels of pixels in an order that pruning cannot follow. "
-                "Put Focus or a strided Conv in its place in the YAML, train that network, and prune it."
-            )
+    """Layers whose output channels must stay, with the reason; `head` "whole" keeps all of the head."""
     kept = dict(output_layers(model))
     if head == "whole":
         kept[f"model.{len(model.model) - 1}"] = "head kept whole"

@@ -11,9 +11,12 @@ import yaml
 from pruning import ranks
 from pruning.errors import PruneError
 from pruning.files import is_barren
+from pruning.hooked import check_hooks
 from utils.dataloaders import IMG_FORMATS
 from utils.general import ROOT, check_dataset, check_file
 from utils.torch_utils import select_device
+
+from .hooks import HOOKED
 
 LEAST = {"epochs": 0, "imgsz": 1, "workers": 0, "mask_ratio": 1}
 USUAL_HYP = ROOT / "data" / "hyps" / "hyp.scratch-low.yaml"
@@ -64,6 +67,7 @@ def check_values(given: Mapping[str, Any]) -> None:
     Raises:
         PruneError: naming the option.
     """
+    check_hooks(ROOT, HOOKED)
     for key, least in LEAST.items():
         if key in given and given[key] < least:
             raise PruneError(f"--{key.replace('_', '-')} {given[key]}: must be {least} or more.")

@@ -27,6 +27,16 @@ from . import structure
 
 PREFIX = colorstr("prunekit: ")
 
+# Which hooks stand in which file; `pruning.hooked` looks before a run.
+HOOKED: dict[str, tuple[str, ...]] = {
+    "classify/val.py": ("autocast",),
+    "utils/general.py": ("amp_off", "local_font", "ask_first", "without_remote"),
+    "segment/train.py": ("bn_l1", "say_if_dense", "join_ranks"),
+    "train.py": ("bn_l1", "say_if_dense", "join_ranks"),
+    "models/tf.py": ("open_structure",),
+    "models/yolo.py": ("keep_norms", "open_structure", "keep_structure"),
+}
+
 
 def _say(text: str, level: int = logging.INFO) -> None:
     """One line, of the first rank only."""

@@ -25,8 +25,9 @@ from pruning.block import yaml_text
 from pruning.checkpoint import door, know, read
 from pruning.errors import PruneError
 from pruning.family import Metrics
+from pruning.hooked import check_hooks
 from pruning.schedule import GIVEN, Schedule
-from pruning.surgery import SwapRule
+from pruning.surgery import SwapRule, own_rules
 from torch import Tensor, nn
 from utils.datasets import create_dataloader
 from utils.general import check_img_size
@@ -34,6 +35,7 @@ from utils.torch_utils import select_device
 
 from . import calibration, data, network, onnx_side
 from .arguments import parse, run_script, train
+from .hooks import HOOKED
 from .quiet import quiet
 from .remembered import remembered
 from .structure import close_structure, sync_attributes
@@ -42,12 +44,13 @@ know(network.MADE_OF)
 STALE = ("best_fitness", "ema", "updates", "optimizer", "training_results", "wandb_id")
 WARMUP = 0.1  # share of a step's iterations; upstream's 1000 or more are longer than a short fine-tuning
 
+ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
+
 
 class Yolov7:
     """Adapter bound to one run's upstream options; implements `pruning.family.Family`."""
 
     name = "yolov7"
-    rules: Sequence[SwapRule] = ()  # no block of a YOLOv7 that trains hides a split
     ranked = False
 
     def __init__(self, given: Mapping[str, Any] | None = None, *, trust: bool = False) -> None:
@@ -59,11 +62,13 @@ class Yolov7:
         """
         self._given = dict(given or {})
         self._trust = trust
+        self.rules: Sequence[SwapRule] = own_rules(ROOT)  # none of upstream's hides a split
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.trainer = "train.py"
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns which of upstream's two scripts trains this head."""
+        check_hooks(ROOT, HOOKED)
         with door(trust=self._trust):
             head = type(self.load(weights).model[-1]).__name__
         self.trainer = "train_aux.py" if head == "IAuxDetect" else "train.py"

@@ -16,10 +16,11 @@ from pruning.checkpoint import know, read, stay
 from pruning.counts import Cost, count
 from pruning.errors import PruneError
 from pruning.plan import make_plan
+from pruning.proof import prove
 from pruning.scores import score_groups
 from torch import nn
 
-from .network import MADE_OF, graph_of, refuse_unknown
+from .network import MADE_OF, graph_of, ignored_layers, refuse_unknown, tracing
 from .offline import PUBLISHED
 from .ranks import first_rank
 from .structure import close_structure, sync_attributes
@@ -144,7 +145,10 @@ def _prune(model: nn.Module, example: torch.Tensor, ratio: float) -> None:
     """Local LAMP, eight channels at least, as prune_one_shot.py; all ranks of a DDP run come to the same widths."""
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    graph = graph_of(model, example)
+    proof = prove(model, example, tracing=tracing, ignored=ignored_layers(model))
+    if first_rank():
+        print(f"Proof: {proof}")
+    graph = graph_of(model, example, proof.kept, proof.opaque)
     scores = score_groups(graph, "lamp")
     plan = make_plan(graph, scores, ratio=ratio, round_to=16, floor=8, criterion="lamp")
     if not plan.removed:

@@ -31,6 +31,22 @@ __all__ = [  # with the functions below, all that the patches call
     "want_wandb",
 ]
 LOGGER = logging.getLogger("prunekit_v7")
+# Which hooks stand in which file; `pruning.hooked` looks before a run.
+HOOKED: dict[str, tuple[str, ...]] = {
+    "train.py": (
+        "amp_on", "bn_l1", "sparsity_arguments", "say_if_dense", "summary_writer", "ddp_place", "join_ranks",
+        "warmup", "prune_first", "pruning_arguments", "checked",
+    ),
+    "train_aux.py": (
+        "amp_on", "bn_l1", "sparsity_arguments", "say_if_dense", "summary_writer", "ddp_place", "join_ranks",
+        "warmup", "prune_first", "pruning_arguments", "checked",
+    ),
+    "models/yolo.py": ("keep_norms", "open_structure", "keep_structure", "divisor", "row_widths", "fit_row"),
+    "utils/google_utils.py": ("published",),
+    "utils/wandb_logging/wandb_utils.py": ("want_wandb",),
+    "export.py": ("exported",),
+    "utils/datasets.py": ("label_cache",),
+}
 
 
 def amp_on(device: torch.device) -> bool:

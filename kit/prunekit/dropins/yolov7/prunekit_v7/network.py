@@ -53,7 +53,17 @@ def tracing(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def graph_of(model: nn.Module, example: torch.Tensor, more: Mapping[str, str] | None = None) -> PruningGraph:
-    """The groups of a network for one image (1, channels, height, width); `more` layers stay, with their reasons."""
+def graph_of(
+    model: nn.Module,
+    example: torch.Tensor,
+    more: Mapping[str, str] | None = None,
+    opaque: Mapping[str, str] | None = None,
+) -> PruningGraph:
+    """The groups of a network for one image (1, channels, height, width).
+
+    Args:
+        more: layers that stay, too, with their reasons.
+        opaque: modules that are not to be looked into, with their reasons.
+    """
     with tracing(model):
-        return PruningGraph.build(model, example, ignored={**ignored_layers(model), **(more or {})})
+        return PruningGraph.build(model, example, ignored={**ignored_layers(model), **(more or {})}, opaque=opaque)

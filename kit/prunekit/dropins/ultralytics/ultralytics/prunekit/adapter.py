@@ -23,16 +23,18 @@ from ultralytics.pruning.block import yaml_text
 from ultralytics.pruning.checkpoint import door, know
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family import Metrics
+from ultralytics.pruning.hooked import check_hooks
 from ultralytics.pruning.schedule import GIVEN, Schedule
-from ultralytics.pruning.surgery import SwapRule
+from ultralytics.pruning.surgery import SwapRule, own_rules
 from ultralytics.utils import LOGGER
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 from ultralytics.utils.torch_utils import select_device
 
 from .arguments import scheduled
-from .blocks import RULES, ignored_layers, tracing
+from .blocks import RULES, ignored_layers, refuse_unknown, tracing
 from .calibration import images
+from .hooks import HOOKED
 from .releases import load_checkpoint
 from .remembered import why_not_here
 from .rules import RULES as MADE_OF
@@ -50,13 +52,13 @@ TRAINERS = {
 OPTIMIZERS = ("sgd", "musgd", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "auto")
 CALIBRATION_BATCHES = 8
 know(MADE_OF)
+ROOT = Path(__file__).resolve().parents[2]  # the fork's folder
 
 
 class Ultralytics:
     """Adapter bound to one run's upstream train arguments; implements `pruning.family.Family`."""
 
     name = "ultralytics"
-    rules: Sequence[SwapRule] = RULES
 
     def __init__(self, overrides: Mapping[str, Any], *, head: str = "outputs", trust: bool = False) -> None:
         """Bind the run's arguments.
@@ -69,6 +71,7 @@ class Ultralytics:
         self._given = {key: value for key, value in overrides.items() if key not in OWN_KEYS}
         self._head = head
         self._trust = trust
+        self.rules: Sequence[SwapRule] = (*RULES, *own_rules(ROOT))
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.task = "detect"
         self.ranked = False
@@ -77,9 +80,11 @@ class Ultralytics:
 
     def check(self, weights: Path) -> None:
         """See `Family.check`; also learns the task and the arguments that the checkpoint remembers."""
+        check_hooks(ROOT, HOOKED)
         with door(trust=self._trust):
             model = self.load(weights)
         self.task, self.ranked = model.task, bool(getattr(model, "end2end", False))
+        refuse_unknown(model, weights)
         if self.task not in TRAINERS:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
         remembered = {key: model.args[key] for key in ("imgsz", "data") if model.args.get(key)}
@@ -133,7 +138,8 @@ class Ultralytics:
             )
 
     def check_values(self) -> None:
-        """Refuse values that upstream would refuse, now instead of after hours."""
+        """Refuse values that upstream would refuse, now instead of after hours; and a fork that lost its hooks."""
+        check_hooks(ROOT, HOOKED)
         given = self._given
         try:
             args = get_cfg(overrides=_for_upstream(given))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.block import (
+    C2,
     C2PSA,
     C3,
     DFL,
@@ -26,13 +27,14 @@ from ultralytics.nn.modules.block import (
     C3k2,
     Proto,
     PSABlock,
+    RepNCSPELAN4,
 )
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.modules.head import Classify, Detect
 from ultralytics.prunekit.padding import equalise
 from ultralytics.prunekit.releases import RealNVP
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.surgery import SwapRule, halve, join, recast, swap_modules
+from ultralytics.pruning.surgery import SwapRule, halved, join, recast, swap_modules
 
 
 class SplitC2f(nn.Module):
@@ -64,7 +66,27 @@ class SplitPSA(nn.Module):
         return self.cv2(torch.cat((self.cv0(x), b), 1))
 
 
+class SplitC2(nn.Module):
+    """C2 (the P6 networks) with a convolution for each half: (n, c1, h, w) -> (n, c2, h, w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The blocks on the first half, the second passes by."""
+        return self.cv2(torch.cat((self.m(self.cv0(x)), self.cv1(x)), 1))
+
+
+class SplitELAN(nn.Module):
+    """RepNCSPELAN4 or ELAN1 (YOLOv9) with a convolution for each half: (n, c1, h, w) -> (n, c2, h, w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Two blocks, one after the other, on the second half."""
+        parts = [self.cv0(x), self.cv1(x)]
+        parts.extend(block(parts[-1]) for block in (self.cv2, self.cv3))
+        return self.cv4(torch.cat(parts, 1))
+
+
 _TWINS: Mapping[type, type] = {
+    C2: SplitC2,
+    RepNCSPELAN4: SplitELAN,
     C2f: SplitC2f,
     C3k2: SplitC2f,
     C2fCIB: SplitC2f,
@@ -72,15 +94,6 @@ _TWINS: Mapping[type, type] = {
     C2PSA: SplitC2PSA,
     PSA: SplitPSA,
 }
-
-
-def split_block(block: nn.Module) -> nn.Module:
-    """The twin of a stock block: `cv1` becomes `cv0` and `cv1`, the rest stays."""
-    rest = {name: child for name, child in block._modules.items() if name != "cv1"}
-    first, second = halve(block.cv1)
-    twin = recast(block, _TWINS[type(block)], {"cv0": first, "cv1": second, **rest})
-    twin.stock = type(block)
-    return twin
 
 
 def merge_block(block: nn.Module) -> nn.Module:
@@ -97,9 +110,7 @@ def merge_block(block: nn.Module) -> nn.Module:
     return whole
 
 
-RULES: tuple[SwapRule, ...] = tuple(
-    SwapRule(stock, split_block, twin, merge_block, ("cv0.conv", "cv1.conv")) for stock, twin in _TWINS.items()
-)
+RULES: tuple[SwapRule, ...] = tuple(halved(stock, twin, merge=merge_block) for stock, twin in _TWINS.items())
 
 
 def merge_split_blocks(model: nn.Module) -> int:
@@ -211,6 +222,22 @@ def _outputs(name: str, head: nn.Module) -> dict[str, str]:
         if isinstance(module, Proto):
             found[f"{below}.cv3.conv"] = "output: mask prototypes fix the width"
     return found
+
+
+# Networks whose layers are tied to something outside: a text encoder, visual prompts, a transformer's queries.
+_NOT_PRUNED = {
+    "RTDETRDecoder": "an RT-DETR network: its decoder and its queries fix the widths",
+    "WorldDetect": "a YOLO-World network: its text embeddings fix the widths",
+    "YOLOEDetect": "a YOLOE network: its text and visual prompts fix the widths",
+}
+
+
+def refuse_unknown(model: nn.Module, source: object) -> None:
+    """PruneError for a network that cannot be pruned and used as before; `source` names it."""
+    heads = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
+    for head, reason in _NOT_PRUNED.items():
+        if head in heads:
+            raise PruneError(f"{source}: {reason}. prunekit prunes YOLOv3 to v12 and 26.")
 
 
 @contextmanager

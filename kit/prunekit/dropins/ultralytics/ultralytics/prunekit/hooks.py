@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 PREFIX = colorstr("prunekit: ")
 
+# Which hooks stand in which file; `pruning.hooked` looks before a run.
+HOOKED: dict[str, tuple[str, ...]] = {
+    "ultralytics/engine/trainer.py": ("amp_off", "bn_l1"),
+    "ultralytics/nn/tasks.py": ("open_structure", "keep_structure", "adopt_structure", "open_foreign"),
+    "ultralytics/utils/torch_utils.py": ("keep_norms",),
+    "ultralytics/engine/exporter.py": ("fast_boxes",),
+}
+
 
 def amp_off(trainer: BaseTrainer) -> None:
     """Patch 1, on every DDP rank: train in full precision."""

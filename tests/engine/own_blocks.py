@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Blocks as users write them, each on 16 channels, that a dependency graph gets wrong or cannot follow."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+C = 16
+
+
+class Heads(nn.Module):
+    """Self-attention over places: q, k and v are cut into heads by a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Conv2d(C, C, 1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        q, k, v = (m(x).view(b, 4, c // 4, -1) for m in (self.q, self.k, self.v))
+        return (v @ torch.softmax(q.transpose(-2, -1) @ k, -1)).reshape(b, -1, h, w)
+
+
+class Fused(nn.Module):
+    """A learned weight for each of three inputs, and a gate that all channels share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(3))
+        self.ins, self.gate = nn.ModuleList(nn.Conv2d(C, C, 1) for _ in range(3)), nn.Conv2d(C, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = torch.relu(self.w)
+        w = w / (w.sum() + 1e-4)
+        return sum(w[i] * m(x) for i, m in enumerate(self.ins)) * self.gate(x).sigmoid()
+
+
+class GSConv(nn.Module):
+    """Half a convolution, half a depthwise one of it, shuffled by a reshape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(C, C // 2, 1), nn.Conv2d(C // 2, C // 2, 3, padding=1, groups=C // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x)
+        y = torch.cat((a, self.b(a)), 1)
+        b, c, h, w = y.shape
+        return y.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
+
+
+class EMA(nn.Module):
+    """Channels go into the batch, in groups, which are normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gn, self.one = nn.GroupNorm(4, 4), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        g = x.reshape(b * 4, -1, h, w)
+        p = torch.softmax(self.gn(g * self.one(g).sigmoid()).mean((2, 3)).reshape(b * 4, 1, -1), -1)
+        return (g * (p @ g.reshape(b * 4, c // 4, -1)).reshape(b * 4, 1, h, w).sigmoid()).reshape(b, c, h, w)
+
+
+class CBAM(nn.Module):
+    """Channel attention, then spatial attention over mean and maximum of all channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.cv = nn.Conv2d(C, C, 1), nn.Conv2d(2, 1, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * self.fc(F.adaptive_avg_pool2d(x, 1)).sigmoid()
+        return x * self.cv(torch.cat((x.mean(1, keepdim=True), x.max(1, keepdim=True)[0]), 1)).sigmoid()
+
+
+class ECA(nn.Module):
+    """A 1-d convolution along the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose(-1, -2)
+        return x * self.conv(y).transpose(-1, -2).unsqueeze(-1).sigmoid()
+
+
+class SE(nn.Module):
+    """Squeeze and excitation with linear layers and a shared PReLU: this one can be pruned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.act, self.b = nn.Linear(C, 8), nn.PReLU(), nn.Linear(8, C)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c = x.shape[:2]
+        return x * self.b(self.act(self.a(x.mean((2, 3))))).sigmoid().view(b, c, 1, 1)
+
+
+class LastChannels(nn.Module):
+    """Linear layers on channels that lie last, with a layer scale: hidden channels can be pruned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.gamma = nn.Linear(C, 24), nn.Linear(24, C), nn.Parameter(torch.rand(C))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.gamma * self.b(F.gelu(self.a(x.permute(0, 2, 3, 1))))
+        return x + y.permute(0, 3, 1, 2)
+
+
+class Position(nn.Module):
+    """A learned value for each channel and place, and coordinates in front of the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p, self.cv = nn.Parameter(torch.rand(1, C, 8, 1)), nn.Conv2d(C + 1, C, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.p
+        return self.cv(torch.cat((torch.linspace(0, 1, 8, dtype=x.dtype).expand(1, 1, 8, 8), x), 1))
+
+
+class Buffer(nn.Module):
+    """A constant for each channel that is no parameter, and a number of channels that is written down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.rand(1, C, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class Numpy(nn.Module):
+    """Leaves autograd, which the tracer cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cv = nn.Conv2d(C, C, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cv(torch.from_numpy(np.clip(self.cv(x).numpy(), -1, 1)))
+
+
+class Lambda(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def _shuffled() -> nn.Module:
+    return nn.ChannelShuffle(4)
+
+
+def _flattened() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(C * 64, C), nn.Unflatten(1, (C, 1, 1)))
+
+
+SILENT = {  # what a graph that knows no more than shapes prunes without a word
+    "heads": Heads, "shuffle": _shuffled, "gsconv": GSConv, "fused": Fused,
+    "unshuffle": lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * C, C, 1)),
+    "einsum": lambda: Lambda(lambda x: torch.einsum("bchw,bdhw->bcd", x, x).unsqueeze(-1) + x[:, :, :1, :1]),
+    "softmax": lambda: Lambda(lambda x: x.softmax(1)), "roll": lambda: Lambda(lambda x: x.roll(1, 1)),
+    "flip": lambda: Lambda(lambda x: x.flip(1)), "mean": lambda: Lambda(lambda x: x * x.mean(1, keepdim=True)),
+    "normalize": lambda: Lambda(lambda x: F.normalize(x, dim=1)),
+}
+OTHERS = {
+    "ema": EMA, "cbam": CBAM, "eca": ECA, "position": Position, "buffer": Buffer, "numpy": Numpy,
+    "pixelshuffle": lambda: nn.Sequential(nn.Conv2d(C, 4 * C, 1), nn.PixelShuffle(2)),
+    "unfold": lambda: Lambda(lambda x: F.unfold(x, 2).unsqueeze(-1)[:, :C]), "flatten": _flattened,
+    "lrn": lambda: nn.LocalResponseNorm(3), "sdpa": lambda: Lambda(lambda x: F.scaled_dot_product_attention(x, x, x)),
+    "split": lambda: Lambda(lambda x: torch.cat((x[:, C // 2 :], x[:, : C // 2]), 1)),
+    "repeat": lambda: Lambda(lambda x: x.repeat(1, 2, 1, 1)[:, :C]), "groupnorm": lambda: nn.GroupNorm(4, C),
+    "instance": lambda: nn.InstanceNorm2d(C, affine=True), "prelu": lambda: nn.PReLU(C),
+}
+WHOLE = {  # what can be pruned, and must be
+    "se": SE, "last": LastChannels, "silu": nn.SiLU, "pool": lambda: nn.AvgPool2d(2),
+    "up": lambda: nn.Upsample(None, 2),
+    "spatial": lambda: Lambda(lambda x: x.roll(1, 2) * x.flip(3) + x.softmax(-1) * x.mean((2, 3), keepdim=True)),
+    "pad": lambda: Lambda(lambda x: F.pad(x, (1, 1, 1, 1))), "focus": lambda: Lambda(lambda x: x[..., ::2, ::2]),
+}
+
+
+class Net(nn.Module):
+    """A block between convolutions, and branches beside it: (1, 3, 8, 8) -> (1, 5, ...) twice."""
+
+    def __init__(self, block: nn.Module, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, C, 3, 1, 1), nn.BatchNorm2d(C), nn.SiLU())
+        self.before = nn.Sequential(nn.Conv2d(C, C, 1), nn.BatchNorm2d(C), nn.SiLU())
+        self.block = block
+        self.after, self.out = nn.Conv2d(width, 12, 1), nn.Conv2d(12, 5, 1)
+        self.free, self.other = nn.Conv2d(C, 20, 1), nn.Conv2d(20, 5, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(x)
+        return self.out(torch.relu(self.after(self.block(self.before(x))))), self.other(torch.relu(self.free(x)))
+
+
+def net(kind: str) -> tuple[Net, Tensor]:
+    """The network of a kind, in float64 and eval mode, and an image."""
+    torch.manual_seed(0)
+    block = {**SILENT, **OTHERS, **WHOLE}[kind]().double().eval()
+    with torch.no_grad():
+        width = block(torch.zeros(1, C, 8, 8, dtype=torch.float64)).shape[1]
+    return Net(block, width).double().eval(), torch.randn(1, 3, 8, 8, dtype=torch.float64)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Networks as users build them: pruned exactly, or kept with the reason; and the proof that finds out by itself."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Mapping
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from engine_helpers import masked, relative, tensors
+from own_blocks import OTHERS, SILENT, WHOLE, net
+from torch import nn
+
+OUTPUTS = {"out": "output", "other": "output"}
+
+
+@pytest.fixture(scope="module")
+def parts(engine: SimpleNamespace) -> SimpleNamespace:
+    """The engine with its proof."""
+    more = {name: importlib.import_module(f"pruning.{name}") for name in ("proof", "flow", "compare", "discover")}
+    return SimpleNamespace(**vars(engine), **more)
+
+
+def proved(parts: SimpleNamespace, model: nn.Module, x: torch.Tensor, ignored: Mapping[str, str] = OUTPUTS) -> Any:
+    return parts.proof.prove(model, x, tracing=lambda model: nullcontext(), ignored=ignored)
+
+
+def graph_of(parts: SimpleNamespace, model: nn.Module, x: torch.Tensor, proof: Any) -> Any:
+    return parts.graph.PruningGraph.build(model, x, ignored={**OUTPUTS, **proof.kept}, opaque=proof.opaque)
+
+
+def same_when_pruned(parts: SimpleNamespace, model: nn.Module, x: torch.Tensor, graph: Any) -> float:
+    """How far the pruned network is from the masked one; `graph` is spent."""
+    dense = copy.deepcopy(model)
+    for module in dense.modules():
+        module._forward_hooks.clear()
+    scores = parts.scores.score_groups(graph, "random", seed=1)
+    plan = parts.plan.make_plan(graph, scores, ratio=0.5, floor=1)
+    groups = graph.groups
+    parts.apply.apply_plan(graph, plan, scores)
+    with torch.no_grad():
+        return relative(tensors(model(x)), tensors(masked(dense, groups, plan, scores)(x)))
+
+
+@pytest.mark.parametrize("kind", [*SILENT, *OTHERS, *WHOLE])
+def test_each_kind_is_exact_or_kept_with_a_reason(parts: SimpleNamespace, kind: str) -> None:
+    model, x = net(kind)
+    proof = proved(parts, model, x)
+    graph = graph_of(parts, model, x, proof)
+    assert proof.error < 1e-12 and proof.tensors > 20
+    prunable = {group.name for group in graph.groups}
+    assert {"stem.0", "after", "free"} <= prunable  # the rest is pruned
+    if kind in WHOLE:
+        assert "before.0" in prunable and not proof.opaque and set(graph.frozen) == set(OUTPUTS)
+    elif kind != "fused":
+        assert set(graph.frozen) > set(OUTPUTS) and all(graph.frozen.values())
+    if kind != "last":  # the mask takes channels to lie second
+        assert same_when_pruned(parts, model, x, graph) < 1e-12
+
+
+def test_weights_of_a_fusion_are_not_cut(parts: SimpleNamespace) -> None:
+    model, x = net("fused")
+    graph = graph_of(parts, model, x, proved(parts, model, x))
+    assert {"block.ins.0", "before.0"} <= {group.name for group in graph.groups}
+    same_when_pruned(parts, model, x, graph)
+    assert model.block.w.shape == (3,) and model.block.gate.out_channels == 1
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_the_proof_finds_each_silent_kind_by_itself(
+    parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """With the rules that freeze switched off: what torch-pruning takes for element-wise, is."""
+    tracer, flow = parts.tracer, parts.flow
+
+    def ruleless(model: nn.Module, outputs: Any, calls: Any, opaque: Any) -> Any:
+        found = flow.follow(model, outputs, calls, opaque)
+        found.barriers = {node: why for node, why in found.barriers.items() if opaque(node)}
+        found.cuts = set()
+        return found
+
+    monkeypatch.setattr(tracer, "follow", ruleless)
+    monkeypatch.setattr(parts.discover, "item_width", lambda item, channels: 1)
+    for name in ("_outside", "_node_obstacle"):
+        monkeypatch.setattr(parts.discover, name, lambda *args: None)
+    model, x = net(kind)
+    proof = proved(parts, model, x)
+    assert proof.opaque or proof.kept
+    graph = graph_of(parts, model, x, proof)
+    assert {"free"} <= {group.name for group in graph.groups}
+    assert same_when_pruned(parts, model, x, graph) < 1e-12
+
+
+def test_an_error_that_the_output_hides_is_seen_at_the_module(parts: SimpleNamespace) -> None:
+    """Two forms that differ within a block by half and at the output by nothing."""
+
+    class Hidden(nn.Module):
+        def __init__(self, off: float) -> None:
+            super().__init__()
+            self.inner, self.off = nn.Identity(), off
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1e-12 * self.inner(x * self.off)
+
+    x = torch.randn(1, 4, 3, 3, dtype=torch.float64)
+    first, second = (nn.Sequential(nn.Conv2d(4, 4, 1), Hidden(off)).double() for off in (1.0, 1.5))
+    second.load_state_dict(first.state_dict())
+    with torch.no_grad():
+        assert relative([second(x)], [first(x)]) < 1e-11
+        film = parts.compare.record(first, x)
+        with pytest.raises(parts.compare.Differs) as stop:
+            parts.compare.play(second, x, film)
+    assert stop.value.seen == "1.inner" and stop.value.places[0] == "1"
+
+
+def test_lacking_channels_are_found_in_their_order(parts: SimpleNamespace) -> None:
+    whole = torch.randn(2, 6, 3, dtype=torch.float64)
+    assert parts.compare.difference(whole[:, [0, 3, 4]], whole) == 0
+    assert parts.compare.difference(whole[:, [3, 0]], whole) == float("inf")
+    assert parts.compare.difference(whole[:, [0, 3, 4]] * 1.001, whole) == float("inf")
+    assert parts.compare.difference(torch.zeros(2, 2, 3), torch.zeros(2, 6, 3)) == 0
+
+
+def test_a_module_that_cannot_be_traced_is_kept_and_the_rest_is_pruned(parts: SimpleNamespace) -> None:
+    model, x = net("numpy")
+    graph = parts.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+    assert graph.frozen["before.0"] == graph.frozen["block.cv"]
+    assert graph.frozen["block.cv"].startswith("block Numpy cannot be traced (RuntimeError: Can't call numpy()")
+    assert {group.name for group in graph.groups} == {"stem.0", "after", "free"}
+    again = parts.graph.PruningGraph.build(model, x, ignored={**OUTPUTS, "block": "--ignore"})
+    assert again.groups == graph.groups and again.frozen["block.cv"] == "--ignore"
+
+
+def test_a_network_that_does_not_run_is_named(parts: SimpleNamespace) -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError("no such thing")
+
+    model, x = net("silu")
+    model.block = Broken()
+    with pytest.raises(parts.errors.PruneError, match="Cannot trace block Broken of Net: ValueError: no such thing"):
+        parts.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+
+
+def test_couplings_without_end_are_kept(parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts.discover, "_MOST_COUPLINGS", 3)
+    model, x = net("silu")
+    graph = parts.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+    assert "its couplings have no end" in graph.frozen["stem.0"] and [g.name for g in graph.groups] == ["after", "free"]
+
+
+class Csp(nn.Module):
+    """A user's block that cuts one convolution's output into halves."""
+
+    class Conv(nn.Module):
+        def __init__(self, a: int, b: int) -> None:
+            super().__init__()
+            self.conv, self.bn, self.act = nn.Conv2d(a, b, 1, bias=False), nn.BatchNorm2d(b), nn.SiLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.act(self.bn(self.conv(x)))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.first, self.m, self.last = 8, self.Conv(16, 16), self.Conv(8, 8), self.Conv(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.first(x).split((self.c, self.c), 1)
+        return self.last(torch.cat((self.m(a), b), 1))
+
+
+class SplitCsp(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.cat((self.m(self.cv0(x)), self.cv1(x)), 1))
+
+
+class WrongCsp(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.cat((self.m(self.cv1(x)), self.cv0(x)), 1))
+
+
+class Same(Csp):
+    """Inherits the forward."""
+
+
+class Other(Csp):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("kind", [Csp, Same, Other])
+def test_a_rule_of_ones_own(parts: SimpleNamespace, kind: type) -> None:
+    """Swapped, pruned, merged back into the class it came from; a subclass with a forward of its own is kept."""
+    rules = (parts.surgery.halved(Csp, SplitCsp, whole="first"),)
+    model, x = net("silu")
+    model.block, model.after = kind().double().eval(), nn.Conv2d(16, 12, 1).double()
+    names = list(model.state_dict())
+    swapped = parts.surgery.split_blocks(model, rules)
+    assert swapped == (kind is not Other)
+    proof = parts.proof.prove(model, x, tracing=lambda model: nullcontext(), ignored=OUTPUTS, rules=rules)
+    graph = parts.graph.PruningGraph.build(model, x, ignored=OUTPUTS, rules=rules, opaque=proof.opaque)
+    ties = {group.tie for group in graph.groups} - {None}
+    assert ties == ({"block"} if swapped else set()) and ("block.first.conv" in graph.frozen) is not bool(swapped)
+    assert same_when_pruned(parts, model, x, graph) < 1e-12
+    with torch.no_grad():
+        twin = tensors(model(x))
+        parts.surgery.merge_blocks(model, rules)
+        assert relative(tensors(model(x)), twin) < 1e-12
+    assert type(model.block) is kind and list(model.state_dict()) == names
+    assert model.block.c == (4 if swapped else 8)
+
+
+def test_a_wrong_rule_is_said(parts: SimpleNamespace) -> None:
+    rules = (parts.surgery.halved(Csp, WrongCsp, whole="first"),)
+    model, x = net("silu")
+    model.block = Csp().double().eval()
+    parts.surgery.split_blocks(model, rules)
+    with pytest.raises(parts.errors.PruneError, match="block: merged back from WrongCsp, the block computes something"):
+        parts.proof.prove(model, x, tracing=lambda model: nullcontext(), ignored=OUTPUTS, rules=rules)
+
+
+def test_a_file_of_own_rules(parts: SimpleNamespace, tmp_path: Any) -> None:
+    assert parts.surgery.own_rules(tmp_path) == ()
+    file = tmp_path / "prunekit_rules.py"
+    for text, said in (("x = 1", "defines no 'RULES'"), ("1 / 0", "ZeroDivisionError"), ("RULES = [1]", "must hold")):
+        file.write_text(text)
+        with pytest.raises(parts.errors.PruneError, match=said):
+            parts.surgery.own_rules(tmp_path)
