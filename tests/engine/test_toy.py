@@ -165,7 +165,7 @@ def test_linear_cost_of_one_group_by_hand(engine: SimpleNamespace) -> None:
     saved = graph.cost().params - graph.cost({"hidden": 19}).params
     assert saved == 24 + 1 + 4  # one row of hidden, its bias, one column of score
     saved = graph.cost().macs - graph.cost({"grow": 11}).macs
-    assert saved == (24 * 4 + 1) * 256 + 5 * 256  # transposed kernel and bias at 16x16, and a column of out
+    assert saved == 24 * 4 * 64 + 256 + 5 * 256  # transposed kernel at its 8x8 input, bias at 16x16, a column of out
     assert graph.cost(keeps(graph)).params < graph.cost().params / 2
     with pytest.raises(engine.errors.PruneError, match=r"Unknown group 'hiden'\. Did you mean 'hidden'\?"):
         graph.cost({"hiden": 3})
