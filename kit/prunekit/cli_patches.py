@@ -12,7 +12,7 @@ from prunekit.cli_maintainer import Group
 from prunekit.console import Console
 from prunekit.errors import DONE, DRIFT, USER
 from prunekit.kitdir import Kit
-from prunekit.kitwrite import recover
+from prunekit.kitwrite import unfinished
 from prunekit.lint import lint as lint_series
 from prunekit.pins import read_pins
 from prunekit.source import SOURCES
@@ -26,11 +26,17 @@ SOURCE = click.option(
 MIRROR = click.option("--mirror", metavar="URL", help="Fetch from this git repository instead of the upstream's.")
 
 
+def warn_unfinished(kit: Kit) -> None:
+    """Say that an update was killed while it wrote, where one was; what only reads must not finish it."""
+    if said := unfinished(kit):
+        Console().warn(said)
+
+
 @click.group(cls=Group)
 @click.pass_obj
 def patches(kit: Kit) -> None:
     """Work on the series: list, edit as commits, export, check."""
-    recover(kit)
+    warn_unfinished(kit)
 
 
 @patches.command(name="list", cls=click.Command)

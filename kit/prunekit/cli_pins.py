@@ -11,7 +11,7 @@ import click
 
 from prunekit import views_pins, views_rebase
 from prunekit.cli_maintainer import Command, Group
-from prunekit.cli_patches import JSON, MIRROR, PATH, SOURCE
+from prunekit.cli_patches import JSON, MIRROR, PATH, SOURCE, warn_unfinished
 from prunekit.console import Console
 from prunekit.errors import CONFLICT, DONE, UserError
 from prunekit.kitdir import Kit
@@ -36,7 +36,7 @@ PYTHON = click.option("--python", metavar="PY", help="Run the smoke in this Pyth
 @click.pass_obj
 def pins(kit: Kit) -> None:
     """Look at the pins, and move them to another release."""
-    recover(kit)
+    warn_unfinished(kit)
 
 
 @pins.command(cls=click.Command)
@@ -57,6 +57,14 @@ def freeze(kit: Kit, as_json: bool) -> None:
     every = pick(read_pins(kit.pins), None)
     found = [(it, read_series(kit, it), dropins(kit, it)) for it in every]
     views_pins.show_frozen(found, Console(as_json=as_json))
+
+
+@pins.command(name="recover")
+@JSON
+@click.pass_obj
+def recover_update(kit: Kit, as_json: bool) -> None:
+    """Finish an update that was killed while it wrote; what you have edited since stays."""
+    views_pins.show_recovered(recover(kit), Console(as_json=as_json))
 
 
 @pins.command(name="update")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,35 @@ UNTOUCHED, ABSORBED, MOVED, REANCHORED, FAILED = "untouched", "absorbed upstream
 
 @dataclass(frozen=True)
 class MovedFile:
-    """A file after the patch, and what happened to it; None where the patch removes it."""
+    """A file after the patch (None where the patch removes it), what happened to it, what else there is to say."""
 
     text: str | None
     verdict: str
+    note: str = ""
 
 
 def move_file(path: str, old: str | None, new: str | None, target: str | None) -> MovedFile:
-    """Return `target` changed as `new` is from `old`. Raises Refused where there is no certain place."""
+    """Return `target` changed as `new` is from `old`, lines ended as its own. Raises Refused for no certain place."""
+    if old is None or new is None or target is None or _end(old) == _end(target) or not _end(old) or not _end(target):
+        return _move(path, old, new, target)
+    end = "\r\n" if _end(target) == "CRLF" else "\n"
+    note = f"upstream's lines end in {_end(target)} by now, the patch's in {_end(old)}"
+    old, new = (end.join(text.replace("\r\n", "\n").split("\n")) for text in (old, new))
+    try:
+        moved = _move(path, old, new, target)
+    except Refused as error:
+        raise Refused(f"{error.reason} ({note})", error.ours, error.theirs, form=error.form) from error
+    return MovedFile(moved.text, moved.verdict, f"{note}: written as upstream's")
+
+
+def _end(text: str) -> str:
+    """Return how the lines of a file end: LF, CRLF, or nothing where there are both or none."""
+    pairs, every = text.count("\r\n"), text.count("\n")
+    return "" if not every or 0 < pairs < every else "CRLF" if pairs else "LF"
+
+
+def _move(path: str, old: str | None, new: str | None, target: str | None) -> MovedFile:
+    """Return `target` changed as `new` is from `old`."""
     if target == new:
         return MovedFile(new, ABSORBED)
     if target == old:
@@ -93,5 +115,11 @@ def merge_text(old: str, new: str, target: str) -> tuple[str, bool]:
 def _transplant(path: str, old: str, new: str, target: str) -> str:
     """Move the edits by their anchors."""
     if path.endswith(".py"):
-        return transplant(old, new, target)
+        try:
+            return transplant(old, new, target)
+        except Refused as error:
+            if not re.search(r"^\t", target, re.MULTILINE) or re.search(r"^\t", old, re.MULTILINE):
+                raise
+            reason = f"{error.reason} (upstream indents with tabs by now, the patch with spaces)"
+            raise Refused(reason, error.ours, error.theirs, form=error.form) from error
     return transplant_text(old, new, target, yaml=path.endswith((".yaml", ".yml")))

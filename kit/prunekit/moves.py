@@ -12,7 +12,7 @@ from prunekit.gitrepo import Repo
 from prunekit.mailpatch import changed_files
 from prunekit.manifest import Entry
 from prunekit.movefile import ABSORBED, FAILED, MOVED, REANCHORED, UNTOUCHED, move_file
-from prunekit.renames import holders, renamed
+from prunekit.renames import holders, moved_to, renamed
 from prunekit.syntax import changed_scopes
 
 _ORDER = (UNTOUCHED, MOVED, REANCHORED, FAILED)
@@ -38,6 +38,7 @@ class Move:
     files: dict[str, str] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     commit: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def move_series(repo: Repo, root: str, commits: Sequence[str], names: Sequence[str], target: str) -> list[Move]:
@@ -65,10 +66,11 @@ def try_move(repo: Repo, name: str, parent: str, commit: str, head: str) -> tupl
             moved = move_file(place, old, new, text_of(repo, head, place))
         except Refused as error:
             move.files[place] = FAILED
-            hint = gone(repo, parent, head, path, old, new) if text_of(repo, head, place) is None else ""
+            hint = found_at(repo, (parent, head), (path, place), old, new)
             move.conflicts.append(Conflict(place, error.reason + hint, error.ours, error.theirs, path))
             continue
         move.files[place], texts[place] = moved.verdict, moved.text
+        move.notes += [f"{place}: {moved.note}"] if moved.note else []
         if place != path and moved.verdict == UNTOUCHED:
             move.files[place] = MOVED
     kinds = set(move.files.values())
@@ -86,6 +88,15 @@ def gone(repo: Repo, parent: str, head: str, path: str, old: str | None, new: st
     """Return, in words, the files that hold now what the patch changes in a file that is gone."""
     names = holders(repo, parent, head, changed_scopes(old, new)) if path.endswith(".py") else []
     return f"; what the patch changes is in {', '.join(names)} now" if names else ""
+
+
+def found_at(
+    repo: Repo, commits: tuple[str, str], paths: tuple[str, str], old: str | None, new: str | None
+) -> str:
+    """Return, in words, where what a patch changes stands now, if its file is gone or lacks the function."""
+    if text_of(repo, commits[1], paths[1]) is None:
+        return gone(repo, *commits, paths[0], old, new)
+    return moved_to(repo, *commits, paths[1], changed_scopes(old, new)) if paths[1].endswith(".py") else ""
 
 
 def put(repo: Repo, commit: str, head: str, texts: dict[str, str | None]) -> str:

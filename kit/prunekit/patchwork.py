@@ -12,7 +12,7 @@ from pathlib import Path
 from prunekit.errors import PatchConflict, UserError, nearest
 from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import Kit
-from prunekit.kitwrite import need_clean, write
+from prunekit.kitwrite import need_clean, recover, write
 from prunekit.mailpatch import Mail, commit_series, export_series, read_mail
 from prunekit.pins import Pins, Upstream, read_pins
 from prunekit.series import read_series
@@ -203,6 +203,8 @@ def series_files(kit: Kit, upstream: Upstream, files: dict[str, bytes]) -> dict[
 
 def _write(kit: Kit, upstream: Upstream, files: dict[str, bytes], check: bool) -> Exported:
     """Write what differs, unless only asked whether something does."""
+    if not check:
+        recover(kit)
     changes = series_files(kit, upstream, files)
     names = {Path(path).name: data for path, data in changes.items()}
     if not check and changes:

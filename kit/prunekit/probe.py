@@ -10,7 +10,7 @@ from prunekit.gaps import Refused
 from prunekit.gitrepo import Repo
 from prunekit.mailpatch import changed_files
 from prunekit.movefile import FAILED, UNTOUCHED, MovedFile, move_file
-from prunekit.moves import Conflict, gone, text_of, where
+from prunekit.moves import Conflict, found_at, text_of, where
 from prunekit.syntax import changed_scopes
 from prunekit.workbench import Bench
 
@@ -53,7 +53,7 @@ class Probe:
             moved = _moved(place, *self.sides(number, path), now)
             if isinstance(moved, Refused):
                 old = self.bench.upstream.commit
-                hint = "" if now else gone(self.history, old, commit, path, *self.sides(number, path))
+                hint = found_at(self.history, (old, commit), (path, place), *self.sides(number, path))
                 conflicts.append(Conflict(place, moved.reason + hint, moved.ours, moved.theirs, path))
             else:
                 verdicts.append(moved.verdict)

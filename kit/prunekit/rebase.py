@@ -46,7 +46,8 @@ class Rebased:
 
 def start(kit: Kit, wanted: Wanted, folder: Path, console: Console) -> Rebased:
     """Make the folder of a rebase and place patches until one stops. Raises UserError where one is under way."""
-    recover(kit)
+    for note in recover(kit):
+        console.warn(note)
     (upstream,) = pick(read_pins(kit.pins), wanted.upstream)
     there = states.folder_of(kit, upstream.name)
     if there is not None and states.load(there) is not None:
@@ -88,7 +89,8 @@ def _prepare(kit: Kit, upstream: Upstream, wanted: Wanted, staging: Path, consol
 
 def go_on(kit: Kit, wanted: Wanted, console: Console, *, skip: bool) -> Rebased:
     """Take up a rebase again: the patch that had stopped it is as the user has left it, or is left out (`skip`)."""
-    recover(kit)
+    for note in recover(kit):
+        console.warn(note)
     name, folder = _under_way(kit, wanted.upstream or None)
     state = states.load(folder)
     if state is None:

@@ -57,7 +57,8 @@ def fork_subject(kit: Kit, folder: Path) -> Subject:
     there = Repo(folder).text("ls-files").splitlines()
     files = sorted({path for mail in mails for path in mail.files} & set(there))
     tests = read_tests(kit, upstream)
-    return Subject(kit, kit, upstream.name, folder, files, {mail.path.name: tests[mail.path.name] for mail in mails})
+    own = {mail.path.name: tests.get(mail.path.name, []) for mail in mails}
+    return Subject(kit, kit, upstream.name, folder, files, own)
 
 
 def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, tests: bool = True) -> list[Tried]:
@@ -66,6 +67,8 @@ def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, te
     `tests` off leaves the patches' tests out. Logs lie in `scratch`. An absorbed patch must pass its own test without
     being there.
     """
+    if tests and not subject.tests:
+        return [_nothing_to_try(subject)]
     report("import")
     found = [import_modules(subject.folder, subject.files, python, scratch)]
     if tests and found[0].passed:
@@ -74,6 +77,14 @@ def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, te
     if subject.upstream in WAYS and all(item.passed for item in found):
         found += walk_through(subject.folder, WAYS[subject.upstream], python, scratch / "walk", report)
     return found
+
+
+def _nothing_to_try(subject: Subject) -> Tried:
+    """Return the failed check of a fork without patches: whatever it does, it shows nothing about pruning."""
+    name = subject.upstream
+    said = [f"patches/{name}/series names no patch", f"patches/{name}/tests names no test"]
+    said += [] if name in WAYS else [f"kit/prunekit/walk.py has no walk for {name}"]
+    return Tried(f"{name} has nothing to be tried", False, f"{'; '.join(said)}: `Add an upstream` in CONTRIBUTING.md")
 
 
 def import_modules(fork: Path, files: Sequence[str], python: str, scratch: Path) -> Tried:

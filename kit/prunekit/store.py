@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
@@ -57,7 +58,10 @@ def resolve(repo: Repo, upstream: Upstream, wanted: str) -> str:
             return hits[0]
         if hits:
             raise UserError(f"{len(hits)} commits of {upstream.name} name {wanted}: say which: --to COMMIT")
-    raise UserError(f"{upstream.name} has no commit, branch, tag or release '{wanted}'")
+    names = repo.text("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags").split()
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.3) or names[-3:]
+    said = f": there is {', '.join(near)}" if near else ""
+    raise UserError(f"{upstream.name} has no commit, branch, tag or release '{wanted}'{said}")
 
 
 def head_of(repo: Repo) -> str:

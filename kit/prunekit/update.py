@@ -20,7 +20,7 @@ from prunekit.manifest import read_manifest
 from prunekit.movefile import FAILED
 from prunekit.moves import Move, move_series
 from prunekit.patchwork import pick
-from prunekit.pins import Upstream, read_pins
+from prunekit.pins import UNRESOLVED, Upstream, read_pins
 from prunekit.programs import Tried
 from prunekit.smoke import Subject, try_fork
 from prunekit.trial import make_fork, need_as_wanted, new_files, root_commit, trial_kit
@@ -69,7 +69,8 @@ def update(kit: Kit, wanted: Wanted, console: Console) -> Updated:
     The caller looks at `good`: a result that is not has been reported in full and nothing was written.
     """
     if not wanted.dry_run:
-        recover(kit)
+        for note in recover(kit):
+            console.warn(note)
     (upstream,) = pick(read_pins(kit.pins), wanted.upstream)
     manifests = f"manifests/{upstream.name}.txt"
     blocked = _blocked(kit) if wanted.dry_run else need_committed(kit)
@@ -168,10 +169,11 @@ def need_good(done: Updated) -> None:
     """Raise PatchConflict that says what to type next, unless all is well."""
     bad = [move for move in done.moves if move.verdict == FAILED]
     if bad:
-        to = done.candidate.upstream.release
+        to, commit = done.candidate.upstream.release, done.candidate.upstream.commit
         name = bad[0].name
+        why = "" if commit == UNRESOLVED else f" See why: prunekit why {name} --onto {commit[:12]}."
         raise PatchConflict(
-            f"{name} found no certain place in {to}; nothing was written. See why: prunekit why {name} --onto {to}. "
+            f"{name} found no certain place in {to}; nothing was written.{why} "
             f"Anchor it elsewhere: prunekit patches checkout {done.old.name}; or: prunekit patches drop {name}"
         )
     failed = [item for item in done.tried if not item.passed]

@@ -47,6 +47,8 @@ def show_moves(moves: Sequence[Move], console: Console) -> None:
     if rows:
         console.table(("patch", "verdict", "files"), rows)
     for move in moves:
+        for note in move.notes:
+            console.say(f"{move.name}, {note}")
         for it in move.conflicts:
             console.say(f"\n{move.name}, {it.path}: {it.reason}")
             console.say(f"--- the patch, at the old pin\n{it.ours or '(nothing to show)'}")
@@ -72,6 +74,13 @@ def _show_dry(done: Updated, console: Console) -> None:
         console.say(f"{'remove' if data is None else 'write '} {path}")
     if done.blocked:
         console.warn(f"a real run would stop: {done.blocked}")
+
+
+def show_recovered(notes: Sequence[str], console: Console) -> None:
+    """Say what became of a killed update."""
+    for note in notes or ["no update was killed while it wrote"]:
+        console.say(note)
+    console.document({"notes": list(notes)})
 
 
 def show_tried(tried: Sequence[Tried], console: Console) -> None:

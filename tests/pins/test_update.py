@@ -163,7 +163,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new(place: Place) -> None:
         time.sleep(rng.uniform(0.3, 1.1) * whole)
         process.send_signal(signal.SIGKILL)
         hits += process.wait() != 0
-        assert place.prunekit("pins", "show") == 0
+        assert place.prunekit("pins", "recover") == 0
         head, changes = place.state()
         assert changes == ""
         assert place.series() == series if head == old else git(place.kit, "rev-parse", "HEAD~1") == old
@@ -173,7 +173,10 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new(place: Place) -> None:
 
 @pytest.mark.parametrize("touched", range(4))
 def test_a_kill_while_writing(place: Place, touched: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped after each of the files it writes: the next command puts all of them back."""
+    """Stopped after each of the files it writes, and two of them edited then: both are there in the end.
+
+    Commands that only read change nothing; the one that writes finishes the update and keeps the edits.
+    """
     from prunekit import kitwrite
 
     new, put, calls = place.upstream("wrap", CLIP), kitwrite._put, []
@@ -185,15 +188,113 @@ def test_a_kill_while_writing(place: Place, touched: int, monkeypatch: pytest.Mo
             os._exit(9)
         put(path, content)
 
-    before, series = place.state(), place.series()
+    before = place.state()
     child = os.fork()
     if child == 0:
         monkeypatch.setattr(kitwrite, "_put", stop)
         place.prunekit("pins", "update", "small", "--to", new)
         os._exit(0)
     os.waitpid(child, 0)
-    assert place.prunekit("pins", "show") == 0
-    assert place.state() == before and place.series() == series
+    pins, patch = (place.kit / name for name in ("pinned_commits.yaml", "patches/small/0004-Patch-widths.patch"))
+    pins.write_text(pins.read_text() + "# mine\n")
+    patch.write_text(patch.read_text().replace("Why: because.", "Why: because of me."))
+    half = every(place.kit)
+    for words in READING if touched == 1 else READING[:1]:
+        place.prunekit(*words)
+        assert "prunekit pins recover" in place.err
+    assert every(place.kit) == half
+    assert place.prunekit("pins", "recover") == 0 and place.out.count("your edit") == 2
+    assert git(place.kit, "rev-parse", "HEAD~1") == before[0]
+    assert new in pins.read_text() and pins.read_text().endswith("# mine\n") and "because of me" in patch.read_text()
+    assert place.state()[1].split() == ["M", str(patch.relative_to(place.kit)), "M", pins.name]
+    assert place.prunekit("setup", "s1", place.root / "fork") == 0, place.err
+    git(place.kit, "stash", "--quiet")
+    assert place.prunekit("patches", "export", "--check") == 0
+    assert place.prunekit("pins", "recover") == 0 and "no update was killed" in place.out
+
+
+READING = (
+    ("pins", "show"),
+    ("pins", "freeze"),
+    ("pins", "check"),
+    ("pins", "update", "small", "--dry-run", "--no-smoke"),
+    ("patches", "list"),
+    ("patches", "lint"),
+    ("patches", "export", "--check"),
+)
+
+
+def every(kit: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file's bytes and time, .git's too."""
+    files = (path for path in kit.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+@pytest.fixture
+def killed(place: Place) -> Callable[[int], None]:
+    """Commit three files through the tool, ended after some of them are written."""
+    from prunekit import kitwrite
+    from prunekit.kitdir import find_kit
+
+    def kill(after: int) -> None:
+        put, calls = kitwrite._put, []
+
+        def stop(path: Path, content: bytes | None) -> None:
+            calls.append(path)
+            if len(calls) == after + 2:
+                os._exit(9)
+            put(path, content)
+
+        child = os.fork()
+        if child == 0:
+            kitwrite._put = stop
+            files = {"LICENSE": b"new\n", "series.txt": b"1\n2\n3\n", "pinned_commits.yaml": None}
+            kitwrite.commit(find_kit(place.kit), files, "three files")
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    (place.kit / "series.txt").write_text("1\n2\n")
+    git(place.kit, "add", "-A")
+    git(place.kit, "commit", "--quiet", "-m", "series.txt")
+    return kill
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_an_edit_of_the_same_lines(place: Place, killed: Callable[[int], None], after: int) -> None:
+    """An edit that does not fit the update lies beside it; one of the update's own lines stays; nothing is lost."""
+    from prunekit.kitdir import find_kit
+    from prunekit.kitwrite import recover
+
+    kit = find_kit(place.kit)
+    killed(after)
+    file = place.kit / "series.txt"
+    mine = file.read_text().replace("2", "2 of mine")
+    file.write_text(mine)
+    said = recover(kit)
+    both = [path.read_text() for path in place.kit.glob("series.txt*")]
+    assert mine in both or "1\n2 of mine\n3\n" in both, (both, said)
+    assert git(place.kit, "show", "HEAD:series.txt") == "1\n2\n3" and (place.kit / "LICENSE").read_text() == "new\n"
+    assert not (place.kit / "pinned_commits.yaml").exists()
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_a_commit_made_after_the_kill(place: Place, killed: Callable[[int], None], touched: bool) -> None:
+    """The update goes on top of it; where it changes a file of the update, it is left and the update given up."""
+    from prunekit.kitdir import find_kit
+    from prunekit.kitwrite import recover
+
+    kit = find_kit(place.kit)
+    killed(1)
+    (place.kit / ("series.txt" if touched else "other.txt")).write_text("mine\n")
+    git(place.kit, "add", "series.txt" if touched else "other.txt")
+    git(place.kit, "commit", "--quiet", "-m", "mine")
+    mine = git(place.kit, "rev-parse", "HEAD")
+    (said, *_) = recover(kit)
+    if touched:
+        assert "given up" in said and git(place.kit, "rev-parse", "HEAD") == mine
+    else:
+        assert git(place.kit, "rev-parse", "HEAD~1") == mine and git(place.kit, "status", "--porcelain") == ""
+    assert recover(kit) == []
 
 
 def test_a_kill_at_each_step_of_the_final_write(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +318,7 @@ def test_a_kill_at_each_step_of_the_final_write(place: Place, monkeypatch: pytes
         ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if fatal % 3 == 0 and (place.kit / ".git/prunekit-writing.json").exists():
             (place.kit / ".git/index.lock").touch()  # the git that it ran was killed, too
-        assert place.prunekit("pins", "freeze") in (0, 2)
+        assert place.prunekit("pins", "recover") == 0
         head, changes = place.state()
         assert changes == "?? mine.txt" and not list(place.kit.rglob("*.prunekit-*")), fatal
         new = git(place.kit, "show", "HEAD:pinned_commits.yaml") == "new"
@@ -243,10 +344,6 @@ def _ends_at(call: Callable[..., Any], left: Iterator[int], fatal: int) -> Calla
 def test_dry_run_changes_no_byte_of_the_kit(place: Place) -> None:
     """Not even in .git: every file's bytes and time are as they were, with and without smoke."""
 
-    def every() -> dict[str, tuple[int, bytes]]:
-        files = (path for path in place.kit.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-        return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
-
-    new, before = place.upstream("wrap", CLIP), every()
+    new, before = place.upstream("wrap", CLIP), every(place.kit)
     assert place.prunekit("pins", "update", "small", "--to", new, "--dry-run") == 0, place.err
-    assert every() == before
+    assert every(place.kit) == before

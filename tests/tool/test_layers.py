@@ -43,7 +43,7 @@ LAYERS = [
 COMMANDS = ["", "setup", "list", "status", "verify", "diff", "doctor", "patches"]
 COMMANDS += [f"patches {name}" for name in ("list", "show", "checkout", "export", "refresh", "lint", "drop")]
 COMMANDS += ["why", "rebase", "pins"]
-COMMANDS += [f"pins {name}" for name in ("show", "freeze", "check", "update", "matrix", "smoke")]
+COMMANDS += [f"pins {name}" for name in ("show", "freeze", "check", "update", "recover", "matrix", "smoke")]
 
 
 def imports(path: Path) -> set[str]:
