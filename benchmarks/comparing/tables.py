@@ -10,21 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from .cells import Bench
 from .variants import Variant
 
-# Two-sided 95% quantiles of Student's t, by degrees of freedom.
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 NEAR = 0.01  # of mAP50: the default's distance to dense that the project allows itself
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and half the width of its 95% confidence interval (None for a single value)."""
+    """Mean, and half the width of its 95% confidence interval by Student's t (None for a single value)."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, None
-    quantile = STUDENT.get(len(values) - 1, 1.96)
-    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def gathered(bench: Bench, every: Mapping[str, Variant]) -> dict[str, dict[int, dict[str, Any]]]:

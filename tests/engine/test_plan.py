@@ -199,6 +199,19 @@ def test_edited_plan_is_followed(kit: SimpleNamespace, tmp_path: Path) -> None:
     assert model.model[4].c == 9 and plan.pruned == kit.counts.count(model, torch.zeros(1, 3, 64, 64))
 
 
+def test_an_edited_plan_says_and_stores_its_own_costs(
+    engine: SimpleNamespace, graph: Any, scores: Any, tmp_path: Path
+) -> None:
+    plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=1)
+    plan.save(tmp_path / "plan.yaml")
+    assert engine.plan.Plan.load(tmp_path / "plan.yaml").fitted(graph) == plan
+    text = (tmp_path / "plan.yaml").read_text().replace("keep: 12", "keep: 20", 1)
+    (tmp_path / "plan.yaml").write_text(text)
+    edited = engine.plan.Plan.load(tmp_path / "plan.yaml").fitted(graph)
+    assert edited.pruned == graph.cost(edited.keep) != plan.pruned
+    assert edited.notes == (engine.plan.EDITED,) and f"{edited.pruned.macs:,.0f}" in engine.plan.plan_table(edited)
+
+
 def test_table_is_readable(engine: SimpleNamespace, graph: Any, scores: Any) -> None:
     plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=7)
     dense, pruned = plan.dense, plan.pruned

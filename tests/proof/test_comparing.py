@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ def test_intervals_are_students(comparing: SimpleNamespace) -> None:
     mean, half = comparing.tables.interval([0.98, 0.99, 1.00])
     assert mean == pytest.approx(0.99) and half == pytest.approx(4.303 * 0.01 / 3**0.5)
     assert comparing.tables.interval([0.5]) == (0.5, None)
+    many = [0.1 * i for i in range(12)]  # 2.201 for 11 degrees of freedom, not 1.96
+    assert comparing.tables.interval(many)[1] == pytest.approx(2.201 * statistics.stdev(many) / 12**0.5, rel=1e-3)
 
 
 def test_differences_go_by_seed_and_what_lacks_is_said(comparing: SimpleNamespace) -> None:

@@ -98,6 +98,29 @@ def test_scale_comes_from_the_block(v8n: nn.Module, tmp_path: Path) -> None:
     assert parameters(YOLO(file).model) == parameters(v8n)
 
 
+def test_activations_with_arguments_are_rebuilt(upstream: ModuleType) -> None:
+    """Each block's own, in place or not; what is no class of torch.nn is refused with what to do."""
+    from shrink import difference, shrink
+    from ultralytics.prunekit.structure import close_structure, rebuild
+    from ultralytics.pruning.errors import PruneError
+
+    model = shrink(make("yolov8n"))
+    model.model[0].act, model.model[1].act = nn.LeakyReLU(0.1, inplace=True), nn.Hardtanh(-2.0, 2.0)
+    model.model[3].act = nn.SiLU(inplace=True)  # as upstream's
+    closed(model)
+    block = model.yaml["prunekit"]
+    assert block["act"] | {"model.9.cv1": ""} == {
+        "model.0": "LeakyReLU", "model.1": "Hardtanh", "model.9.cv1": "",
+    }
+    assert block["act_args"] == {
+        "model.0": {"negative_slope": 0.1}, "model.1": {"min_val": -2.0, "max_val": 2.0},
+    }
+    assert difference(model, rebuild(model)) == 0.0
+    model.model[0].act = nn.Sequential(nn.SiLU())
+    with pytest.raises(PruneError, match=r"model.0 has the activation .*activation: torch.nn.LeakyReLU\(0.1\)"):
+        close_structure(model)
+
+
 def test_settings_of_older_checkpoints_survive(upstream: ModuleType) -> None:
     """An activation and norm settings that a fresh build would not have (SPPF before 8.4.0, converted networks)."""
     from shrink import difference, shrink

@@ -6,6 +6,7 @@ Runs in a folder of the test's own, under the full fork or one with a patch take
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,13 +187,15 @@ def hub(weights: str) -> Any:
 
 
 def replaced(weights: str, data: str, cfg: str) -> Any:
-    """What is said when --cfg builds another network than the pruned one in --weights."""
-    from ultralytics.utils import LOGGER
-
-    said: list[str] = []
-    with patch.object(LOGGER, "warning", lambda text, *_: said.append(str(text))):
-        _train(weights, data, "dense", "--cfg", cfg)
-    return [line for line in said if "another network" in line]
+    """Where --cfg builds another network than the pruned one in --weights: [exit code, what is said, folder left]."""
+    heard, code = io.StringIO(), 0
+    with redirect_stderr(heard):
+        try:
+            _train(weights, data, "dense", "--cfg", cfg)
+        except SystemExit as stop:
+            code = stop.code
+    said = [line for line in heard.getvalue().splitlines() if line.startswith("error: ")]
+    return [code, said, any(path.name == "dense" for path in Path.cwd().rglob("runs/train/*"))]
 
 
 def startup(repository: str) -> Any:

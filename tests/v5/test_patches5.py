@@ -105,7 +105,8 @@ def test_other_rebuilds(full: Home, tiny5: dict[str, Path], tmp_path: Path) -> N
         ("replaced", pruned, data, "yolov5n.yaml"), cwd=tmp_path,
     )
     assert (by_cfg, segment, hub) == (PRUNED, PRUNED_SEG, PRUNED_FUSED)
-    assert f"{PRUNED:,} -> {DENSE:,}" in said[0]
+    assert (said[0], len(said[1]), said[2]) == (2, 1, False), said
+    assert f"({DENSE:,} parameters against {PRUNED:,})" in said[1][0]
     assert full.ask(PROBES, ("resume", last), cwd=tmp_path) == [[PRUNED, 0.01, -1]]
 
 

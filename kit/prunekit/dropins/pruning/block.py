@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from .differences import differing_acts, differing_norms, fit_norms
+from .differences import differing_acts, differing_norms, fit_norms, make_act
 from .errors import PruneError
 from .widths import apply_widths, read_widths
 
@@ -28,7 +28,7 @@ GUARD_TEXT = (
     "pruned by prunekit: only a prunekit fork can build this network (elsewhere it can be loaded, validated, used and "
     "exported, but not trained or resumed). Get a fork with 'prunekit setup', {how}, and run the same command again"
 )
-_KEYS = frozenset({"version", "stem", "scale", "widths", "act", "bn"})
+_KEYS = frozenset({"version", "stem", "scale", "widths", "act", "act_args", "bn"})
 
 
 def close_block(
@@ -52,7 +52,8 @@ def close_block(
     closed = deepcopy(dict(plain))
     block: dict[str, Any] = {"version": VERSION, "stem": closed["backbone"][0][2], **extra}
     block["widths"] = read_widths(owner, outputs, stem_of(owner))
-    differences = {"act": differing_acts(fresh, owner), "bn": differing_norms(fresh, owner)}
+    acts, arguments = differing_acts(fresh, owner)
+    differences = {"act": acts, "act_args": arguments, "bn": differing_norms(fresh, owner)}
     block.update({key: value for key, value in differences.items() if value})
     _check_same_names(fresh, owner)
     fit(fresh, block, sync)
@@ -90,7 +91,7 @@ def fit(owner: nn.Module, block: Mapping[str, Any], sync: Callable[[nn.Module], 
     """Give a freshly built network the structure of a block, in place; the number of layers that changed width."""
     changed = apply_widths(owner, block["widths"])
     for name, act in block.get("act", {}).items():
-        owner.get_submodule(name).act = getattr(nn, act)()
+        owner.get_submodule(name).act = make_act(act, block.get("act_args", {}).get(name, {}))
     fit_norms(owner, block)
     if sync is not None:
         sync(owner)

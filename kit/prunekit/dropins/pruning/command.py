@@ -162,7 +162,7 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
         return None
     if plan is not None:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
-    engine.preflight(opened.family, opened.weights, settings, plan)
+    plan = engine.preflight(opened.family, opened.weights, settings, plan)
     return carry(opened, settings, plan=plan)
 
 

@@ -7,6 +7,9 @@ eps and momentum. Rebuilt without it, such a network computes something else, wi
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -14,17 +17,42 @@ from torch import nn
 from .errors import PruneError
 
 
-def differing_acts(fresh: nn.Module, owner: nn.Module) -> dict[str, str]:
-    """{block name: activation class} where a fresh build would have another one."""
-    built, found = _act_modules(fresh), {}
+def differing_acts(fresh: nn.Module, owner: nn.Module) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Where a fresh build would have another activation: {block name: its class in torch.nn}, {block name: arguments}.
+
+    Raises:
+        PruneError: an activation that cannot be made again from a class of torch.nn and plain arguments.
+    """
+    built, kinds, arguments = _act_modules(fresh), {}, {}
     for name, act in _act_modules(owner).items():
         if name not in built or _plain_repr(act) == _plain_repr(built[name]):
             continue
-        kind = type(act).__name__
-        if not hasattr(nn, kind) or _plain_repr(getattr(nn, kind)()) != _plain_repr(act):
-            raise PruneError(f"structure: {name} has the activation {act}, which upstream's YAML cannot rebuild")
-        found[name] = kind
-    return found
+        kind, given = type(act).__name__, _arguments(act)
+        if type(act) is not getattr(nn, kind, None) or _plain_repr(make_act(kind, given)) != _plain_repr(act):
+            raise PruneError(
+                f"structure: {name} has the activation {_plain_repr(act)}, which a rebuild from upstream's YAML would "
+                "not have. Name one of torch.nn in the YAML (activation: torch.nn.LeakyReLU(0.1)), or give the blocks "
+                "such a one, train that network, and prune it"
+            )
+        kinds[name] = kind
+        arguments.update({name: given} if given else {})
+    return kinds, arguments
+
+
+def make_act(kind: str, given: Mapping[str, Any]) -> nn.Module:
+    """An activation of torch.nn, by the name of its class."""
+    made: nn.Module = getattr(nn, kind)(**given)
+    return made
+
+
+def _arguments(act: nn.Module) -> dict[str, Any]:
+    """The plain arguments of an activation that are not its class's defaults; torch keeps each under its own name."""
+    known = inspect.signature(type(act).__init__).parameters.values()
+    held = {p.name: (getattr(act, p.name, p.default), p.default) for p in known if p.name not in ("self", "inplace")}
+    return {
+        name: value for name, (value, default) in held.items()
+        if isinstance(value, (bool, int, float, str)) and value != default
+    }
 
 
 def _act_modules(owner: nn.Module) -> dict[str, nn.Module]:
@@ -33,7 +61,7 @@ def _act_modules(owner: nn.Module) -> dict[str, nn.Module]:
 
 
 def _plain_repr(act: nn.Module) -> str:
-    return repr(act).replace("inplace=True", "")
+    return re.sub(r"(, )?inplace=(True|False)", "", repr(act))
 
 
 def _batch_norms(owner: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -104,9 +104,14 @@ def _after(lesson: Lesson, module: nn.Module, output: Any) -> Any:
 
 
 def _is_image(args: tuple[Any, ...], lesson: Lesson) -> bool:
-    weight = next(lesson.first.parameters(), None)
-    channels = 3 if weight is None or weight.dim() != 4 else weight.shape[1]
+    structure = getattr(lesson.teacher, "yaml", None) or {}  # the first layer's weight may see other channels: Focus
+    channels = structure.get("channels") or structure.get("ch") or _channels_of(lesson.first)
     return isinstance(args[0], Tensor) and args[0].dim() == 4 and args[0].shape[1] == channels
+
+
+def _channels_of(first: nn.Module) -> int:
+    weight = next(first.parameters(), None)
+    return 3 if weight is None or weight.dim() != 4 else int(weight.shape[1])
 
 
 def _ask(lesson: Lesson) -> None:

@@ -64,8 +64,8 @@ class Settings:
             _within("--prune-ratio", self.prune_ratio, 0, 1, "the fraction of channels to remove", open_ends=True)
         targets = {"--target-macs": self.target_macs, "--target-params": self.target_params}
         for flag, value in targets.items():
-            if value is not None and (not value > 0 or value == 1):
-                raise PruneError(f"{flag} {value}: give a fraction of the dense network below 1 (0.5), or a number.")
+            if value is not None:
+                _check_target(flag, value)
         if self.target_latency is not None:
             _within("--target-latency", self.target_latency, 0, 1, "a fraction of the dense time", open_ends=True)
             targets["--target-latency"] = self.target_latency
@@ -86,6 +86,17 @@ class Settings:
         return self
 
 
+def _check_target(flag: str, value: float) -> None:
+    """PruneError for what is neither a fraction nor a number that a network can have: a percentage, or billions."""
+    unit, name, least = (1e9, "billion MACs", 1e5) if flag == "--target-macs" else (1e6, "million parameters", 1e4)
+    if not value > 0 or value == 1:
+        raise PruneError(f"{flag} {value}: give a fraction of the dense network below 1 (0.5), or a number.")
+    if 1 < value < least:
+        percent = f", for {value:g}% of the dense network {flag} {value / 100:g}" if value < 100 else ""
+        raise PruneError(f"{flag} {value:g}: neither a fraction below 1 nor a number of them that a network can have. "
+                         f"For {value:g} {name} type {flag} {value * unit:.0f}{percent}.")
+
+
 def _within(flag: str, value: float, least: float, most: float, what: str, *, open_ends: bool = False) -> None:
     """PruneError unless value lies within; with open ends, strictly (which also refuses what is not a number)."""
     if not (least < value < most if open_ends else least <= value <= most):
@@ -100,20 +111,28 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
     add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
     add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
-    add("--runtime", choices=RUNTIMES, default="onnxruntime", help="where --target-latency is measured")
-    add("--steps", type=int, default=defaults.steps, help="prune and fine-tune in this many steps")
-    add("--importance", choices=CRITERIA, default=defaults.importance, help="criterion that scores channels")
-    add("--scope", choices=SCOPES, default=defaults.scope, help="same ratio in each layer, or one ranking of all")
+    add("--runtime", choices=RUNTIMES, default="onnxruntime",
+        help="where --target-latency is measured (default onnxruntime)")
+    add("--steps", type=int, default=defaults.steps,
+        help=f"prune and fine-tune in this many steps (default {defaults.steps})")
+    add("--importance", choices=CRITERIA, default=defaults.importance,
+        help=f"criterion that scores channels (default {defaults.importance})")
+    add("--scope", choices=SCOPES, default=defaults.scope,
+        help=f"same ratio in each layer, or one ranking of all (default {defaults.scope})")
     add("--sensitivity", metavar="FILE", help="widths by what sensitivity.py measured (its table), not by --scope")
-    add("--round-to", type=int, default=defaults.round_to, metavar="N", help="keep multiples of N channels, or dense")
-    add("--min-channels", type=int, default=defaults.min_channels, metavar="N", help="floor: never fewer in a layer")
-    add("--ignore", action="append", default=[], metavar="NAME", help="keep this layer or block whole (repeatable)")
-    add("--head", choices=("outputs", "whole"), default=defaults.head, help="part of the head that is kept whole")
+    add("--round-to", type=int, default=defaults.round_to, metavar="N",
+        help=f"keep multiples of N channels, or dense (default {defaults.round_to})")
+    add("--min-channels", type=int, default=defaults.min_channels, metavar="N",
+        help=f"floor: never fewer in a layer (default {defaults.min_channels})")
+    add("--ignore", action="append", default=[], metavar="NAME",
+        help="do not prune this layer or block (repeatable; default none)")
+    add("--head", choices=("outputs", "whole"), default=defaults.head,
+        help=f"part of the head that is not pruned (default {defaults.head})")
     add("--seed", type=int, help="seed of pruning and of the upstream trainer (default 0)")
     add("--max-map-drop", type=float, default=defaults.max_map_drop, metavar="D",
-        help="stop at the last step whose mAP50-95 is within D of dense")
+        help=f"stop at the last step whose mAP50-95 is within D of dense (default {defaults.max_map_drop or 'off'})")
     add("--sparsity", type=float, default=0.0, metavar="S",
-        help="first train once with this BN-L1 strength (try 0.01); off in fine-tuning")
+        help="first train once with this BN-L1 strength (try 0.01; default 0, off); always off in fine-tuning")
     add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew after pruning (on training data)")
     add("--repair", type=int, metavar="N",
         help="without training: solve the pruned weights on N training images (no labels) so that each layer's outputs "
@@ -122,7 +141,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         help=f"learning rate, warm-up and epochs of each fine-tuning: as given, or scaled to what its step removed "
              f"(default {defaults.schedule})")
     add("--distill", type=float, default=0.0, metavar="A",
-        help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5)")
+        help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5; default 0, off)")
     add("--plan-only", action="store_true", help="write the plan, prune nothing")
     add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step, and by nothing else")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")

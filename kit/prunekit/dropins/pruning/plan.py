@@ -18,6 +18,7 @@ from .slimming import CRITERION, global_threshold, slimming_notes
 
 SCOPES = ("local", "global", "sensitivity")
 VERSION = 1
+EDITED = "widths or image size are not those that this plan was made with: costs are counted anew"
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,11 @@ class Plan:
             mates = {g.name: keep.get(g.name, g.channels) for g in graph.groups if group.tie and g.tie == group.tie}
             if len(set(mates.values())) > 1:
                 raise PruneError(f"Unequal halves of block {group.tie}: {mates}. Give them the same keep.")
-        shape = graph.example_shape
-        return replace(self, dense=graph.cost(), pruned=graph.cost(keep), example=shape, frozen=dict(graph.frozen))
+        pruned = graph.cost(keep)
+        same = (pruned, graph.example_shape) == (self.pruned, self.example)
+        notes = self.notes if same or EDITED in self.notes else (EDITED,)
+        fresh = {"dense": graph.cost(), "pruned": pruned, "example": graph.example_shape, "frozen": dict(graph.frozen)}
+        return replace(self, **fresh, notes=notes)
 
 
 def make_plan(

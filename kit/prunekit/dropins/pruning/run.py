@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -93,21 +94,31 @@ def run(
     return state
 
 
-def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | None = None) -> None:
+def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | None = None) -> Plan | None:
     """Fail before anything is written, trained or measured: can this network be pruned as asked?
+
+    Returns:
+        The given plan, with its costs counted on this network.
 
     Raises:
         PruneError: nothing to prune, a target out of reach, a criterion that cannot rank, a plan of another network.
     """
+    require_structure(family, weights)
     model, graph = open_model(family, weights, settings)
     if plan is not None:
         if plan.criterion not in CRITERIA:
             raise PruneError(f"the plan's criterion '{plan.criterion}' is not one of {', '.join(CRITERIA)}.")
-        plan.fitted(graph)
-        return
+        return plan.fitted(graph)
     free = settings.importance not in GRADIENT_CRITERIA  # gradients cost a pass over data: any ranking serves here
     asked = replace(settings, steps=1, compound=False, importance=settings.importance if free else "l2")
     plan_step(family, model, graph, asked, dense_of(family, weights), 1)
+    return None
+
+
+def require_structure(family: Family, weights: Path) -> None:
+    """PruneError for a network that could not be rebuilt once it is pruned: found by rebuilding the dense one."""
+    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+        family.write_yaml(weights, Path(folder) / "dense.yaml")
 
 
 def _measure_dense(state: State, family: Family) -> None:
@@ -185,7 +196,7 @@ def _prune(
         dense = dense_of(family, Path(state.weights))
         plan, scores = plan_step(family, model, graph, state.settings, dense, number)
     else:
-        scores = scores_of(family, model, graph, plan.criterion, plan.seed)
+        plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed)
     made = state.folder / f"step{number}_plan.yaml"
     write_whole(made, plan.save)
     say(plan_table(plan))

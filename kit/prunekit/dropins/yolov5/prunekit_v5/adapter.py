@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,9 @@ class Yolov5:
             PruneError: an option that upstream does not have, or a value that does not fit.
         """
         trained = read(weights, map_location="cpu").get("opt") or {}
-        remembered = {key: trained[key] for key in ("data", "imgsz") if trained.get(key)}
+        remembered = {key: trained[key] for key in ("data", "imgsz", "single_cls") if trained.get(key)}
+        if self.load(weights).yaml["nc"] != 1:
+            remembered.pop("single_cls", None)
         if not Path(str(remembered.get("data", ""))).is_file():
             remembered.pop("data", None)
         self.named = not remembered.get("data") or any(WORD_DATA.match(word) for word in words)
@@ -111,7 +114,8 @@ class Yolov5:
         if own != classes:
             raise PruneError(
                 f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
-                f"Train it on this data first: python train.py --weights {weights} --data {data}"
+                + ("If all of them count as one, add --single-cls." if own == 1 else
+                   f"Train it on this data first: python train.py --weights {weights} --data {data}")
             )
 
     def load(self, weights: Path) -> nn.Module:
@@ -239,7 +243,7 @@ class Yolov5:
             copy = Path(folder) / "export.pt"
             shutil.copyfile(weights, copy)
             size, slim = self._given["imgsz"], importlib.util.find_spec("onnxslim") is not None
-            with contextlib.suppress(SystemExit):
+            with contextlib.suppress(SystemExit), _image_channels(exporter):
                 exporter.run(
                     weights=str(copy), imgsz=(size, size), include=("onnx",), device="cpu", simplify=slim, opset=OPSET
                 )
@@ -271,6 +275,28 @@ def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
         if isinstance(module, TransformerBlock):
             kept[name] = "transformer block kept whole: its reshapes fix the width"
     return kept
+
+
+@contextmanager
+def _image_channels(exporter: Any) -> Iterator[None]:
+    """Let upstream's export, which takes the first weight's input for the image's channels, see those of the YAML.
+
+    A Focus stem (YOLOv5 v5.0) makes four channels of each.
+    """
+    load = exporter.attempt_load
+
+    def loaded(*args: Any, **more: Any) -> nn.Module:
+        model = load(*args, **more)
+        first, every = next(model.parameters()), model.parameters
+        stand_in = first.detach().new_empty(1, model.yaml.get("ch", 3), 1, 1)
+        model.parameters = lambda recurse=True: chain([stand_in], every(recurse))
+        return model
+
+    exporter.attempt_load = loaded
+    try:
+        yield
+    finally:
+        exporter.attempt_load = load
 
 
 def find_weights(name: str) -> Path:

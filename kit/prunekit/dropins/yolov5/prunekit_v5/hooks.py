@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ import torch.distributed as dist
 from pruning import checkpoint
 from pruning.bn import penalise
 from pruning.differences import fit_norms
+from pruning.errors import PruneError
 from pruning.yaml_rows import require_rows
 from torch import nn, optim
 from ultralytics.utils import LOGGER, RANK, colorstr
@@ -89,13 +91,32 @@ def keep_norms(model: nn.Module) -> None:
 
 
 def say_if_dense(saved: nn.Module, built: nn.Module, cfg: str) -> None:
-    """Patch 3, after train.py has loaded weights: a pruned network that --cfg replaces by another one is announced."""
-    if cfg and structure.BLOCK in saved.yaml and structure.BLOCK not in built.yaml and RANK in {-1, 0}:
-        was, now = (sum(p.numel() for p in model.parameters()) for model in (saved, built))
-        LOGGER.warning(
-            f"{PREFIX}--cfg {cfg} builds another network than the pruned one in --weights ({was:,} -> {now:,} "
-            "parameters). To train the pruned one, leave --cfg out or give its pruned.yaml"
+    """Patch 3, after train.py has loaded weights: stop where --cfg replaces a pruned network by another one.
+
+    Raises:
+        SystemExit: 2; the reason has been printed, and the run's folder, in which nothing was trained, is gone.
+    """
+    if not cfg or structure.BLOCK not in saved.yaml or structure.BLOCK in built.yaml:
+        return
+    was, now = (sum(p.numel() for p in model.parameters()) for model in (saved, built))
+    if RANK in {-1, 0}:
+        caller = inspect.currentframe()  # the patch hands no folder over
+        if caller is not None and caller.f_back is not None:
+            _take_away(caller.f_back.f_locals.get("save_dir"))
+        print(
+            f"error: --cfg {cfg} is not the pruned network of --weights ({now:,} parameters against {was:,}), whose "
+            "weights would be lost. To train the pruned one, leave --cfg out or give its pruned.yaml", file=sys.stderr,
         )
+    raise SystemExit(PruneError.exit_code)
+
+
+def _take_away(folder: Path | None) -> None:
+    """Remove the run folder that upstream has made, unless there is more in it than upstream begins a run with."""
+    if folder is None or not Path(folder).is_dir():
+        return
+    begun = {folder / "hyp.yaml", folder / "opt.yaml", folder / "weights", *folder.glob("events.out.tfevents.*")}
+    if set(Path(folder).rglob("*")) <= begun:
+        shutil.rmtree(folder)
 
 
 def ask_first(check: Callable[..., Any]) -> Callable[..., Any]:

@@ -79,10 +79,12 @@ class Yolov7:
         Raises:
             PruneError: an option that upstream does not have, or a value that does not fit.
         """
-        given = parse(words, self.trainer, remembered(weights))
+        model, kept = self.load(weights), remembered(weights)
+        if model.yaml["nc"] != 1:
+            kept.pop("single_cls", None)
+        given = parse(words, self.trainer, kept)
         data.check_values(given)
         data.check_device(given["device"])
-        model = self.load(weights)
         if given["cfg"]:
             self._check_same(weights, model, data.found("--cfg", given["cfg"]))
         stride = max(int(model.stride.max()), 32)

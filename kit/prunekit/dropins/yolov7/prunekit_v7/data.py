@@ -126,5 +126,6 @@ def check_data(name: str, model: nn.Module, weights: Path, trainer: str, single_
     if own != classes:
         raise PruneError(
             f"{weights} has {own} classes, {name} has {classes}: accuracy could not be compared. "
-            f"Train it on this data first: python {trainer} --weights {weights} --data {name}"
+            + ("If all of them count as one, add --single-cls." if own == 1 else
+               f"Train it on this data first: python {trainer} --weights {weights} --data {name}")
         )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pruning.apply import apply_plan
 from pruning.archive import Damaged
+from pruning.block import BLOCK
 from pruning.checkpoint import know, read, stay
 from pruning.counts import Cost, count
 from pruning.errors import PruneError
@@ -63,7 +64,7 @@ def _unreadable(opt: Namespace) -> str:
     try:
         content = read(name, map_location="cpu")
         if isinstance(content, dict) and hasattr(content.get("model"), "yaml"):
-            return ""
+            return "" if opt.resume else _replaced(opt, content["model"])
         why = "no YOLOv7 network in it"
     except Damaged as error:
         why = error.reason.partition(". ")[0]
@@ -72,6 +73,28 @@ def _unreadable(opt: Namespace) -> str:
     except Exception as error:  # noqa: BLE001 - unpickling what is damaged raises anything
         why = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
     return f"--{flag} {name}: damaged, or not what training wrote ({why}). Copy it again, or give another one"
+
+
+def _replaced(opt: Namespace, saved: nn.Module) -> str:
+    """What is wrong with a --cfg that builds another network than the pruned one in --weights."""
+    from models.yolo import Model  # imports this package itself
+    from utils.general import check_file
+
+    from .quiet import quiet
+
+    if not opt.cfg or BLOCK not in saved.yaml:
+        return ""
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            built = Model(check_file(opt.cfg), ch=saved.yaml.get("ch", 3), nc=saved.yaml["nc"])
+    except Exception:  # noqa: BLE001 - a YAML that builds nothing: upstream says what is wrong with it
+        return ""
+    have, want = ({k: tuple(v.shape) for k, v in each.state_dict().items()} for each in (saved, built))
+    if have == want:
+        return ""
+    was, now = (sum(p.numel() for p in each.parameters()) for each in (saved, built))
+    return (f"--cfg {opt.cfg} is not the pruned network of {opt.weights}: {now:,} parameters against {was:,}, and its "
+            "weights would be lost. The network comes from --weights: leave --cfg out, or give its pruned.yaml")
 
 
 def _resumed(opt: Namespace) -> str:
@@ -92,8 +115,8 @@ def _wrong_file(opt: Namespace) -> str:
             return f"--{flag} {getattr(opt, flag)}: no such file, here or in the fork ({error})"
     weights = Path(opt.weights)
     if opt.weights and (weights.suffix != ".pt" or not (weights.is_file() or weights.name in PUBLISHED)):
-        return f"--weights {opt.weights}: no such checkpoint. Give one (.pt), or '' to begin with none"
-    return "" if opt.weights or opt.cfg else "no network given: --weights best.pt, or --cfg cfg/training/yolov7.yaml"
+        return f"--weights {opt.weights}: no such checkpoint. Give a trained one (.pt)"
+    return "" if opt.weights else "no network given: --weights best.pt (channels are ranked by trained weights)"
 
 
 def prune_first(model: nn.Module, opt: Namespace, ckpt: dict[str, Any]) -> None:

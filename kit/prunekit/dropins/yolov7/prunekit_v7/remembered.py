@@ -22,7 +22,7 @@ def remembered(weights: Path) -> dict[str, Any]:
     same bytes below runs/, which is said.
 
     Returns:
-        {data, img_size} as far as they are known; data is "" where it is not, or where it is gone.
+        {data, img_size, single_cls} as far as they are known; data is "" where it is not, or where it is gone.
     """
     if (kept := _noted(weights.resolve().parent)) is not None:
         return kept
@@ -42,7 +42,7 @@ def _noted(place: Path) -> dict[str, Any] | None:
         noted = read_yaml(REPORT, str(report)).get("arguments") or {}  # JSON is YAML
     else:
         return None
-    kept = {key: noted[key] for key in ("data", "img_size") if noted.get(key)}
+    kept = {key: noted[key] for key in ("data", "img_size", "single_cls") if noted.get(key)}
     if not Path(str(kept.get("data", ""))).is_file():
         kept["data"] = ""
     return kept

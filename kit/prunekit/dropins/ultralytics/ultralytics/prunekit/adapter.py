@@ -87,7 +87,8 @@ class Ultralytics:
         refuse_unknown(model, weights)
         if self.task not in TRAINERS:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
-        remembered = {key: model.args[key] for key in ("imgsz", "data") if model.args.get(key)}
+        keys = ("imgsz", "data", *(("single_cls",) if model.yaml.get("nc") == 1 else ()))
+        remembered = {key: model.args[key] for key in keys if model.args.get(key)}
         if self.resumed or "data" not in self._given:
             data = remembered.pop("data", None)
             data = self._given.pop("data", None) or data
@@ -134,7 +135,8 @@ class Ultralytics:
         if own != classes:
             raise PruneError(
                 f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
-                f"Train it on this data first: yolo train model={weights} data={data}"
+                + ("If all of them count as one, add --single-cls True." if own == 1 else
+                   f"Train it on this data first: yolo train model={weights} data={data}")
             )
 
     def check_values(self) -> None:
