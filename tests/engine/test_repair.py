@@ -18,7 +18,7 @@ from torch import Tensor, nn
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = ("repair", "repair_layer", "repair_step", "ridge", "solver", "stages", "options")
+    names = ("answers", "repair", "repair_layer", "repair_step", "ridge", "solver", "stages", "options")
     return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
 
 
@@ -64,7 +64,7 @@ def test_every_layer_fits_at_least_as_well_and_the_outputs_come_nearer(
     assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == before
     images = pictures(8, seed=9)
     found, wanted = ([tensors(each(x)) for x in images] for each in (model, dense))
-    assert abs(parts.stages.apart(found, wanted) - done.after) < 0.5 * done.after, "on other images, too"
+    assert abs(parts.answers.apart(found, wanted) - done.after) < 0.5 * done.after, "on other images, too"
     assert not any(module.training for module in model.modules()) and "Repaired" in done.line()
 
 
@@ -267,3 +267,25 @@ def test_when_it_is_done(parts: SimpleNamespace, asked: Any, epochs: int, images
             parts.repair_step.settled(family, "best.pt", settings)
     else:
         assert parts.repair_step.settled(family, "best.pt", settings).repair == wanted
+
+
+def test_boxes_count_where_an_object_is_and_classes_as_probabilities(parts: SimpleNamespace) -> None:
+    """Both forms of heads: an error on the background costs next to nothing, the same error on an object does."""
+    apart, generator = parts.answers.apart, torch.Generator().manual_seed(0)
+    wanted = torch.randn(2, 3, 4, 4, 8, generator=generator)
+    wanted[..., 4] = -9.0
+    wanted[:, 0, 1, 2, 4] = 4.0
+    empty, sure = wanted.clone(), wanted.clone()
+    empty[:, 1, 2, 2, :4] += 2
+    sure[:, 0, 1, 2, :4] += 2
+    assert apart([[wanted]], [[wanted]]) == 0
+    assert apart([[empty]], [[wanted]]) < 1e-3 * apart([[sure]], [[wanted]])
+    boxes, scores = torch.randn(2, 16, 30, generator=generator), torch.full((2, 5, 30), -9.0)
+    scores[:, 2, 7] = 3.0
+    named = {"boxes": boxes, "scores": scores, "feats": [torch.zeros(1, 3)], "proto": torch.zeros(2, 4, 6, 6)}
+    empty, sure = boxes.clone(), boxes.clone()
+    empty[..., 3] += 2
+    sure[..., 7] += 2
+    off = {**named, "feats": [torch.zeros(1, 2)]}
+    assert apart([off], [named]) == 0
+    assert apart([{**off, "boxes": empty}], [named]) < 1e-2 * apart([{**off, "boxes": sure}], [named])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from .proof import Proof, prove
 from .scores import GRADIENT_CRITERIA, score_groups
 from .surgery import split_blocks
 
+IMAGES = 128  # that a criterion looks at
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -29,6 +32,7 @@ class Dense:
 
     cost: Cost
     widths: Mapping[str, int]
+    weights: Path | None = None  # its checkpoint
 
 
 def dense_of(family: Family, weights: Path) -> Dense:
@@ -36,7 +40,7 @@ def dense_of(family: Family, weights: Path) -> Dense:
     model = family.load(weights)
     cost = count(model, family.example(model))
     split_blocks(model, family.rules)
-    return Dense(cost, widths_of(model))
+    return Dense(cost, widths_of(model), weights)
 
 
 def open_model(family: Family, weights: Path, settings: Settings) -> tuple[nn.Module, PruningGraph]:
@@ -89,7 +93,7 @@ def plan_step(
     rounding down adds up (YOLO11n, ten steps to 0.5: 1,190,775 parameters instead of 1,265,136).
     """
     steps = settings.steps
-    scores = scores_of(family, model, graph, settings.importance, settings.seed)
+    scores = scores_of(family, model, graph, settings.importance, settings.seed, dense.weights)
     common: dict[str, Any] = {
         "scope": settings.scope, "round_to": settings.round_to, "floor": settings.min_channels,
         "criterion": settings.importance, "seed": settings.seed,
@@ -128,10 +132,24 @@ def step_target(target: float, dense: float, number: int, steps: int) -> float:
 
 
 def scores_of(
-    family: Family, model: nn.Module, graph: PruningGraph, criterion: str, seed: int
+    family: Family, model: nn.Module, graph: PruningGraph, criterion: str, seed: int, weights: Path | None = None
 ) -> Mapping[str, torch.Tensor]:
+    """Scores of a graph's groups, with what the criterion needs of the family.
+
+    Args:
+        weights: a checkpoint of the network, for criteria that look at images.
+    """
     losses = (lambda: family.losses(model)) if criterion in GRADIENT_CRITERIA else None
-    return score_groups(graph, criterion, seed=seed, losses=losses)
+    images = (lambda: _images(family, weights)) if weights is not None else None
+    return score_groups(graph, criterion, seed=seed, losses=losses, images=images, tracing=family.tracing)
+
+
+def _images(family: Family, weights: Path) -> list[torch.Tensor]:
+    try:
+        return list(islice(family.images(weights), IMAGES))
+    except Exception as error:  # upstreams' loaders fail in many ways
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise PruneError(f"no training images for --importance reconstruction: {first} (--data DATA.yaml)") from error
 
 
 def widths_of(model: nn.Module) -> dict[str, int]:

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .answers import apart
 from .recalibrate import recalibrate
 from .solver import HELD, Fit, Repaired, Solver
-from .stages import Stages, apart, frozen_modes, in_batches
+from .stages import Stages, frozen_modes, in_batches
 
 BATCH = 8
 

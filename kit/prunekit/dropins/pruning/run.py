@@ -30,7 +30,7 @@ from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
 from .recalibrate import recalibrate
 from .repair_step import repaired
 from .report import write_report
-from .scores import CRITERIA, GRADIENT_CRITERIA
+from .scores import CRITERIA, GRADIENT_CRITERIA, IMAGE_CRITERIA
 from .state import State
 from .surgery import merge_blocks
 
@@ -109,7 +109,7 @@ def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | No
         if plan.criterion not in CRITERIA:
             raise PruneError(f"the plan's criterion '{plan.criterion}' is not one of {', '.join(CRITERIA)}.")
         return plan.fitted(graph)
-    free = settings.importance not in GRADIENT_CRITERIA  # gradients cost a pass over data: any ranking serves here
+    free = settings.importance not in (*GRADIENT_CRITERIA, *IMAGE_CRITERIA)  # a pass over data: any ranking serves
     asked = replace(settings, steps=1, compound=False, importance=settings.importance if free else "l2")
     plan_step(family, model, graph, asked, dense_of(family, weights), 1)
     return None
@@ -196,7 +196,7 @@ def _prune(
         dense = dense_of(family, Path(state.weights))
         plan, scores = plan_step(family, model, graph, state.settings, dense, number)
     else:
-        plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed)
+        plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed, source)
     made = state.folder / f"step{number}_plan.yaml"
     write_whole(made, plan.save)
     say(plan_table(plan))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How important each channel of each group is, by one of nine criteria.
+"""How important each channel of each group is, by one of ten criteria.
 
 torch-pruning's importance classes look at every layer of a group; what they leave to the caller (gradients, a seed,
 a check that the numbers rank anything at all) is here.
@@ -8,7 +8,7 @@ a check that the numbers rank anything at all) is here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,9 +17,12 @@ from torch_pruning.pruner import importance as tp
 
 from .errors import PruneError
 from .graph import PruningGraph, nearest
+from .reconstruction import reconstruction_scores
 from .slimming import CRITERION, largest_scales
 
 Losses = Callable[[], Iterable[Tensor]]
+Images = Callable[[], list[Tensor]]
+Tracing = Callable[[nn.Module], AbstractContextManager[None]]
 
 # normalizer=None: scores are checked before they are normalised, since LAMP ranks even equal ones
 _MAKERS: Mapping[str, Callable[[], Any]] = {
@@ -32,12 +35,14 @@ _MAKERS: Mapping[str, Callable[[], Any]] = {
     "hessian": lambda: tp.GroupHessianImportance(normalizer=None),  # optimal brain damage, with the Fisher diagonal
     "fpgm": lambda: tp.FPGMImportance(normalizer=None),  # arXiv:1811.00250, eq. 4
 }
-CRITERIA: tuple[str, ...] = (*_MAKERS, "random")
+CRITERIA: tuple[str, ...] = (*_MAKERS, "random", "reconstruction")
 GRADIENT_CRITERIA = ("taylor", "hessian")
+IMAGE_CRITERIA = ("reconstruction",)
 
 
 def score_groups(
-    graph: PruningGraph, criterion: str, *, seed: int = 0, losses: Losses | None = None
+    graph: PruningGraph, criterion: str, *, seed: int = 0, losses: Losses | None = None, images: Images | None = None,
+    tracing: Tracing = nullcontext,
 ) -> dict[str, Tensor]:
     """Scores of a graph's groups: {group name: (channels,) float32 on the CPU}, higher is more important.
 
@@ -45,8 +50,10 @@ def score_groups(
 
     Args:
         criterion: one of CRITERIA.
-        seed: of `random`; the same seed gives the same scores.
+        seed: of `random`, and of where `reconstruction` looks; the same seed gives the same scores.
         losses: yields scalar training losses of `graph.model`, graph attached, for taylor and hessian.
+        images: gives unlabelled images, each (1, channels, h, w), for reconstruction.
+        tracing: the mode in which every branch of `graph.model` runs, for reconstruction.
 
     Raises:
         PruneError: unknown criterion, no losses, weights that are not finite, or nothing to rank by.
@@ -56,6 +63,8 @@ def score_groups(
     graph.check_usable()
     if criterion == "random":
         return _random(graph, seed)
+    if criterion in IMAGE_CRITERIA:
+        return _by_images(graph, criterion, images, tracing, seed)
     with _gradients(graph.model, criterion, losses):
         raw = {group.name: _score(_MAKERS[criterion](), graph.items[group.name]) for group in graph.groups}
     scores = {name: score for name, score in raw.items() if score is not None}
@@ -83,6 +92,17 @@ def _normalised(score: Tensor, criterion: str) -> Tensor:
 def _random(graph: PruningGraph, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {group.name: torch.rand(group.channels, generator=generator) for group in graph.groups}
+
+
+def _by_images(
+    graph: PruningGraph, criterion: str, images: Images | None, tracing: Tracing, seed: int
+) -> dict[str, Tensor]:
+    found = images() if images is not None else []
+    if not found:
+        raise PruneError(f"Criterion {criterion!r} needs training images: give a data set, or use another criterion.")
+    scores = reconstruction_scores(graph, found, tracing=tracing, seed=seed)
+    _check(scores, criterion)
+    return scores  # what a channel costs for each MAC that it saves: units that compare across groups
 
 
 def _score(importance: Any, group: Any) -> Tensor | None:

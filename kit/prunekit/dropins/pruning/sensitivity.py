@@ -113,7 +113,8 @@ def measure(family: Family, weights: Path, asked: Asked, out: Path) -> dict[str,
 
 def _units(family: Family, weights: Path, asked: Asked) -> list[Unit]:
     model, graph = open_model(family, weights, Settings())
-    return make_units(graph.groups, scores_of(family, model, graph, asked.importance, asked.seed), Limits(1), {})
+    scores = scores_of(family, model, graph, asked.importance, asked.seed, weights)
+    return make_units(graph.groups, scores, Limits(1), {})
 
 
 def _begun(family: Family, weights: Path, asked: Asked, out: Path, units: Sequence[Unit]) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def _begun(family: Family, weights: Path, asked: Asked, out: Path, units: Sequen
 def _accuracy_without(family: Family, weights: Path, asked: Asked, keep: Mapping[str, int]) -> float:
     """mAP50-95 of the network with these groups narrowed, not trained."""
     model, graph = open_model(family, weights, Settings())
-    scores = scores_of(family, model, graph, asked.importance, asked.seed)
+    scores = scores_of(family, model, graph, asked.importance, asked.seed, weights)
     apply_plan(graph, _plan(graph, asked.importance, keep), scores)
     merge_blocks(model, family.rules)
     if asked.recalibrate:

@@ -89,30 +89,6 @@ def hooked(hooks: list[Any]) -> Iterator[None]:
             hook.remove()
 
 
-def tensors(value: Any) -> list[Tensor]:
-    """All tensors of nested outputs, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    parts = list(value.values()) if isinstance(value, dict) else value
-    return [tensor for part in parts for tensor in tensors(part)] if isinstance(parts, (list, tuple)) else []
-
-
-def apart(found: list[Any], wanted: list[Any]) -> float:
-    """Squared difference of two networks' outputs, relative to the second's variance, averaged over their tensors.
-
-    What has no counterpart of its shape is left out: heads hand on features, whose widths differ.
-    """
-    sums: dict[int, tuple[float, float]] = {}
-    for own, other in zip(found, wanted, strict=True):
-        for place, (a, b) in enumerate(zip(tensors(own), tensors(other), strict=True)):
-            if a.shape == b.shape and a.is_floating_point():
-                difference, spread = sums.get(place, (0.0, 0.0))
-                difference += float((a.double() - b.double()).pow(2).sum())
-                sums[place] = difference, spread + float(b.double().var(correction=0) * b.numel())
-    shares = [difference / max(spread, 1e-300) for difference, spread in sums.values()]
-    return sum(shares) / len(shares) if shares else float("nan")
-
-
 def frozen_modes(model: nn.Module) -> None:
     """Statistics and dropout as in inference, whatever mode the rest is in."""
     for module in model.modules():
