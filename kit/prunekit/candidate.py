@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -59,13 +59,13 @@ def _from_git(
     url = origin.mirror or upstream.url
     repo = history(upstream, url, report)
     commit = resolve(repo, upstream, to) if to else head_of(repo)
-    tag = _tag(repo, to, commit)
+    tag = tag_of(repo, to, commit)
     asked = _RELEASE.fullmatch(to or "")
     release = asked or _RELEASE.fullmatch(tag or "")
     name = _name(upstream, commit, release)
     date = repo.text("log", "-1", "--format=%cI", commit)
     new = replace(upstream, commit=commit, date=date, release=name, tag=tag, sdist=None)
-    every, left_out, note = _rows(repo, upstream, commit), _left_out(repo, upstream, old), ""
+    every, left_out, note = rows_at(repo, upstream, commit, upstream.covers), _left_out(repo, upstream, old), ""
     manifest: Manifest = {path: entry for path, entry in every.items() if path not in left_out}
     if upstream.project and release:
         version = release.group(1)
@@ -85,6 +85,11 @@ def _name(upstream: Upstream, commit: str, release: re.Match[str] | None) -> str
     if release is not None:
         return _plain(release.group(1) if upstream.project else release.group())
     return _plain(f"{_COMMIT.sub('', upstream.release)}+{commit[:12]}")
+
+
+def release_of(last: str, commit: str, tag: str | None) -> str:
+    """Return what a new pin calls its release: its tag, or the last tag before it and the commit."""
+    return _plain(tag or f"{last}+{commit[:12]}")
 
 
 def from_sdist(
@@ -132,9 +137,9 @@ def _with_sdist(
     return replace(new, sdist=Sdist(project, version, sha256)), both
 
 
-def _rows(repo: Repo, upstream: Upstream, commit: str) -> dict[str, Entry]:
-    """Return the plain covered files of a commit."""
-    rows = repo.text("ls-tree", "-r", "-z", commit, "--", *upstream.covers).split("\0")
+def rows_at(repo: Repo, upstream: Upstream, commit: str, covers: Sequence[str]) -> dict[str, Entry]:
+    """Return the plain covered files of a commit; raises UserError where there are none."""
+    rows = repo.text("ls-tree", "-r", "-z", commit, "--", *covers).split("\0")
     found = {}
     for row in filter(None, rows):
         head, path = row.split("\t", 1)
@@ -142,7 +147,7 @@ def _rows(repo: Repo, upstream: Upstream, commit: str) -> dict[str, Entry]:
         if mode in ("100644", "100755") and is_plain(path):
             found[path] = Entry(mode, blob)
     if not found:
-        raise UserError(f"commit {commit[:12]} of {upstream.name} holds none of {', '.join(upstream.covers)}")
+        raise UserError(f"commit {commit[:12]} of {upstream.name} holds none of {', '.join(covers)}")
     return found
 
 
@@ -154,10 +159,10 @@ def _left_out(repo: Repo, upstream: Upstream, old: Manifest) -> set[str]:
     there = repo.run("cat-file", "-e", f"{upstream.commit}^{{commit}}", check=False).status == 0
     if not there:
         return set()
-    return _rows(repo, upstream, upstream.commit).keys() - old.keys()
+    return rows_at(repo, upstream, upstream.commit, upstream.covers).keys() - old.keys()
 
 
-def _tag(repo: Repo, to: str | None, commit: str) -> str | None:
+def tag_of(repo: Repo, to: str | None, commit: str) -> str | None:
     """Return the tag that names the commit, if there is one."""
     tags = repo.text("tag", "--points-at", commit).split()
     return next((tag for tag in tags if tag in (to, f"v{to}")), tags[0] if tags else None)

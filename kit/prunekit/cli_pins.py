@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from prunekit import views_pins, views_rebase
+from prunekit import addition, views_pins, views_rebase
+from prunekit.addition import add_upstream
 from prunekit.cli_maintainer import Command, Group
 from prunekit.cli_patches import JSON, MIRROR, PATH, SOURCE, warn_unfinished
 from prunekit.console import Console
@@ -57,6 +58,23 @@ def freeze(kit: Kit, as_json: bool) -> None:
     every = pick(read_pins(kit.pins), None)
     found = [(it, read_series(kit, it), dropins(kit, it)) for it in every]
     views_pins.show_frozen(found, Console(as_json=as_json))
+
+
+@pins.command(name="add")
+@click.argument("url")
+@click.option("--name", metavar="NAME", help="What the kit calls it (default: the repository's name).")
+@click.option("--to", metavar="REF", help="A release, tag, branch or commit (default: the newest commit).")
+@click.option("--covers", metavar="PATH", multiple=True, help="A file or folder that a fork holds; may be repeated.")
+@click.option("--engine", metavar="DIR", help="Where the engine goes in a fork (default: NAME/pruning or pruning).")
+@click.option("--target", metavar="NAME", help="The name that `prunekit setup` takes (default: the upstream's).")
+@MIRROR
+@click.option("--dry-run", is_flag=True, help="Write nothing at all.")
+@JSON
+@click.pass_obj
+def add_pin(kit: Kit, url: str, as_json: bool, **words: Any) -> None:
+    """Pin the git repository URL as a new upstream: pin, manifest, tree id and a target, in one commit."""
+    console = Console(as_json=as_json)
+    views_pins.show_added(add_upstream(kit, addition.Wanted(url, **words), console), console)
 
 
 @pins.command(name="recover")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from prunekit.addition import Added
 from prunekit.console import Console
 from prunekit.manifest import Entry, blob_id, tree_id
 from prunekit.moves import Move
@@ -74,6 +75,18 @@ def _show_dry(done: Updated, console: Console) -> None:
         console.say(f"{'remove' if data is None else 'write '} {path}")
     if done.blocked:
         console.warn(f"a real run would stop: {done.blocked}")
+
+
+def show_added(done: Added, console: Console) -> None:
+    """Show a new pin, and what to do next."""
+    it = done.upstream
+    console.say(f"{it.name} {it.release} ({it.commit[:12]}), {done.files} files: {', '.join(it.covers)}")
+    if done.commit:
+        console.say(f"written in {done.commit[:12]}: {', '.join(done.changed)}")
+        console.say(f"next: prunekit setup {done.target}; then drop-ins and patches: CONTRIBUTING.md, Add an upstream")
+    else:
+        console.say(f"dry run: would write {', '.join(done.changed)}; nothing was written")
+    console.document(asdict(done))
 
 
 def show_recovered(notes: Sequence[str], console: Console) -> None:

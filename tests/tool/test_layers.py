@@ -31,7 +31,7 @@ LAYERS = [
     {"occupant", "forks", "workbench", "lint", "moves"},
     {"setup_fork", "doctor", "patchwork", "candidate", "probe"},
     {"trial", "why", "smoke", "rebase_state"},
-    {"update", "matrix", "rebase_stop"},
+    {"update", "matrix", "rebase_stop", "addition"},
     {"rebase"},
     {"views", "views_patches", "views_pins"},
     {"cli_maintainer"},
@@ -43,7 +43,7 @@ LAYERS = [
 COMMANDS = ["", "setup", "list", "status", "verify", "diff", "doctor", "patches"]
 COMMANDS += [f"patches {name}" for name in ("list", "show", "checkout", "export", "refresh", "lint", "drop")]
 COMMANDS += ["why", "rebase", "pins"]
-COMMANDS += [f"pins {name}" for name in ("show", "freeze", "check", "update", "recover", "matrix", "smoke")]
+COMMANDS += [f"pins {name}" for name in ("show", "freeze", "check", "add", "update", "recover", "matrix", "smoke")]
 
 
 def imports(path: Path) -> set[str]:
