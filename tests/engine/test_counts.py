@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,6 +71,17 @@ def test_each_call_is_counted_once(engine: SimpleNamespace) -> None:
     plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=1)
     engine.apply.apply_plan(graph, plan, scores)
     assert plan.pruned == engine.counts.count(model, x) and plan.pruned.macs == by_hand(8, 4, 6, 3)
+
+
+def test_what_deployment_drops(engine: SimpleNamespace) -> None:
+    deployed, options = (importlib.import_module(f"pruning.{name}") for name in ("deployed", "options"))
+    model, x = Shared().eval(), torch.randn(1, 3, 16, 16)
+    cost, whole = deployed.deployed_cost(model, x, ["hidden", "score"]), engine.counts.count(model, x)
+    assert whole.macs - cost.macs == 256 * 6 * 18 + 6 + 2 and whole.params - cost.params == 16 * 6 + 6 + 6 * 2 + 2
+    half = engine.counts.Cost(0.487 * cost.macs, 0)
+    line = deployed.deployed_line(cost, half, options.Settings(target_macs=0.5, prune_ratio=None), 0)
+    assert "(48.7%), without the one-to-many head" in line and line.endswith("ask for about --target-macs 0.513")
+    assert "ask for" not in deployed.deployed_line(cost, half, options.Settings(), 0)
 
 
 @pytest.mark.upstream

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from home5 import HERE, Home
+from slimflow import walk
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 # Not on the published lines: what a small machine without a GPU adds to them.
@@ -209,3 +210,9 @@ def test_help_shows_both_groups(home: Home) -> None:
     assert "pruning options:" in ours and "--prune-ratio" in ours and "--target-params" in ours
     assert all(flag in theirs for flag in ("--multi-scale", "--cache", "--batch-size", "--hyp", "--mask-ratio"))
     assert "--weights" not in theirs and "--evolve " not in theirs
+
+
+def test_slimming_from_sparsity_training_to_fine_tuning(ready: Home) -> None:
+    small = ["--data", "VOC.yaml", *QUICK, "--img", "64", "--epochs", "1", "--project", "runs"]
+    walk(ready.python, ["--weights", "best.pt", *small, "--name", "sparse"], "runs/sparse/weights/last.pt",
+         [*small, "--name", "slim"], ready.root / "runs/slim")

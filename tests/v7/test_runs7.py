@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from home7 import HERE, Home
+from slimflow import walk
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 # Not on the published lines: what a small machine without a GPU adds to them. The last --device and --img-size count.
@@ -188,3 +189,11 @@ def test_prunekit_is_not_needed(home: Home) -> None:
     """No drop-in imports the tool."""
     grep = ["git", "grep", "-nE", r"^\s*(import|from) prunekit(\.| |$)", "--", "*.py"]
     assert subprocess.run(grep, cwd=home.root, capture_output=True, check=False).stdout == b""
+
+
+def test_slimming_from_sparsity_training_to_fine_tuning(home: Home, tiny7: Path) -> None:
+    """train_sparse.py and inspect_bn.py, which upstream's train.py has only the penalty of."""
+    home.python(HERE / "make7.py", "training/yolov7-tiny", "best.pt", "10")
+    small = ["--data", str(tiny7), *QUICK, *SMALL, "--epochs", "1", "--project", "runs"]
+    walk(home.python, ["--weights", "best.pt", *small, "--name", "sparse"], "runs/sparse/weights/last.pt",
+         [*small, "--name", "slim"], home.root / "runs/slim")

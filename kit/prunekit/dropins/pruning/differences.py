@@ -29,8 +29,9 @@ def differing_acts(fresh: nn.Module, owner: nn.Module) -> tuple[dict[str, str], 
             continue
         kind, given = type(act).__name__, _arguments(act)
         if type(act) is not getattr(nn, kind, None) or _plain_repr(make_act(kind, given)) != _plain_repr(act):
+            said = " ".join(_plain_repr(act).split())
             raise PruneError(
-                f"structure: {name} has the activation {_plain_repr(act)}, which a rebuild from upstream's YAML would "
+                f"structure: {name} has the activation {said}, which a rebuild from upstream's YAML would "
                 "not have. Name one of torch.nn in the YAML (activation: torch.nn.LeakyReLU(0.1)), or give the blocks "
                 "such a one, train that network, and prune it"
             )

@@ -63,6 +63,9 @@ class Family(Protocol):
     def ignored(self, model: nn.Module) -> Mapping[str, str]:
         """Layers whose output channels must stay: {module name: reason}. Asked after surgery."""
 
+    def dropped(self, model: nn.Module) -> Sequence[str]:
+        """Blocks that training needs and deployment drops, by name: they are in every count, and said."""
+
     def tracing(self, model: nn.Module) -> AbstractContextManager[None]:
         """The state in which every branch of the network is visible to the dependency graph."""
 

@@ -41,6 +41,8 @@ def plan_only(family: Family, weights: Path, settings: Settings, target: Path, s
     say(plan_table(plan))
     for line in (*frozen_lines(graph), ceiling_line(graph, scores, settings)):
         say(line)
+    if family.dropped(model):
+        say("deployed    MACs are those of the network with its one-to-many head, which deployment drops")
     say(_outcome(family, weights, model, graph, plan, scores))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
     return plan

@@ -19,6 +19,7 @@ from typing import Any
 
 from .apply import apply_plan
 from .counts import Cost, count
+from .deployed import deployed_cost, deployed_line
 from .errors import PruneError, Unreachable
 from .family import Family, Metrics
 from .files import fresh, write_whole
@@ -211,8 +212,16 @@ def _prune(
     if state.settings.recalibrate:
         batches = recalibrate(model, lambda: family.losses(model))
         say(f"BatchNorm statistics measured anew on {batches} training batches")
+    if dropped := family.dropped(model):
+        say(deployed_line(_deployed_dense(family, state), deployed_cost(model, family.example(model), dropped),
+                          state.settings, state.settings.steps - number))
     write_whole(target, lambda scratch: family.save(model, source, scratch))
     return made, count(model, family.example(model)), widths_of(model), fits
+
+
+def _deployed_dense(family: Family, state: State) -> Cost:
+    model = family.load(Path(state.weights))
+    return deployed_cost(model, family.example(model), family.dropped(model))
 
 
 def _finish(state: State, family: Family, say: Say, style: Style) -> None:

@@ -29,6 +29,7 @@ from pruning.checkpoint import door, know, read
 from pruning.errors import PruneError
 from pruning.family import Metrics
 from pruning.hooked import check_hooks
+from pruning.once import Opened
 from pruning.schedule import GIVEN, Schedule
 from pruning.surgery import SwapRule, own_rules
 from torch import Tensor, nn
@@ -72,6 +73,7 @@ class Yolov5:
         self._given = dict(given or {})
         self._head, self._trust = head, trust
         self.rules: Sequence[SwapRule] = own_rules(ROOT)  # none of upstream's hides a split
+        self._opened = Opened()
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.task = "detect"
         self.named = not given  # is the data set one that the user named? Of a run's record it is not
@@ -119,7 +121,10 @@ class Yolov5:
             )
 
     def load(self, weights: Path) -> nn.Module:
-        """See `Family.load`."""
+        """See `Family.load`; each file is opened once."""
+        return self._opened(weights, self._load)
+
+    def _load(self, weights: Path) -> nn.Module:
         try:
             model = attempt_load(str(weights), device=torch.device("cpu"), fuse=False)
         except PruneError:
@@ -156,6 +161,10 @@ class Yolov5:
         finally:
             for module, mode in modes.items():
                 module.training = mode
+
+    def dropped(self, model: nn.Module) -> Sequence[str]:
+        """See `Family.dropped`: none that is counted."""
+        return ()
 
     def losses(self, model: nn.Module) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""

@@ -26,6 +26,7 @@ from pruning.checkpoint import door, know, read
 from pruning.errors import PruneError
 from pruning.family import Metrics
 from pruning.hooked import check_hooks
+from pruning.once import Opened
 from pruning.schedule import GIVEN, Schedule
 from pruning.surgery import SwapRule, own_rules
 from torch import Tensor, nn
@@ -63,6 +64,7 @@ class Yolov7:
         self._given = dict(given or {})
         self._trust = trust
         self.rules: Sequence[SwapRule] = own_rules(ROOT)  # none of upstream's hides a split
+        self._opened = Opened()
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.trainer = "train.py"
 
@@ -100,7 +102,10 @@ class Yolov7:
         data.check_data(self._given["data"], self.load(weights), weights, self.trainer, self._given["single_cls"])
 
     def load(self, weights: Path) -> nn.Module:
-        """See `Family.load`."""
+        """See `Family.load`; each file is opened once."""
+        return self._opened(weights, self._load)
+
+    def _load(self, weights: Path) -> nn.Module:
         try:
             checkpoint = _read(weights)
         except PruneError:
@@ -127,6 +132,10 @@ class Yolov7:
     def tracing(self, model: nn.Module) -> AbstractContextManager[None]:
         """See `Family.tracing`."""
         return network.tracing(model)
+
+    def dropped(self, model: nn.Module) -> Sequence[str]:
+        """See `Family.dropped`: none that is counted."""
+        return ()
 
     def losses(self, model: nn.Module) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's OTA loss on batches of its own train loader, one scalar a batch."""

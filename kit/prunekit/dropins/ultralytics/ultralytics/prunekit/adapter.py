@@ -24,6 +24,7 @@ from ultralytics.pruning.checkpoint import door, know
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family import Metrics
 from ultralytics.pruning.hooked import check_hooks
+from ultralytics.pruning.once import Opened
 from ultralytics.pruning.schedule import GIVEN, Schedule
 from ultralytics.pruning.surgery import SwapRule, own_rules
 from ultralytics.utils import LOGGER
@@ -72,6 +73,7 @@ class Ultralytics:
         self._head = head
         self._trust = trust
         self.rules: Sequence[SwapRule] = (*RULES, *own_rules(ROOT))
+        self._opened = Opened()
         self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
         self.task = "detect"
         self.ranked = False
@@ -126,7 +128,7 @@ class Ultralytics:
 
     def _check_classes(self, weights: Path, found: Mapping[str, Any]) -> None:
         """PruneError unless the data set has the network's classes and key points."""
-        data, structure = self._given["data"], load_checkpoint(weights)[0].yaml
+        data, structure = self._given["data"], self.load(weights).yaml
         shape = found.get("kpt_shape")
         if self.task == "pose" and list(structure.get("kpt_shape") or shape) != list(shape):
             raise PruneError(f"{weights} has key points {structure['kpt_shape']}, {data} has {list(shape)}.")
@@ -165,7 +167,10 @@ class Ultralytics:
             raise PruneError(f"{first} Leave --device out to use what is here, or give --device cpu.") from error
 
     def load(self, weights: Path) -> nn.Module:
-        """See `Family.load`."""
+        """See `Family.load`; each file is opened once."""
+        return self._opened(weights, self._load)
+
+    def _load(self, weights: Path) -> nn.Module:
         try:
             model, _ = load_checkpoint(weights)
         except PruneError:
@@ -190,6 +195,13 @@ class Ultralytics:
     def ignored(self, model: nn.Module) -> Mapping[str, str]:
         """See `Family.ignored`."""
         return ignored_layers(model, mode="head" if self._head == "whole" else "outputs")
+
+    def dropped(self, model: nn.Module) -> Sequence[str]:
+        """See `Family.dropped`: the branches of an end-to-end head that have a one-to-one twin."""
+        head, prefix = model.model[-1], f"model.{len(model.model) - 1}"
+        if not getattr(head, "end2end", False):
+            return ()
+        return [f"{prefix}.{name}" for name, _ in head.named_children() if hasattr(head, f"one2one_{name}")]
 
     def tracing(self, model: nn.Module) -> AbstractContextManager[None]:
         """See `Family.tracing`."""
@@ -220,7 +232,7 @@ class Ultralytics:
 
     def write_yaml(self, weights: Path, target: Path) -> None:
         """See `Family.write_yaml`."""
-        structure = close_structure(load_checkpoint(weights)[0])
+        structure = close_structure(self.load(weights))
         head = "# Architecture of a pruned network; a prunekit fork builds it: YOLO('pruned.yaml').load('pruned.pt')\n"
         target.write_text(head + yaml_text(structure), encoding="utf-8")
 
