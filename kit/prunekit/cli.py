@@ -63,6 +63,7 @@ def cli(context: click.Context, kit: Path | None) -> None:
     metavar="URL",
     help="Fetch from this git repository instead of the upstream's; --source auto lets the sdist stand in for it.",
 )
+@click.option("--at", metavar="VERSION", help="Another version than the pin: a release, a commit, or a branch.")
 @click.option("--force", is_flag=True, help="Set up anew; an existing fork is moved to DIR.backup-N as a whole.")
 @_JSON
 @click.pass_context

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -10,6 +11,9 @@ from dataclasses import asdict, dataclass
 from prunekit.kitdir import Kit
 from prunekit.kitwrite import write
 from prunekit.movefile import FAILED
+from prunekit.overlay import dropins
+from prunekit.pins import Upstream
+from prunekit.series import read_series
 
 JSON, TABLE = "docs/compatibility.json", "docs/compatibility.md"
 USUAL = "benchmarks/usual_diffs"
@@ -64,6 +68,14 @@ def save_rows(kit: Kit, name: str, rows: Iterable[Row]) -> None:
     every[name] = [asdict(row) for row in sorted(rows, key=lambda row: release_key(row.release))]
     text = "".join(_section(kit, other, [Row(**row) for row in found]) for other, found in sorted(every.items()))
     write(kit, {JSON: (json.dumps(every, indent=1) + "\n").encode(), TABLE: (_HEAD + text).encode()})
+
+
+def series_digest(kit: Kit, upstream: Upstream) -> str:
+    """Return a hash of what is tried: the patches and the drop-ins."""
+    total = hashlib.sha256()
+    for path in [*read_series(kit, upstream), *dropins(kit, upstream).values()]:
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()[:16]
 
 
 def release_key(release: str) -> tuple[int, ...]:

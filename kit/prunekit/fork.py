@@ -8,7 +8,7 @@ What setup remembers lies in `.git`, where it is in nobody's way and in no tree 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prunekit.errors import UserError
@@ -22,9 +22,30 @@ RECORD = ".git/prunekit.json"
 _EXCLUDED = "runs/\ndatasets/\nweights/\n*.pt\n*.onnx\n*.engine\n__pycache__/\n*.egg-info/\nbuild/\ndist/\n.venv/\n"
 
 
+PIN = "refs/prunekit/pin"  # in a fork of another version than the pin: the pin's files, which the series is moved from
+
+
+@dataclass(frozen=True)
+class At:
+    """A version other than the pin: what `--at` named, its date and tag, the tree id of its files as they were fetched.
+
+    `sha256`: of the sdist that they come from, if they do. `known`: what the kit's table knew of the release.
+    """
+
+    asked: str
+    date: str
+    tag: str | None
+    tree: str
+    sha256: str | None
+    known: str
+
+
 @dataclass(frozen=True)
 class Record:
-    """What setup made: names, the pin, and the ids of the fork's root commit, last commit and tree."""
+    """What setup made: names, the pin, and the ids of the fork's root commit, last commit and tree.
+
+    `at` is there where the fork is of another version than the kit's pin; release and commit are that version's then.
+    """
 
     target: str
     upstream: str
@@ -34,6 +55,14 @@ class Record:
     root: str
     head: str
     tree: str
+    at: At | None = None
+
+    def version(self, pin: Upstream) -> Upstream:
+        """Return the upstream as this fork has it: the kit's pin, or the version that `--at` named."""
+        if self.at is None:
+            return pin
+        own = {"commit": self.commit, "release": self.release, "date": self.at.date, "tag": self.at.tag}
+        return replace(pin, **own, tree=self.at.tree, sdist=None)  # type: ignore[arg-type]
 
 
 def start(folder: Path, files: Path, manifest: Manifest, upstream: Upstream) -> tuple[Repo, str]:
@@ -48,7 +77,20 @@ def start(folder: Path, files: Path, manifest: Manifest, upstream: Upstream) -> 
     repo.run("config", "core.autocrlf", "false")
     add_blobs(repo, [files / path for path in manifest])
     stage(repo, manifest)
-    return repo, commit(repo, f"upstream {upstream.name} {upstream.release} ({upstream.commit})")
+    return repo, commit(repo, root_message(upstream))
+
+
+def root_message(upstream: Upstream) -> str:
+    """Return the message of the commit that holds an upstream's files."""
+    return f"upstream {upstream.name} {upstream.release} ({upstream.commit})"
+
+
+def keep_pin(repo: Repo, files: Path, manifest: Manifest, pin: Upstream) -> None:
+    """Put the pin's files into the object store, under a ref of their own: the series is moved from them, and again."""
+    add_blobs(repo, [files / path for path in manifest])
+    repo.run("read-tree", "--empty")
+    stage(repo, manifest)
+    repo.run("update-ref", PIN, commit(dated(repo, pin), root_message(pin)))
 
 
 def dated(repo: Repo, upstream: Upstream) -> Repo:
@@ -56,14 +98,12 @@ def dated(repo: Repo, upstream: Upstream) -> Repo:
     return repo.with_env(GIT_AUTHOR_DATE=upstream.date, GIT_COMMITTER_DATE=upstream.date)
 
 
-
-
-
 def finish(repo: Repo, record: Record) -> None:
     """Point the branch at the last commit, write the files out, remember what was made."""
     repo.run("update-ref", "refs/heads/main", record.head)
     repo.run("reset", "--quiet", "--hard", record.head)
-    (repo.folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n")
+    values = {key: value for key, value in asdict(record).items() if key != "at" or value}
+    (repo.folder / RECORD).write_text(json.dumps(values, indent=2) + "\n")
 
 
 def read_record(folder: Path) -> Record | None:
@@ -75,6 +115,7 @@ def read_record(folder: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        return Record(**json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        return Record(**{**values, "at": At(**values["at"]) if values.get("at") else None})
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read; move {folder} away and set it up again") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit import fork
-from prunekit.errors import DriftError, UserError, nearest
+from prunekit.errors import DriftError, PatchConflict, UserError, nearest
 from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import Kit
 from prunekit.localwork import LocalWork, local_work
@@ -70,8 +70,10 @@ def find_forks(kit: Kit, directory: Path | None) -> list[Fork]:
 def status_of(kit: Kit, it: Fork) -> Status:
     """Return a fork's state; reads only."""
     try:
-        made = expected(it.directory, kit, it.upstream)
         work = local_work(it.directory, it.record)
+        made = expected(it.directory, kit, it.upstream, it.record)
+    except PatchConflict:  # the kit's series of today has no place in the version that `--at` named
+        return Status(it, "outdated", work)
     except GitError:
         return Status(it, "damaged", LocalWork((), (), ()))
     if made is None or made[0].head != it.record.head:

@@ -32,6 +32,10 @@ _PATIENCE = 40.0  # seconds for a host to answer; time to type the passphrase of
 Report = Callable[[str], None]
 
 
+class Absent(Unreachable):
+    """The host answers, and has no such commit (any more)."""
+
+
 class FetchFailed(UserError, GitError):
     """A fetch failed though the host answers."""
 
@@ -65,9 +69,17 @@ def fetch_git(upstream: Upstream, url: str, scratch: Path, report: Report) -> tu
             continue
         return repo.folder, _packed(repo.folder), (attempt.note,) if attempt.note else ()
     other = " --source sdist, or" if upstream.sdist else ""
-    raise Unreachable(
+    raise Absent(
         f"{url} no longer has commit {upstream.commit} of {upstream.name}: try{other} --mirror URL of a copy"
     )
+
+
+def ids_of(upstream: Upstream, url: str, names: tuple[str, ...], folder: Path) -> dict[str, str]:
+    """Return ref -> object id of those of the names that the host has. Raises Unreachable."""
+    repo = _start(upstream, _location(url), folder)
+    _need_an_answer(repo, url)
+    rows = repo.text("ls-remote", "--quiet", "origin", *names).splitlines()
+    return {name: oid for oid, _, name in (row.partition("\t") for row in rows)}
 
 
 def _attempts(upstream: Upstream) -> list[_Attempt]:

@@ -6,7 +6,6 @@ A row is done again only when the series or the drop-ins have changed since, and
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit.candidate import Candidate, from_sdist
-from prunekit.compatibility import USUAL, Row, read_rows, release_key, save_rows
+from prunekit.compatibility import USUAL, Row, read_rows, release_key, save_rows, series_digest
 from prunekit.errors import PrunekitError, UserError
 from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import PINS, Kit
@@ -25,11 +24,9 @@ from prunekit.mailpatch import export_series
 from prunekit.manifest import read_manifest
 from prunekit.movefile import FAILED
 from prunekit.moves import Move, move_series
-from prunekit.overlay import dropins
 from prunekit.patchwork import pick
-from prunekit.pins import Upstream, read_pins
+from prunekit.pins import read_pins
 from prunekit.sdist import releases
-from prunekit.series import read_series
 from prunekit.smoke import Subject, import_modules, try_fork
 from prunekit.trial import make_fork, new_files, root_commit, trial_kit
 from prunekit.workbench import Bench, From, scratch, set_up_bench
@@ -84,14 +81,6 @@ def choose(every: list[str], count: int, start: str) -> list[str]:
     if len(after) <= count:
         return after
     return [after[round(n * (len(after) - 1) / (count - 1))] for n in range(count)]
-
-
-def series_digest(kit: Kit, upstream: Upstream) -> str:
-    """Return a hash of what is tried: the patches and the drop-ins."""
-    total = hashlib.sha256()
-    for path in [*read_series(kit, upstream), *dropins(kit, upstream).values()]:
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()[:16]
 
 
 def try_release(kit: Kit, name: str, release: str, trial: Trial) -> Row:

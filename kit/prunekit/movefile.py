@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tempfile
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ def _move(path: str, old: str | None, new: str | None, target: str | None) -> Mo
     if target is None:
         raise Refused("upstream no longer has this file")
     merged = merge(old, new, target)
+    if merged is None and path.endswith(".py"):
+        ours, changed = (spelled_as(target, text) for text in (old, new))
+        merged = merge(ours, changed, target)
     try:
         placed = _transplant(path, old, new, target)
     except Refused as error:
@@ -81,6 +85,34 @@ def merge(old: str, new: str, target: str) -> str | None:
     """Return git's 3-way merge of three texts, or None where it conflicts."""
     text, conflicts = merge_text(old, new, target)
     return None if conflicts else text
+
+
+def spelled_as(target: str, text: str) -> str:
+    """Return a text, the statements that `target` spells otherwise (quotes, blanks) as they stand there.
+
+    Only statements of one line, each by its syntax; one that `target` spells in more than one way stays as it is.
+    """
+    spellings: dict[str, set[str]] = {}
+    for line in target.splitlines():
+        if key := _syntax_of(line):
+            spellings.setdefault(key, set()).add(line.strip())
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        found = spellings.get(_syntax_of(line), set())
+        if len(found) == 1:
+            lines[number] = line.replace(line.strip(), next(iter(found)))
+    return "".join(lines)
+
+
+def _syntax_of(line: str) -> str:
+    """Return the syntax of a line that is a whole statement, or nothing."""
+    text = line.strip()
+    if not text or text.startswith("#"):
+        return ""
+    try:
+        return ast.dump(ast.parse(text))
+    except (SyntaxError, ValueError):
+        return ""
 
 
 def _conflicts(old: str, new: str, target: str) -> str:

@@ -45,6 +45,7 @@ class Upstream:
     sdist: Sdist | None
     engine: str
     index: str | None = None
+    oldest: str | None = None  # the first release that `setup --at` takes
 
     @property
     def project(self) -> str | None:
@@ -88,7 +89,7 @@ def read_pins(path: Path) -> Pins:
 def _upstream(name: str, node: Node) -> Upstream:
     """Read one entry below `upstreams`."""
     required = ("url", "commit", "date", "release", "covers", "tree", "engine")
-    keys = node.mapping(required=required, optional=("tag", "index", "sdist"))
+    keys = node.mapping(required=required, optional=("tag", "index", "sdist", "oldest"))
     return Upstream(
         name=name,
         url=keys["url"].text(r"[^-\s].*", "a git URL"),
@@ -101,6 +102,7 @@ def _upstream(name: str, node: Node) -> Upstream:
         sdist=_sdist(keys["sdist"]) if "sdist" in keys else None,
         engine=_inside(keys["engine"]),
         index=keys["index"].text(_NAME, "a project name") if "index" in keys else None,
+        oldest=keys["oldest"].text(_NAME, "a release, in quotes") if "oldest" in keys else None,
     )
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from prunekit import rebase_state as states
 from prunekit.candidate import Candidate, find_candidate
+from prunekit.compatibility import series_digest
 from prunekit.console import Console
 from prunekit.errors import UserError
 from prunekit.gitrepo import Repo
 from prunekit.kitdir import Kit
 from prunekit.kitwrite import recover
 from prunekit.manifest import read_manifest
-from prunekit.matrix import series_digest
 from prunekit.movefile import ABSORBED, FAILED
 from prunekit.moves import Move, put, try_move
 from prunekit.patchwork import pick

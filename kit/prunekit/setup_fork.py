@@ -7,10 +7,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prunekit import fork
+from prunekit.at import Origin, find_version, is_pin, known_of, need_version, record_of, unpinned
+from prunekit.compose import compose_moved
 from prunekit.console import Console
 from prunekit.errors import DiskFull, DriftError, from_os_error
 from prunekit.gitrepo import GitError, Repo, need_git
@@ -37,6 +39,7 @@ class Wish:
     source: str = "auto"
     mirror: str | None = None
     force: bool = False
+    at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Outcome:
     record: fork.Record
     fetched_bytes: int = 0
     backup: Path | None = None
+    not_pinned: str = ""
 
 
 def set_up(kit: Kit, wish: Wish, console: Console) -> Outcome:
@@ -62,12 +66,15 @@ def set_up(kit: Kit, wish: Wish, console: Console) -> Outcome:
             target = read_pins(kit.pins).target(wish.target)
             manifest = read_manifest(kit.manifests / f"{target.upstream.name}.txt", target.upstream.tree)
             upstream = target.upstream
+            at = None if wish.at is None or is_pin(upstream, wish.at) else wish.at
+            if at is not None:
+                need_version(upstream, at, wish.source)
             step.result = f"{upstream.name} {upstream.release}, {upstream.commit[:12]}, {len(manifest)} files"
         with claimed(wish.directory) as staging, _disk_watched(wish.directory):
-            record = occupant(kit, target, wish.directory, wish.force, console)
+            record = occupant(kit, target, wish.directory, at, wish.force, console)
             if record is not None:
                 return Outcome("already set up", wish.directory, target, record)
-            return _create(kit, target, manifest, wish, staging, console)
+            return _create(kit, target, manifest, replace(wish, at=at), staging, console)
     except OSError as error:
         raise from_os_error(error, wish.directory) or error from error
 
@@ -96,7 +103,11 @@ def _create(
         step.result = f"{fetched.how}, {fetched.size / 1e6:.1f} MB fetched, {len(manifest)} blob ids checked"
     for note in fetched.notes:
         console.warn(note)
-    repo, record = _build(kit, target, manifest, fetched, staging / "fork", console)
+    said = ""
+    if wish.at is None:
+        repo, record = _build(kit, target, manifest, fetched, staging / "fork", console)
+    else:
+        repo, record, said = _build_at(kit, target, manifest, fetched, wish, staging, console)
     with console.step("verify") as step:
         fork.finish(repo, record)
         wrong = drift(repo.folder, kit, upstream, record)
@@ -104,7 +115,7 @@ def _create(
             raise DriftError(f"the new fork is not what the kit makes: {wrong[0].path}; nothing was set up, try again")
         step.result = f"tree {record.tree[:12]}"
     backup = _put(wish, repo, console)
-    return Outcome("created", wish.directory, target, record, fetched.size, backup)
+    return Outcome("created", wish.directory, target, record, fetched.size, backup, said)
 
 
 def _build(
@@ -123,6 +134,35 @@ def _build(
         head, count = commit_dropins(repo, kit, upstream, head)
         step.result = f"{count} files"
     return repo, _record(repo, target, fetched, root, head)
+
+
+def _build_at(
+    kit: Kit,
+    target: Target,
+    manifest: dict[str, Entry],
+    fetched: Fetched,
+    wish: Wish,
+    staging: Path,
+    console: Console,
+) -> tuple[Repo, fork.Record, str]:
+    """Make the fork at another version than the pin; returns repository, record, and what is not pinned."""
+    pin, at = target.upstream, str(wish.at)
+    with console.step("version") as step:
+        origin = Origin(wish.source, wish.mirror, fetched)
+        found = find_version(pin, manifest, at, origin, staging / "at", step.report)
+        new = found.upstream
+        step.result = f"{new.name} {new.release}, {new.commit[:12]}, {len(found.manifest)} blob ids recorded"
+    with console.step("fork") as step:
+        repo, root = fork.start(staging / "fork", found.folder, found.manifest, new)
+        fork.keep_pin(repo, fetched.folder, manifest, pin)
+        step.result = f"root commit {root[:12]}"
+    with console.step("series") as step:
+        made, moves = compose_moved(repo, kit, pin, new, step.report)
+        step.result = ", ".join(f"{move.name[:4]} {move.verdict}" for move in moves) or "no patches"
+    how = "sdist" if new.sdist else "git"
+    names = (target.name, pin.name, new.release, new.commit, how)
+    own = record_of(found, at, known_of(kit, pin, new.release))
+    return repo, fork.Record(*names, root, made.head, made.tree, own), unpinned(found)
 
 
 def _record(repo: Repo, target: Target, fetched: Fetched, root: str, head: str) -> fork.Record:

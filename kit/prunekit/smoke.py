@@ -57,7 +57,8 @@ def fork_subject(kit: Kit, folder: Path) -> Subject:
     there = Repo(folder).text("ls-files").splitlines()
     files = sorted({path for mail in mails for path in mail.files} & set(there))
     tests = read_tests(kit, upstream)
-    own = {mail.path.name: tests.get(mail.path.name, []) for mail in mails}
+    # a patch's own test takes the patch out again: of another version than the pin that is not the kit's file
+    own = {} if record.at else {mail.path.name: tests.get(mail.path.name, []) for mail in mails}
     return Subject(kit, kit, upstream.name, folder, files, own)
 
 

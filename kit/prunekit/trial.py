@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prunekit import fork, gitobjects
 from prunekit.candidate import Candidate
+from prunekit.compose import compose
 from prunekit.errors import UserError
 from prunekit.kitdir import PINS, Kit
 from prunekit.manifest import Manifest, read_manifest
@@ -16,7 +17,6 @@ from prunekit.patchwork import series_files
 from prunekit.pinfile import rewrite
 from prunekit.pins import Pins, Target, Upstream, read_pins
 from prunekit.series import read_series
-from prunekit.verify import compose
 from prunekit.workbench import Bench
 
 

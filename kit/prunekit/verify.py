@@ -5,31 +5,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit import fork, gitobjects
+from prunekit.compose import Composed, compose, compose_moved
 from prunekit.errors import DriftError
 from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import Kit
 from prunekit.manifest import Entry, blob_id
-from prunekit.overlay import commit_dropins
 from prunekit.pins import Upstream
-from prunekit.series import read_series, replay
 
 _ANEW = "`prunekit setup TARGET DIR --force` sets it up anew and keeps the old one beside it"
-
-
-@dataclass(frozen=True)
-class Composed:
-    """What pin, series and drop-ins make: last commit, its tree, number of patches and drop-ins."""
-
-    head: str
-    tree: str
-    patches: int
-    dropins: int
 
 
 @dataclass(frozen=True)
@@ -43,27 +32,26 @@ class Drift:
     what: str
 
 
-def compose(repo: Repo, kit: Kit, upstream: Upstream, root: str, report: Callable[[str], None]) -> Composed:
-    """Make the series and the drop-ins on top of `root`, which the index holds; touches no branch and no file."""
-    patches = read_series(kit, upstream)
-    head = replay(repo, patches, root, report)
-    head, count = commit_dropins(repo, kit, upstream, head)
-    return Composed(head, repo.text("rev-parse", f"{head}^{{tree}}"), len(patches), count)
-
-
-def expected(directory: Path, kit: Kit, upstream: Upstream) -> tuple[Composed, dict[str, Entry]] | None:
-    """Return what the kit makes of a fork's pin, and its files; None where the fork does not hold the pin's files.
+def expected(
+    directory: Path, kit: Kit, upstream: Upstream, record: fork.Record
+) -> tuple[Composed, dict[str, Entry]] | None:
+    """Return what the kit makes of a fork's version, and its files; None where the fork does not hold the pin's files.
 
     Writes nothing into the fork.
     """
-    with _scratch(directory, upstream) as repo:
+    version = record.version(upstream)
+    with _scratch(directory, version) as repo:
         try:
-            repo.run("read-tree", upstream.tree)
-            message = f"upstream {upstream.name} {upstream.release} ({upstream.commit})"
-            root = gitobjects.commit(repo, message)
+            for tree in {upstream.tree, version.tree}:
+                repo.run("read-tree", tree)
+            repo.run("read-tree", version.tree)
+            root = gitobjects.commit(repo, fork.root_message(version))
         except GitError:
             return None
-        composed = compose(repo, kit, upstream, root, lambda _: None)
+        if record.at is None:
+            composed = compose(repo, kit, upstream, root, lambda _: None)
+        else:
+            composed, _ = compose_moved(repo, kit, upstream, version, lambda _: None)
         return composed, gitobjects.files_of(repo, composed.head)
 
 
@@ -73,7 +61,7 @@ def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) ->
     Raises DriftError where the fork does not hold the pin's files at all.
     """
     try:
-        made = expected(directory, kit, upstream)
+        made = expected(directory, kit, upstream, record)
         at_setup = gitobjects.files_of(Repo(directory), record.head)
         own = gitobjects.files_of(Repo(directory), "HEAD")
     except GitError as error:

@@ -29,6 +29,7 @@ def show_setup(outcome: Outcome, console: Console) -> None:
     commands = next_commands(outcome)
     if outcome.status == "created":
         console.say(f"{outcome.target.name} is set up in {outcome.directory}")
+        _say_version(outcome, console)
     else:
         made = outcome.record.target
         alike = "" if made == outcome.target.name else f" (the same tree as {outcome.target.name})"
@@ -43,9 +44,18 @@ def show_setup(outcome: Outcome, console: Console) -> None:
             **asdict(outcome.record),
             "fetched_bytes": outcome.fetched_bytes,
             "backup": str(outcome.backup) if outcome.backup else None,
+            "not_pinned": outcome.not_pinned,
             "next": commands,
         }
     )
+
+
+def _say_version(outcome: Outcome, console: Console) -> None:
+    """Say what is known of a version other than the pin, and what is not pinned."""
+    record = outcome.record
+    if record.at is not None:
+        console.say(f"{record.upstream} {record.release}: {record.at.known}")
+        console.say(outcome.not_pinned)
 
 
 def next_commands(outcome: Outcome) -> list[str]:
@@ -79,7 +89,8 @@ def show_status(statuses: Sequence[Status], console: Console) -> None:
     rows = []
     for item in statuses:
         record = item.fork.record
-        names = (record.target, f"{record.upstream} {record.release}", record.commit[:12])
+        at = " (--at)" if record.at else ""
+        names = (record.target, f"{record.upstream} {record.release}{at}", record.commit[:12])
         rows.append((_short(item.fork.directory), *names, item.state, item.work.describe()))
     console.table(("fork", "target", "upstream", "pin", "state", "local work"), rows)
     console.document(
@@ -108,7 +119,9 @@ def show_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
         for item in verdict.drift:
             console.say(f"  {item.what:<9} {item.path}")
         if verdict.drift:
-            anew = f"prunekit setup {verdict.fork.record.target} {place} --force"
+            own = verdict.fork.record.at
+            at = f" --at {own.asked}" if own else ""
+            anew = f"prunekit setup {verdict.fork.record.target} {place}{at} --force"
             console.say(f"see them: prunekit diff {place}; set up anew, keeping this one: {anew}")
     console.document(
         [

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ultralytics.cfg import smart_value
+from ultralytics.prunekit.releases import load_yaml
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.options import Settings, add_options
 from ultralytics.pruning.schedule import GIVEN, Schedule
-from ultralytics.utils import DEFAULT_CFG_DICT, YAML
+from ultralytics.utils import DEFAULT_CFG_DICT
 
 # Spellings that users of the other YOLO repositories bring along.
 ALIASES = {"weights": "model", "img": "imgsz", "img_size": "imgsz", "batch_size": "batch"}
@@ -100,7 +101,7 @@ def _under_config_file(overrides: dict[str, Any]) -> dict[str, Any]:
     if not Path(name).is_file():
         raise PruneError(f"--cfg {name}: no such file. It is a YAML of upstream train arguments, like default.yaml.")
     try:
-        loaded = YAML.load(name)
+        loaded = load_yaml(name)
     except Exception as error:  # the YAML library's own error names line and column
         raise PruneError(f"--cfg {name} cannot be read: {error}") from error
     if not isinstance(loaded, dict):

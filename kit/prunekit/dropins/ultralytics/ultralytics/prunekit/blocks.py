@@ -12,27 +12,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import (
-    C2,
+from ultralytics.nn.modules.block import C2, C3, DFL, C2f, Proto, RepNCSPELAN4
+from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.modules.head import Classify, Detect
+from ultralytics.prunekit.padding import equalise
+from ultralytics.prunekit.releases import (
     C2PSA,
-    C3,
-    DFL,
     PSA,
     A2C2f,
     AAttn,
     Attention,
-    C2f,
     C2fCIB,
     C2fPSA,
     C3k2,
-    Proto,
     PSABlock,
-    RepNCSPELAN4,
+    RealNVP,
 )
-from ultralytics.nn.modules.conv import Conv
-from ultralytics.nn.modules.head import Classify, Detect
-from ultralytics.prunekit.padding import equalise
-from ultralytics.prunekit.releases import RealNVP
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.surgery import SwapRule, halved, join, recast, swap_modules
 

@@ -89,7 +89,7 @@ def keep_norms(model: nn.Module) -> None:
         fit_norms(model, block)
 
 
-def open_foreign(load: Callable[..., Any], weight: str | Path, safe_only: bool | None) -> Any:
+def open_foreign(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:
     """Patch 4, first in `torch_safe_load`, with that function: its answer, foreign split blocks read as stock blocks.
 
     None where upstream is to go on by itself: within the call that this makes, and for a file that is not here.
@@ -97,7 +97,7 @@ def open_foreign(load: Callable[..., Any], weight: str | Path, safe_only: bool |
     from . import adopt
 
     checkpoint.inherit()
-    return adopt.read(load, weight, safe_only)
+    return adopt.read(load, weight, *how)
 
 
 def adopt_structure(built: nn.Module, weights: nn.Module) -> None:

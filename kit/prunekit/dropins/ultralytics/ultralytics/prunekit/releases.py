@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What upstream calls differently, or does not have yet, in some releases that the series fits (from 8.3.145)."""
+"""What upstream calls differently, or does not have yet, in some releases that the series fits (from 8.2.0)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
+from ultralytics import utils
+from ultralytics.nn.modules import block
 
 try:
     from ultralytics.nn.tasks import load_checkpoint
@@ -13,12 +17,37 @@ try:
     from ultralytics.utils.torch_utils import unwrap_model
 except ImportError:
     from ultralytics.utils.torch_utils import de_parallel as unwrap_model
-try:
-    from ultralytics.nn.modules.block import RealNVP
-except ImportError:  # before 8.4
-
-    class RealNVP(nn.Module):  # type: ignore[no-redef]
-        """The flow model of newer pose losses: no network of this release holds one."""
 
 
-__all__ = ["RealNVP", "load_checkpoint", "unwrap_model"]
+def _block(name: str) -> type:
+    """The class of a block, or one in its place that no network holds, where this release does not have it yet."""
+    return getattr(block, name, None) or type(name, (nn.Module,), {})
+
+
+C2PSA, C2fPSA, C3k2, PSABlock = _block("C2PSA"), _block("C2fPSA"), _block("C3k2"), _block("PSABlock")  # 8.3.0
+PSA, Attention, C2fCIB = _block("PSA"), _block("Attention"), _block("C2fCIB")  # 8.2.2x
+A2C2f, AAttn = _block("A2C2f"), _block("AAttn")  # 8.3.7x
+RealNVP = _block("RealNVP")  # 8.4
+
+
+def load_yaml(path: str) -> Any:
+    """The content of a YAML file, as this upstream reads it."""
+    yaml = getattr(utils, "YAML", None)  # before 8.3.1xx a function
+    return yaml.load(path) if yaml else utils.yaml_load(path)
+
+
+__all__ = [
+    "C2PSA",
+    "PSA",
+    "A2C2f",
+    "AAttn",
+    "Attention",
+    "C2fCIB",
+    "C2fPSA",
+    "C3k2",
+    "PSABlock",
+    "RealNVP",
+    "load_checkpoint",
+    "load_yaml",
+    "unwrap_model",
+]
