@@ -181,6 +181,9 @@ OTHERS = {
     "unfold": lambda: Lambda(lambda x: F.unfold(x, 2).unsqueeze(-1)[:, :C]), "flatten": _flattened,
     "lrn": lambda: nn.LocalResponseNorm(3), "sdpa": lambda: Lambda(lambda x: F.scaled_dot_product_attention(x, x, x)),
     "split": lambda: Lambda(lambda x: torch.cat((x[:, C // 2 :], x[:, : C // 2]), 1)),
+    "chuncat": lambda: Lambda(
+        lambda x: torch.cat([half for t in (x, torch.relu(x)) for half in t.chunk(2, 1)], 1) + torch.cat((x, x), 1)
+    ),
     "repeat": lambda: Lambda(lambda x: x.repeat(1, 2, 1, 1)[:, :C]), "groupnorm": lambda: nn.GroupNorm(4, C),
     "instance": lambda: nn.InstanceNorm2d(C, affine=True), "prelu": lambda: nn.PReLU(C),
 }

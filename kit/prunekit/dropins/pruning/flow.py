@@ -43,13 +43,11 @@ class Flow:
         barriers: node -> why the channels that reach it must stay.
         cuts: (node, node before it) between which no channels pass: a gate for all channels, a scalar weight.
         stacks: node of a concatenation of channels -> the sizes of its parts.
-        plain: nodes that leave the channels as they are, whatever else they do.
     """
 
     barriers: dict[Node, str] = field(default_factory=dict)
     cuts: set[tuple[Node, Node]] = field(default_factory=set)
     stacks: dict[Node, list[int]] = field(default_factory=dict)
-    plain: set[Node] = field(default_factory=set)
 
 
 def follow(
@@ -166,8 +164,6 @@ class _Walk:
             self._bar(node, result)
         else:
             self.dims[node] = result
-            if node not in self.flow.stacks:
-                self.flow.plain.add(node)
 
 
 Inputs = list[tuple[Node, "int | None", Shape]]

@@ -86,11 +86,11 @@ def prove(
     """
     started = time.perf_counter()
     dense = copy.deepcopy(model).cpu().double()
-    randomise(dense)
     image = _image(dense, example, tracing)
     opaque: dict[str, str] = {}
     kept: dict[str, str] = {}
     for _ in range(_ROUNDS):
+        randomise(dense)  # anew: a round masks its weights
         try:
             film = _compared(dense, image, tracing, {**(ignored or {}), **kept}, tuple(rules), opaque)
             seconds = time.perf_counter() - started
@@ -117,13 +117,13 @@ def _compared(
     rules: tuple[SwapRule, ...],
     opaque: Mapping[str, str],
 ) -> Film:
-    """One round: prune a copy, mask another, compare.
+    """One round: prune a copy, mask `dense` itself (networks of gigabytes are not copied twice), compare.
 
     Raises:
         Differs: naming the modules in question, innermost first.
         Unremovable: torch-pruning could not take a group's channels out.
     """
-    pruned, masked = copy.deepcopy(dense), copy.deepcopy(dense)
+    pruned = copy.deepcopy(dense)
     with tracing(pruned):
         graph = PruningGraph.build(pruned, image, ignored=ignored, rules=rules, opaque=opaque)
     generator = torch.Generator().manual_seed(1)
@@ -136,10 +136,10 @@ def _compared(
         entry.name: set(torch.argsort(scores[entry.name], stable=True)[: entry.channels - entry.keep].tolist())
         for entry in plan.entries
     }
-    _mask(masked, graph, removed)
+    _mask(dense, graph, removed)
     apply_plan(graph, plan, scores)
-    with tracing(masked), torch.no_grad():
-        film = record(masked, image)
+    with tracing(dense), torch.no_grad():
+        film = record(dense, image)
     with tracing(pruned), torch.no_grad():
         play(pruned, image, film)
     _check_merge(pruned, image, tracing, rules)

@@ -22,6 +22,10 @@ from .counts import TRANSPOSED, Forward, fit_example
 from .errors import PruneError
 from .flow import Flow, follow
 
+_SHAPING = (
+    ops.OPTYPE.CONCAT, ops.OPTYPE.SPLIT, ops.OPTYPE.SLICE, ops.OPTYPE.RESHAPE, ops.OPTYPE.UNBIND, ops.OPTYPE.EXPAND
+)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -154,8 +158,8 @@ def settle(model: nn.Module, traced: Trace, calls: Calls, opaque: Mapping[str, s
         node.enable_index_mapping = function in flow.stacks
         if function in flow.stacks and node.type == ops.OPTYPE.CONCAT:
             node.module.concat_sizes = list(flow.stacks[function])
-        elif function in flow.plain and node.type != ops.OPTYPE.OUTPUT:
-            node.type = ops.OPTYPE.ELEMENTWISE
+        elif node.type in _SHAPING:
+            node.type = ops.OPTYPE.ELEMENTWISE  # nothing of it is to be guessed from the layers around
 
 
 def _cut(flow: Flow, nodes: Mapping[Any, Any]) -> None:

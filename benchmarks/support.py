@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which networks can be pruned? Every model YAML that an upstream ships (its smallest scale), one row each.
+
+    prunekit setup v8 forks/v8
+    python benchmarks/support.py forks/v8 --json v8.json          # v5 and v7 likewise; --only PATTERN for some
+    python benchmarks/support.py --write docs/support.md v8.json v5.json v7.json
+
+Each network gets random weights, is proved (pruned equals masked, module by module, float64), and is then pruned four
+times to half of its channels: local and global, multiples of 16 and of 1. Each time the pruned network is rebuilt from
+its own `model.yaml`, loaded strictly, and must give the same outputs. `error` is the proof's largest difference, and
+`rebuilt` the largest of the four. No data, no training; small images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import fnmatch
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+SETTINGS = [(scope, multiple) for scope in ("local", "global") for multiple in (16, 1)]
+SIZES = {"v8": r"yolov10[smblx]$", "v5": r"(yolov5[smlx]6?(-seg)?|anchors)$", "v7": r"$^"}
+
+
+def seam(fork: Path) -> SimpleNamespace:
+    """What this benchmark needs of a fork: its YAMLs, how to build one, how to prune it."""
+    sys.path.insert(0, str(fork.resolve()))
+    os.chdir(fork)
+    if (fork / "ultralytics" / "prunekit").is_dir():
+        return _ultralytics(fork)
+    return _yolov5(fork) if (fork / "prunekit_v5").is_dir() else _yolov7(fork)
+
+
+def _ultralytics(fork: Path) -> SimpleNamespace:
+    from ultralytics.nn import tasks
+    from ultralytics.prunekit import blocks, structure
+
+    kinds = {"-seg": "SegmentationModel", "-pose": "PoseModel", "-obb": "OBBModel", "-cls": "ClassificationModel"}
+
+    def build(file: Path) -> Any:
+        text = file.read_text(encoding="utf-8")
+        if "RTDETR" in text or "World" in text or "YOLOE" in text:
+            head = re.search(r"RTDETRDecoder|WorldDetect|YOLOEDetect|YOLOESegment\w*", text)
+            named = {"W": "WorldDetect", "Y": "YOLOEDetect", "R": "RTDETRDecoder"}[head[0][0] if head else "R"]
+            blocks.refuse_unknown(type(named, (__import__("torch").nn.Module,), {})(), file.name)
+        kind = next((kind for part, kind in kinds.items() if part in file.name), "DetectionModel")
+        scaled = "scales:" in text and file.stem != "yolov10n"
+        name = re.sub(r"^(yolov?\d+)", r"\1n", file.stem) if scaled else file.stem
+        return getattr(tasks, kind)(f"{name}.yaml", verbose=False)
+
+    def rebuilt(model: Any) -> Any:
+        model.yaml = structure.close_structure(model)
+        return structure.rebuild(model)
+
+    files = sorted((fork / "ultralytics" / "cfg" / "models").rglob("*.yaml"))
+    return SimpleNamespace(
+        kind="v8", files=files, build=build, rules=blocks.RULES, ignored=blocks.ignored_layers, tracing=blocks.tracing,
+        rebuilt=rebuilt, engine="ultralytics.pruning",
+    )
+
+
+def _yolov5(fork: Path) -> SimpleNamespace:
+    from models import common, yolo
+    from prunekit_v5 import structure
+    from prunekit_v5.adapter import Yolov5, ignored_layers
+    from torch import nn
+
+    def build(file: Path) -> Any:
+        common.Conv.default_act = nn.SiLU()
+        kind = yolo.SegmentationModel if "-seg" in file.name else yolo.DetectionModel
+        return kind(str(file), ch=3)
+
+    def rebuilt(model: Any) -> Any:
+        model.yaml = structure.close_structure(model)
+        again = type(model)(copy.deepcopy(model.yaml))
+        again.load_state_dict(model.float().state_dict())
+        return again
+
+    return SimpleNamespace(
+        kind="v5", files=sorted((fork / "models").rglob("*.yaml")), build=build, rules=(), ignored=ignored_layers,
+        tracing=Yolov5().tracing, rebuilt=rebuilt, engine="pruning",
+    )
+
+
+def _yolov7(fork: Path) -> SimpleNamespace:
+    from models.yolo import Model
+    from prunekit_v7 import network, structure
+    from prunekit_v7.quiet import quiet
+
+    def build(file: Path) -> Any:
+        with quiet():
+            model = Model(str(file), ch=3)
+        network.refuse_unknown(model, file.name)
+        return model
+
+    def rebuilt(model: Any) -> Any:
+        structure.sync_attributes(model)
+        model.yaml = structure.close_structure(model)
+        with quiet():
+            again = Model(copy.deepcopy(model.yaml))
+        again.load_state_dict(model.float().state_dict())
+        return again
+
+    return SimpleNamespace(
+        kind="v7", files=sorted((fork / "cfg").rglob("*.yaml")), build=build, rules=(),
+        ignored=network.ignored_layers, tracing=network.tracing, rebuilt=rebuilt, engine="pruning",
+    )
+
+
+def row(here: SimpleNamespace, file: Path) -> dict[str, Any]:
+    """One network's row; a refusal in words is a result, anything else that is raised is written down as it is."""
+    from importlib import import_module
+
+    errors = import_module(f"{here.engine}.errors")
+    started, found = time.process_time(), {"upstream": here.kind, "yaml": file.name, "folder": file.parent.name}
+    try:
+        found.update(_pruned(here, here.build(file), lambda name: import_module(f"{here.engine}.{name}")))
+    except errors.PruneError as error:
+        found["refused"] = str(error).replace(str(file.parent) + os.sep, "")
+    except Exception as error:  # noqa: BLE001 - the matrix says what is missing
+        traceback.print_exc()
+        found["failed"] = f"{type(error).__name__}: {error}"[:200]
+    return {**found, "seconds": round(time.process_time() - started, 1)}
+
+
+def _pruned(here: SimpleNamespace, model: Any, part: Callable[[str], Any]) -> dict[str, Any]:
+    """The proof and the four prunings of a freshly built network."""
+    import torch
+
+    surgery, proof = part("surgery"), part("proof")
+    proof.randomise(model)
+    surgery.split_blocks(model, here.rules)
+    example = torch.zeros(1, 3, 64, 64)
+    ignored = here.ignored(model)
+    shown = proof.prove(model, example, tracing=here.tracing, ignored=ignored, rules=here.rules)
+    small = torch.zeros(1, 3, shown.size, shown.size)
+    figures: dict[str, Any] = {"error": shown.error, "compared": shown.tensors, "proof_s": round(shown.seconds, 2)}
+    left, apart = {}, 0.0
+    for scope, multiple in SETTINGS:
+        one = copy.deepcopy(model)
+        with here.tracing(one):
+            graph = part("graph").PruningGraph.build(
+                one, small, ignored={**shown.kept, **ignored}, rules=here.rules, opaque=shown.opaque
+            )
+        scores = part("scores").score_groups(graph, "lamp")
+        plan = part("plan").make_plan(graph, scores, scope=scope, ratio=0.5, round_to=multiple, floor=8)
+        part("apply").apply_plan(graph, plan, scores)
+        surgery.merge_blocks(one, here.rules)
+        if sum(p.numel() for p in one.parameters()) != plan.pruned.params:
+            raise AssertionError(f"{scope} {multiple}: not the parameters that the plan says")
+        left[f"{scope} {multiple}"] = round(plan.pruned.macs / plan.dense.macs, 4)
+        apart = max(apart, _apart(here, one, small, part("compare")))
+    frozen = {name: why for name, why in graph.frozen.items() if not why.startswith(("output", "DFL"))}
+    return {
+        **figures, "rebuilt": apart, "macs_left": left, "params": plan.dense.params, "groups": len(graph.groups),
+        "kept": dict(Counter(re.sub(r"model\.[\w.]+ ?", "", why.partition(" (")[0]) for why in frozen.values())),
+    }
+
+
+def _apart(here: SimpleNamespace, model: Any, small: Any, compare: Any) -> float:
+    """How far a network that was rebuilt from the pruned one's YAML, and loaded strictly, is from it."""
+    import torch
+
+    again = here.rebuilt(model).eval()
+    image = torch.randn(small.shape, generator=torch.Generator().manual_seed(0))
+    with here.tracing(model), here.tracing(again), torch.no_grad():
+        outputs = [compare._floats(each.float()(image)) for each in (model, again)]
+    return max(compare.difference(b, a) for a, b in zip(*outputs, strict=True))
+
+
+def rows(fork: Path, only: str, done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of a fork that are not in `done`, as they come."""
+    here = seam(fork)
+    known = {(each["folder"], each["yaml"]) for each in done}
+    for file in here.files:
+        skip = re.match(SIZES[here.kind], file.stem) or not fnmatch.fnmatch(file.name, only)
+        if not skip and (file.parent.name, file.name) not in known:
+            yield row(here, file)
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """docs/support.md."""
+    lines = [
+        "# Which networks can be pruned\n",
+        "Every model YAML that the three upstreams ship, in its smallest scale, with random weights; made by "
+        "`benchmarks/support.py`, figures in [support.json](support.json).",
+        "`error`: the largest difference of the pruned and the masked network in the input or output of any module "
+        "(float64, relative). `rebuilt`: of the pruned network and one built from its YAML and loaded strictly.",
+        "MACs left: half of the channels, local and global, in multiples of 16 and of 1. Kept: layers beside the "
+        "outputs whose channels stay, with the reason.\n",
+        "| upstream | network | error | rebuilt | MACs left, % (local 16, 1; global 16, 1) | groups | kept |",
+        "|---" * 7 + "|",
+    ]
+    for each in found:
+        start = f"| {each['upstream']} | {each['folder']}/{each['yaml']} "
+        if "error" in each:
+            left = ", ".join(f"{100 * each['macs_left'][f'{scope} {n}']:.0f}" for scope, n in SETTINGS)
+            kept = "; ".join(f"{number} {why}" for why, number in each["kept"].items())
+            lines.append(f"{start}| {each['error']:.0e} | {each['rebuilt']:.0e} | {left} | {each['groups']} | {kept} |")
+        else:
+            lines.append(f"{start}| | | | | {'refused: ' + each['refused'] if 'refused' in each else each['failed']} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure a fork, or write the page from what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", type=Path, help="a fork; with --write, JSON files")
+    parser.add_argument("--json", type=Path, help="write the rows here, after each; what is there is not done again")
+    parser.add_argument("--only", default="*", help="YAML names like this")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="write the page, and PAGE with .json beside it")
+    options = parser.parse_args()
+    if options.write:
+        found = [each for path in options.paths for each in json.loads(path.read_text(encoding="utf-8"))]
+        options.write.write_text(table(found), encoding="utf-8")
+        options.write.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        return
+    target = options.json.resolve() if options.json else None
+    found = json.loads(target.read_text(encoding="utf-8")) if target and target.is_file() else []
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ.update(YOLO_CONFIG_DIR=scratch, YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_VERBOSE="false")
+        for each in rows(options.paths[0].resolve(), options.only, found):
+            found.append(each)
+            print(json.dumps(each), flush=True)
+            if target:
+                target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""docs/own-modules.md: its block and its file of rules, as they stand there; refused networks; twins."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from engine_helpers import build, image
+from torch import nn
+
+pytestmark = pytest.mark.upstream
+PAGE = Path(__file__).parents[2] / "docs" / "own-modules.md"
+
+
+def test_the_documented_rule(kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block is kept without the file, and pruned with it; the network holds the user's class afterwards."""
+    import importlib
+
+    block, rules = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    mine = ModuleType("ultralytics.nn.modules.mine")
+    vars(mine).update(torch=torch, nn=nn, Conv=kit.block.Conv, Bottleneck=kit.block.Bottleneck)
+    exec(block, vars(mine))
+    monkeypatch.setitem(sys.modules, "ultralytics.nn.modules.mine", mine)
+    (tmp_path / "prunekit_rules.py").write_text(rules, encoding="utf-8")
+    proof = importlib.import_module("ultralytics.pruning.proof")
+    found = {}
+    for own in ((), kit.surgery.own_rules(tmp_path)):
+        model = build(kit, "yolov8n")
+        mine_now = mine.MyCSP(32, 32).double()
+        mine_now.i, mine_now.f, mine_now.type = 2, -1, "MyCSP"
+        model.model[2] = mine_now
+        every = (*kit.blocks.RULES, *own)
+        kit.surgery.split_blocks(model, every)
+        ignored = kit.blocks.ignored_layers(model)
+        proof.prove(model, image(), tracing=kit.blocks.tracing, ignored=ignored, rules=every)
+        with kit.blocks.tracing(model):
+            graph = kit.graph.PruningGraph.build(model, image(), ignored=ignored, rules=every)
+        found[len(own)] = graph
+        kit.surgery.merge_blocks(model, every)
+        assert type(model.model[2]) is mine.MyCSP
+    assert found[0].frozen["model.2.cv1.conv"] == "model.2 MyCSP: splits the channels"
+    assert "model.2.cv1.conv" not in found[1].frozen
+    assert {group.tie for group in found[1].groups if group.name.startswith("model.2.cv")} >= {"model.2"}
+
+
+@pytest.mark.parametrize("head", ["RTDETRDecoder", "WorldDetect", "YOLOEDetect"])
+def test_networks_that_are_refused(kit: SimpleNamespace, head: str) -> None:
+    named = type(head, (nn.Module,), {})
+    below = type("Own", (named,), {})
+    with pytest.raises(kit.errors.PruneError, match=r"best\.pt: a.* network: "):
+        kit.blocks.refuse_unknown(nn.Sequential(below()), "best.pt")
+
+
+@pytest.mark.parametrize("name", ["C2", "RepNCSPELAN4", "ELAN1"])
+def test_twins_of_p6_and_v9(kit: SimpleNamespace, name: str) -> None:
+    """Same output split and merged, to the bit; halves tied."""
+    torch.manual_seed(0)
+    wide = {"C2": (16, 16), "RepNCSPELAN4": (16, 16, 16, 8), "ELAN1": (16, 16, 16, 8)}[name]
+    model = nn.Sequential(getattr(kit.block, name)(*wide), nn.Conv2d(16, 3, 1)).double().eval()
+    x = torch.randn(1, 16, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        dense, state = model(x), model.state_dict()
+        assert kit.surgery.split_blocks(model, kit.blocks.RULES) == 1
+        assert (model(x) - dense).abs().max() < 1e-14
+        graph = kit.graph.PruningGraph.build(model, x, ignored={"1": "output"}, rules=kit.blocks.RULES)
+        assert {group.tie for group in graph.groups} >= {"0"} and set(graph.frozen) == {"1"}
+        kit.surgery.merge_blocks(model, kit.blocks.RULES)
+    merged = model.state_dict()
+    assert type(model[0]).__name__ == name and all(torch.equal(merged[key], state[key]) for key in state)
