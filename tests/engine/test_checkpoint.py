@@ -38,3 +38,13 @@ def test_other_functions_of_numpy_are_refused(parts: SimpleNamespace, tmp_path: 
     torch.save({"best_fitness": Fitness()}, path)
     with pytest.raises(parts.errors.PruneError, match=r"would run numpy.*load"):
         parts.checkpoint.check_checkpoint(path, ("models",))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("models.common.ImplicitA", "a YOLOv7"), ("models.common.C3", "a YOLOv5"),
+                       ("ultralytics.nn.tasks.DetectionModel", "an ultralytics (YOLOv8 or later)")],
+)
+def test_a_file_of_another_family_is_named_as_what_it_is(engine: SimpleNamespace, name: str, kind: str) -> None:
+    checkpoint, allowed = (importlib.import_module(f"pruning.{part}") for part in ("checkpoint", "allowed"))
+    said = str(checkpoint._refusal("x.pt", [name], allowed.Rules(packages=("models", "utils"))))
+    assert said.startswith(f"x.pt: this is {kind} checkpoint. Prune it in a fork of that upstream")

@@ -26,6 +26,11 @@ from .errors import PruneError
 from .label_cache import restricted_arrays
 
 KINDS = {"models.": "a YOLOv5 or YOLOv7", "ultralytics.": "an ultralytics (YOLOv8 or later)"}
+# YOLOv5 and YOLOv7 share their modules' names: classes that one of them has, and what it is then.
+MARKS = {
+    "a YOLOv7": ("yolo.IDetect", "yolo.IAuxDetect", "common.ImplicitA", "common.SPPCSPC", "common.RepConv"),
+    "a YOLOv5": ("yolo.DetectionModel", "yolo.SegmentationModel", "common.C3", "common.SPPF", "common.BottleneckCSP"),
+}
 INHERITED = "PRUNEKIT_DOOR"  # "closed" or "trusted": processes that a script starts behave as it does
 _door: dict[str, Any] = {"rules": Rules(), "trust": False, "original": None, "said": set()}
 _reading = threading.local()
@@ -164,6 +169,11 @@ def _refusal(path: str | Path, foreign: list[str], rules: Rules) -> _Refused:
     """What is said of names that are not on the list."""
     own = tuple(f"{package.partition('.')[0]}." for package in rules.packages)
     listed = ", ".join(sorted(foreign)[:8])
+    for kind, marks in MARKS.items():
+        if "models." in own and any(f"models.{mark}" in foreign for mark in marks):
+            return _Refused(
+                f"{path}: this is {kind} checkpoint. Prune it in a fork of that upstream: prunekit list", listed
+            )
     for prefix, kind in KINDS.items():
         if prefix not in own and own and any(name.startswith(prefix) for name in foreign):
             return _Refused(

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import importlib
 import importlib.util
+import logging
 import re
 import shutil
 import tempfile
@@ -33,6 +34,7 @@ from pruning.once import Opened
 from pruning.schedule import GIVEN, Schedule
 from pruning.surgery import SwapRule, own_rules
 from torch import Tensor, nn
+from ultralytics.utils import LOGGER
 from utils.callbacks import Callbacks
 from utils.downloads import attempt_download
 from utils.general import check_img_size
@@ -228,7 +230,8 @@ class Yolov5:
         batch = self._given["batch_size"] * 2 if self._given["batch_size"] > 0 else 32
         place = {"project": self._scratch.name, "name": "val", "exist_ok": True, "plots": False}
         validator = importlib.import_module("val" if self.task == "detect" else "segment.val")
-        results = validator.run(**{**given, **more}, **place, weights=str(weights), batch_size=batch, half=False)[0]
+        with _without_hints(self._scratch.name):
+            results = validator.run(**{**given, **more}, **place, weights=str(weights), batch_size=batch, half=False)[0]
         loose = 2 if self.task == "detect" else 6  # (P, R, mAP50, mAP50-95) of boxes, then of masks
         return Metrics(map50=float(results[loose]), map50_95=float(results[loose + 1]))
 
@@ -252,7 +255,7 @@ class Yolov5:
             copy = Path(folder) / "export.pt"
             shutil.copyfile(weights, copy)
             size, slim = self._given["imgsz"], importlib.util.find_spec("onnxslim") is not None
-            with contextlib.suppress(SystemExit), _image_channels(exporter):
+            with contextlib.suppress(SystemExit), _image_channels(exporter), _without_hints(folder):
                 exporter.run(
                     weights=str(copy), imgsz=(size, size), include=("onnx",), device="cpu", simplify=slim, opset=OPSET
                 )
@@ -284,6 +287,20 @@ def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
         if isinstance(module, TransformerBlock):
             kept[name] = "transformer block kept whole: its reshapes fix the width"
     return kept
+
+
+@contextmanager
+def _without_hints(folder: str) -> Iterator[None]:
+    """Without upstream's lines that point into `folder`, which is gone when they are read."""
+
+    def points_elsewhere(record: logging.LogRecord) -> bool:
+        return folder not in record.getMessage()
+
+    LOGGER.addFilter(points_elsewhere)
+    try:
+        yield
+    finally:
+        LOGGER.removeFilter(points_elsewhere)
 
 
 @contextmanager
