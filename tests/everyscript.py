@@ -15,6 +15,10 @@ REPORT = {  # of an interrupted run, its last step's network named by whoever wr
     "dense": {"params": 1, "macs": 1.0, "map50": 0.1, "map50_95": 0.1, "seconds": 1, "checkpoint": "x", "widths": {}},
 }
 
+SETTINGS = (
+    "import json; from pruning.options import Settings; print(json.dumps(Settings(steps=2).as_dict()))"
+)
+
 
 def lines_for(files: list[str], scripts: dict[str, list[str]], resumed: list[str]) -> list[list[str]]:
     """Command lines: each script with each file, in each place where it takes one.
@@ -55,4 +59,4 @@ def interrupted(folder: Path, weights: Path, family: str, step: str, settings: d
     (folder / "report.json").write_text(json.dumps(state))
 
 
-__all__ = ["HERE", "attacks", "interrupted", "lines_for", "verdicts"]
+__all__ = ["HERE", "SETTINGS", "attacks", "interrupted", "lines_for", "verdicts"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from pruning.apply import apply_plan
 from pruning.archive import Damaged
 from pruning.block import BLOCK
@@ -64,7 +65,7 @@ def _unreadable(opt: Namespace) -> str:
     try:
         content = read(name, map_location="cpu")
         if isinstance(content, dict) and hasattr(content.get("model"), "yaml"):
-            return "" if opt.resume else _replaced(opt, content["model"])
+            return _to_download(Path(name)) if opt.resume else _replaced(opt, content["model"])
         why = "no YOLOv7 network in it"
     except Damaged as error:
         why = error.reason.partition(". ")[0]
@@ -102,6 +103,21 @@ def _resumed(opt: Namespace) -> str:
     from utils.general import get_latest_run  # imports this package itself
 
     return opt.resume if isinstance(opt.resume, str) else str(get_latest_run())
+
+
+def _to_download(last: Path) -> str:
+    """Why a run cannot be resumed: its data set is not here, and upstream would run the `download:` of its YAML."""
+    try:
+        data = yaml.safe_load((last.parent.parent / "opt.yaml").read_text(encoding="utf-8"))["data"]
+        places = yaml.safe_load(Path(data).read_text(encoding="utf-8", errors="ignore"))["val"]
+        listed = places if isinstance(places, list) else [places]
+        gone = [str(place) for place in listed if not Path(str(place)).exists()]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return ""  # upstream stops at what is missing or no YAML
+    if not gone:
+        return ""
+    why = "what a file remembers is never downloaded"
+    return f"--resume {last}: the data set of that run, {data}, is not here ({gone[0]}), and {why}"
 
 
 def _wrong_file(opt: Namespace) -> str:

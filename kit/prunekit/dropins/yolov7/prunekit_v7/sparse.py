@@ -130,6 +130,8 @@ def _resume(last: str, argv: list[str]) -> Path:
     trained = _noted(path)
     if not (trained.get("sparsity") or trained.get("sparsity_beta")):
         raise PruneError(f"{last} was trained without a penalty: python {family.trainer} --resume {last}")
+    known = str(trained.get("data") or "")  # upstream would fetch what its YAML says, whoever wrote the record
+    data.check_data(known, family.load(path), path, family.trainer, bool(trained.get("single_cls")))
     print(f"Sparsity training goes on: sparsity {trained['sparsity']}, sparsity_beta {trained['sparsity_beta']}")
     run_script(family.trainer, ["--resume", last, *(["--trust"] if "--trust" in argv else [])])
     return path
