@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,6 @@ REPORT = {  # of an interrupted run, its last step's network named by whoever wr
     "schema": 1, "status": "running", "plan": None, "skipped": 0, "sparse": None, "image": 64, "final": {},
     "dense": {"params": 1, "macs": 1.0, "map50": 0.1, "map50_95": 0.1, "seconds": 1, "checkpoint": "x", "widths": {}},
 }
-
-SETTINGS = (
-    "import json; from pruning.options import Settings; print(json.dumps(Settings(steps=2).as_dict()))"
-)
 
 
 def lines_for(files: list[str], scripts: dict[str, list[str]], resumed: list[str]) -> list[list[str]]:
@@ -47,16 +44,35 @@ def _refused(code: Any, said: str, owned: bool) -> bool:
     return code == 2 and not owned and "Traceback" not in said and said.count("error: ") == 1
 
 
-def interrupted(folder: Path, weights: Path, family: str, step: str, settings: dict[str, Any], **more: Any) -> None:
-    """Write the record of a run of which one step was done, its network at `step`."""
-    import hashlib
+def records(root: Path, family: str) -> tuple[list[list[str]], list[str]]:
+    """Records of interrupted runs that name a file which runs code as a step's network, and command lines to resume.
 
-    folder.mkdir(parents=True)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    done = {"step": 1, "kept": True, "checkpoint": step, "params": 1, "macs": 1.0, "map50": 0.1, "map50_95": 0.1}
-    state = {**REPORT, "family": family, "weights": str(weights), "digest": digest, "steps": [done], "arguments": {},
-             "settings": settings, **more}
-    (folder / "report.json").write_text(json.dumps(state))
+    Args:
+        root: where best.pt and posix.pt lie.
+        family: the record's.
+
+    Returns:
+        The command lines, and what each must be told.
+    """
+    digest = hashlib.sha256((root / "best.pt").read_bytes()).hexdigest()
+    steps = {"../posix.pt": "not a network of this run", str(root / "posix.pt"): "not a network of this run",
+             "posix.pt": "would run posix.system"}
+    lines = []
+    for number, step in enumerate(steps):
+        folder = root / f"record{number}"
+        folder.mkdir()
+        (folder / "posix.pt").write_bytes((root / "posix.pt").read_bytes())
+        done = {"step": 1, "kept": True, "checkpoint": step, "params": 1, "macs": 1.0, "map50": 0.1, "map50_95": 0.1}
+        state = {**REPORT, "family": family, "weights": str(root / "best.pt"), "digest": digest, "steps": [done],
+                 "arguments": {}, "settings": {"steps": 2}}
+        (folder / "report.json").write_text(json.dumps(state))
+        lines.append(["prune.py", "--resume", folder.name])
+    return lines, list(steps.values())
 
 
-__all__ = ["HERE", "SETTINGS", "attacks", "interrupted", "lines_for", "verdicts"]
+def told(output: str) -> list[str]:
+    """What `all_scripts.py` heard for each line."""
+    return [said for _, said, _ in json.loads(output.rpartition("ANSWERS")[2].splitlines()[0])]
+
+
+__all__ = ["HERE", "attacks", "lines_for", "records", "told", "verdicts"]

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from everyscript import HERE, attacks, lines_for, verdicts
+from everyscript import HERE, attacks, lines_for, records, told, verdicts
 from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream]
@@ -144,23 +144,35 @@ def test_what_lies_in_a_yaml_or_a_label_cache_is_not_run(bench: Workshop) -> Non
     assert "refused" in said and "labels (1, 2)" in said
 
 
+CHILD = """
+from ultralytics import YOLO
+from ultralytics.pruning.errors import PruneError
+YOLO("best.pt")
+try:
+    YOLO("posix.pt")
+except PruneError as error:
+    print("refused", error)
+"""
+
+
+def test_processes_that_a_script_starts_are_behind_the_door(bench: Workshop) -> None:
+    """As a rank of DDP is: it loads the checkpoint by upstream's code alone."""
+    bench.network("yolov8n.yaml", "best.pt")
+    (bench.root / "posix.pt").write_bytes(attacks.archive(attacks.PICKLES["posix"]))
+    child = Workshop(bench.root, {**bench.env, "PRUNEKIT_DOOR": "closed"})
+    assert "refused posix.pt: loading this file would run posix.system" in child.python("-c", CHILD)
+    assert not (bench.root / "owned").exists()
+
+
 def test_a_record_that_names_another_network(bench: Workshop) -> None:
     """report.json may come from elsewhere: its steps lie in its folder, and are looked at like any checkpoint."""
-    from everyscript import interrupted
-
     bench.network("yolov8n.yaml", "best.pt")
-    settings = json.loads(bench.python("-c", "import json; from ultralytics.pruning.options import Settings; "
-                                       "print(json.dumps(Settings(steps=2).as_dict()))").splitlines()[-1])
     attacks.write_all(bench.root)
-    for number, (step, wanted) in enumerate({
-        "../posix.pt": "is not a network of this run", str(bench.root / "posix.pt"): "is not a network of this run",
-        "posix.pt": "would run posix.system",
-    }.items()):
-        folder = bench.root / f"record{number}"
-        interrupted(folder, bench.root / "best.pt", "ultralytics", step, settings)
-        shutil.copy(bench.root / "posix.pt", folder)
-        said = bench.python("prune.py", "--resume", str(folder), code=2)
-        assert wanted in said and "Traceback" not in said and not (bench.root / "owned").exists()
+    lines, wanted = records(bench.root, "ultralytics")
+    (bench.root / "lines.json").write_text(json.dumps(lines))
+    output = bench.python(str(HERE / "all_scripts.py"), "lines.json")
+    assert verdicts(output, lines) == []
+    assert [want in said for said, want in zip(told(output), wanted, strict=True)] == [True] * 3, told(output)
 
 
 def test_trust_opens_the_door(bench: Workshop) -> None:

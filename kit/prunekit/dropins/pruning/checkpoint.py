@@ -8,6 +8,7 @@ holds for every `torch.load` of the process, upstream's own ones included, which
 
 from __future__ import annotations
 
+import io
 import os
 import pickletools
 import sys
@@ -85,9 +86,10 @@ def stay(*, trust: bool = False) -> None:
     _door.setdefault("kept", []).append(kept)  # a generator that is thrown away would open the door
 
 
-def inherit() -> None:
-    """In a process that a script of the fork has started (a DDP rank): the door as it was there."""
+def inherit(rules: Callable[[], Rules]) -> None:
+    """In a process that a script of the fork has started (a DDP rank): the door as it was there, under these rules."""
     if _door["original"] is None and (state := os.environ.get(INHERITED)):
+        know(rules())
         stay(trust=state == "trusted")
 
 
@@ -235,6 +237,8 @@ def _shut(trust: bool) -> None:
     def load(f: Any, map_location: Any = None, pickle_module: Any = None, **how: Any) -> Any:
         original: Callable[..., Any] = _door["original"] or torch.load
         ours = getattr(_reading, "ours", False) or how.get("weights_only") is True
+        if not ours and isinstance(f, io.BufferedReader) and isinstance(f.name, str):
+            f = f.name  # an open file: the same one again
         if ours or not isinstance(f, (str, os.PathLike)):
             kept = {"pickle_module": pickle_module} if pickle_module is not None and ours else {}
             strict = {} if ours or _door["trust"] else {"weights_only": True}

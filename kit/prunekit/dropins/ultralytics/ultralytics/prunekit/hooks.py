@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from ultralytics.pruning import checkpoint
+from ultralytics.pruning.allowed import Rules
 from ultralytics.pruning.bn import Reach, add_l1, gamma_strength, reach_report
 from ultralytics.pruning.differences import fit_norms
 from ultralytics.pruning.yaml_rows import require_rows
@@ -96,8 +97,15 @@ def open_foreign(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any
     """
     from . import adopt
 
-    checkpoint.inherit()
+    checkpoint.inherit(_rules)
     return adopt.read(load, weight, *how)
+
+
+def _rules() -> Rules:
+    """What checkpoints are made of; late, for it imports what imports this."""
+    from .rules import RULES
+
+    return RULES
 
 
 def adopt_structure(built: nn.Module, weights: nn.Module) -> None:
