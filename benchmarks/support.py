@@ -128,6 +128,8 @@ def row(here: SimpleNamespace, file: Path) -> dict[str, Any]:
         found.update(_pruned(here, here.build(file), lambda name: import_module(f"{here.engine}.{name}")))
     except errors.PruneError as error:
         found["refused"] = str(error).replace(str(file.parent) + os.sep, "")
+    except OSError as error:
+        found["failed"] = f"not built: upstream would download weights for it ({type(error).__name__})"
     except Exception as error:  # noqa: BLE001 - the matrix says what is missing
         traceback.print_exc()
         found["failed"] = f"{type(error).__name__}: {error}"[:200]
