@@ -16,6 +16,7 @@ from prunekit.reanchor_text import transplant_text
 
 # From the least to the most that happened to a file.
 UNTOUCHED, ABSORBED, MOVED, REANCHORED, FAILED = "untouched", "absorbed upstream", "moved", "re-anchored", "failed"
+REMEMBERED = "remembered"  # as a person has resolved the same conflict before
 
 
 @dataclass(frozen=True)

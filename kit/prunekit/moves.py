@@ -11,11 +11,12 @@ from prunekit.gaps import Refused
 from prunekit.gitrepo import Repo
 from prunekit.mailpatch import changed_files
 from prunekit.manifest import Entry
-from prunekit.movefile import ABSORBED, FAILED, MOVED, REANCHORED, UNTOUCHED, move_file
+from prunekit.memory import Memory
+from prunekit.movefile import ABSORBED, FAILED, MOVED, REANCHORED, REMEMBERED, UNTOUCHED, MovedFile, move_file
 from prunekit.renames import holders, moved_to, renamed
 from prunekit.syntax import changed_scopes
 
-_ORDER = (UNTOUCHED, MOVED, REANCHORED, FAILED)
+_ORDER = (UNTOUCHED, MOVED, REANCHORED, REMEMBERED, FAILED)
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,16 @@ class Move:
     notes: list[str] = field(default_factory=list)
 
 
-def move_series(repo: Repo, root: str, commits: Sequence[str], names: Sequence[str], target: str) -> list[Move]:
+def move_series(
+    repo: Repo, root: str, commits: Sequence[str], names: Sequence[str], target: str, memory: Memory | None = None
+) -> list[Move]:
     """Put the commits on top of `target`, one after another; a patch that fails is left out and the others go on.
 
     Uses the repository's index; touches no branch and no file.
     """
     parent, head, moves = root, target, []
     for name, commit in zip(names, commits, strict=True):
-        move, texts = try_move(repo, name, parent, commit, head)
+        move, texts = try_move(repo, name, parent, commit, head, memory)
         if move.verdict not in (FAILED, ABSORBED):
             head = move.commit = put(repo, commit, head, texts)
         moves.append(move)
@@ -56,14 +59,17 @@ def move_series(repo: Repo, root: str, commits: Sequence[str], names: Sequence[s
     return moves
 
 
-def try_move(repo: Repo, name: str, parent: str, commit: str, head: str) -> tuple[Move, dict[str, str | None]]:
+def try_move(
+    repo: Repo, name: str, parent: str, commit: str, head: str, memory: Memory | None = None
+) -> tuple[Move, dict[str, str | None]]:
     """Return what becomes of one patch on `head`, and the files as they are then."""
     move, texts = Move(name, UNTOUCHED), {}
     for path in changed_files(repo, parent, commit):
         old, new = (text_of(repo, tree, path) for tree in (parent, commit))
         place = where(repo, parent, head, path) if old is not None and new is not None else path
+        now = text_of(repo, head, place)
         try:
-            moved = move_file(place, old, new, text_of(repo, head, place))
+            moved = move_or_recall(memory, name, place, (old, new, now))
         except Refused as error:
             move.files[place] = FAILED
             hint = found_at(repo, (parent, head), (path, place), old, new)
@@ -76,6 +82,20 @@ def try_move(repo: Repo, name: str, parent: str, commit: str, head: str) -> tupl
     kinds = set(move.files.values())
     move.verdict = ABSORBED if kinds == {ABSORBED} else max(kinds - {ABSORBED} or {UNTOUCHED}, key=_ORDER.index)
     return move, texts
+
+
+def move_or_recall(
+    memory: Memory | None, name: str, path: str, texts: tuple[str | None, str | None, str | None]
+) -> MovedFile:
+    """Return a file (at the pin, with the patch, now) after the patch; a refusal asks the memory first."""
+    try:
+        return move_file(path, *texts)
+    except Refused:
+        old, new, now = texts
+        made = memory.recall(name, path, old, new, now) if memory and old and new and now else None
+        if made is None:
+            raise
+        return MovedFile(made, REMEMBERED)
 
 
 def where(repo: Repo, old: str, new: str, path: str) -> str:

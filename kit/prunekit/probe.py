@@ -9,12 +9,13 @@ from functools import lru_cache
 from prunekit.gaps import Refused
 from prunekit.gitrepo import Repo
 from prunekit.mailpatch import changed_files
-from prunekit.movefile import FAILED, UNTOUCHED, MovedFile, move_file
-from prunekit.moves import Conflict, found_at, text_of, where
+from prunekit.memory import Memory
+from prunekit.movefile import FAILED, REMEMBERED, UNTOUCHED, MovedFile, move_file
+from prunekit.moves import Conflict, found_at, move_or_recall, text_of, where
 from prunekit.syntax import changed_scopes
 from prunekit.workbench import Bench
 
-_SEVERITY = ("absorbed upstream", UNTOUCHED, "moved", "re-anchored", FAILED)
+_SEVERITY = ("absorbed upstream", UNTOUCHED, "moved", "re-anchored", REMEMBERED, FAILED)
 Texts = tuple[str | None, str | None]
 
 
@@ -25,6 +26,7 @@ class Probe:
     bench: Bench
     history: Repo
     texts: dict[tuple[int, str], Texts] = field(default_factory=dict)
+    memory: Memory | None = None
 
     def files(self, number: int) -> list[str]:
         """Return the files that patch `number` (from 0) changes."""
@@ -51,6 +53,8 @@ class Probe:
                     before = _moved(place, old, new, now)
                     now = now if isinstance(before, Refused) else before.text
             moved = _moved(place, *self.sides(number, path), now)
+            if isinstance(moved, Refused) and self.memory:
+                moved = self._recalled(number, place, now) or moved
             if isinstance(moved, Refused):
                 old = self.bench.upstream.commit
                 hint = found_at(self.history, (old, commit), (path, place), *self.sides(number, path))
@@ -58,6 +62,14 @@ class Probe:
             else:
                 verdicts.append(moved.verdict)
         return (FAILED if conflicts else max(verdicts, key=_SEVERITY.index)), conflicts
+
+    def _recalled(self, number: int, path: str, now: str | None) -> MovedFile | None:
+        """Return a file as a person once made it for this patch, or None."""
+        try:
+            name = self.bench.patches[number].name
+            return move_or_recall(self.memory, name, path, (*self.sides(number, path), now))
+        except Refused:
+            return None
 
     def scopes(self, number: int, path: str) -> set[str]:
         """Return the functions and classes that a patch changes, the innermost only; empty for what is not Python."""

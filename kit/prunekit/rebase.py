@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from prunekit import memory
 from prunekit import rebase_state as states
 from prunekit.candidate import Candidate, find_candidate
 from prunekit.compatibility import series_digest
@@ -21,7 +22,7 @@ from prunekit.kitdir import Kit
 from prunekit.kitwrite import recover
 from prunekit.manifest import read_manifest
 from prunekit.movefile import ABSORBED, FAILED
-from prunekit.moves import Move, put, try_move
+from prunekit.moves import Move, put, text_of, try_move
 from prunekit.patchwork import pick
 from prunekit.pins import Upstream, read_pins
 from prunekit.rebase_state import BRANCH, OLD, State
@@ -107,8 +108,21 @@ def go_on(kit: Kit, wanted: Wanted, console: Console, *, skip: bool) -> Rebased:
     if state.stopped:
         number = len(state.rows)
         verdict, head = ("skipped", state.head) if skip else ("by hand", resolved(repo, state, number))
+        if not skip:
+            _remember(kit, repo, state, number, head)
         _placed(repo, state, number, verdict, head)
     return _go_on(kit, wanted, folder, state, console)
+
+
+def _remember(kit: Kit, repo: Repo, state: State, number: int, head: str) -> None:
+    """Keep what the user has made of each file that had no place, and what the patch is at the old pin."""
+    parent = state.commits[number - 1] if number else state.root
+    commit, name = state.commits[number], state.names[number]
+    for it in try_move(repo, name, parent, commit, state.head)[0].conflicts:
+        pairs = ((it.path, state.head, head), (it.was or it.path, parent, commit))
+        texts = [(path, text_of(repo, one, path), text_of(repo, other, path)) for path, one, other in pairs]
+        whole = [(path, old, new) for path, old, new in texts if old is not None and new is not None]
+        memory.remember(kit, state.upstream, name, whole)
 
 
 def abort(kit: Kit, name: str | None) -> Path:
@@ -124,7 +138,7 @@ def abort(kit: Kit, name: str | None) -> Path:
 
 def _go_on(kit: Kit, wanted: Wanted, folder: Path, state: State, console: Console) -> Rebased:
     """Place what is left; stop at the first patch that has no certain place, or test and write."""
-    repo = Repo(folder)
+    repo, known = Repo(folder), memory.load(kit, state.upstream)
     if len(state.rows) < len(state.names):
         (folder / ".git" / "index.lock").unlink(missing_ok=True)  # of a run that was killed: nobody else is at work yet
     with console.step("series") as step:
@@ -134,7 +148,7 @@ def _go_on(kit: Kit, wanted: Wanted, folder: Path, state: State, console: Consol
             repo.run("update-ref", BRANCH, state.head)
             repo.run("reset", "--quiet", "--hard", state.head)
             parent = state.commits[number - 1] if number else state.root
-            move, texts = try_move(repo, state.names[number], parent, state.commits[number], state.head)
+            move, texts = try_move(repo, state.names[number], parent, state.commits[number], state.head, known)
             if move.verdict == FAILED:
                 show_conflict(repo, parent, state.commits[number], move, texts, state.head)
                 state.stopped = True
@@ -201,6 +215,7 @@ def _end(kit: Kit, state: State, folder: Path, result: Rebased) -> Rebased:
     """Remove the folder of a rebase that is done."""
     remove(folder)
     states.forget(kit, state.upstream)
+    memory.forget_waiting(kit, state.upstream)
     return result
 
 

@@ -17,6 +17,7 @@ from prunekit.kitwrite import commit, need_clean, recover
 from prunekit.lint import read_tests
 from prunekit.mailpatch import export_series
 from prunekit.manifest import read_manifest
+from prunekit.memory import FOLDER, load, waiting
 from prunekit.movefile import FAILED
 from prunekit.moves import Move, move_series
 from prunekit.patchwork import pick
@@ -85,7 +86,7 @@ def update(kit: Kit, wanted: Wanted, console: Console) -> Updated:
             step.result = (
                 f"{candidate.upstream.release} ({candidate.upstream.commit[:12]}), {len(candidate.manifest)} files"
             )
-        done = _move(bench, candidate, console)
+        done = _move(kit, bench, candidate, console)
         done.blocked = blocked
         if all(move.verdict != FAILED for move in done.moves):
             try_and_write(kit, wanted, bench, done, folder, console)
@@ -96,7 +97,7 @@ def need_committed(kit: Kit) -> str:
     """Raise UserError where what the commit will hold, or what the smoke goes by, has changes that no commit holds."""
     inside = kit.dropins.is_relative_to(kit.root)
     words = [str(kit.dropins.relative_to(kit.root))] if inside else []
-    need_clean(kit, PINS, "manifests", "patches", *words)
+    need_clean(kit, PINS, "manifests", "patches", FOLDER, *words)
     return ""
 
 
@@ -116,11 +117,12 @@ def _pin_change(kit: Kit, files: dict[str, bytes | None]) -> str:
     return "".join(row for row in rows if not row.startswith(("---", "+++", "@@")))
 
 
-def _move(bench: Bench, candidate: Candidate, console: Console) -> Updated:
+def _move(kit: Kit, bench: Bench, candidate: Candidate, console: Console) -> Updated:
     """Put the series onto the new files."""
     with console.step("series") as step:
         repo, target = bench.repo, root_commit(bench, candidate)
-        moves = move_series(repo, bench.root, bench.commits, [path.name for path in bench.patches], target)
+        names, memory = [path.name for path in bench.patches], load(kit, bench.upstream.name)
+        moves = move_series(repo, bench.root, bench.commits, names, target, memory)
         step.result = ", ".join(f"{move.name[:4]} {move.verdict}" for move in moves)
     return Updated(bench.upstream, candidate, moves)
 
@@ -131,7 +133,7 @@ def try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder:
     patches = export_series(
         bench.repo, bench.repo.text("rev-parse", f"{kept[0]}^") if kept else "", kept, bench.patches
     )
-    done.files = new_files(kit, done.candidate, patches)
+    done.files = {**new_files(kit, done.candidate, patches), **waiting(kit, bench.upstream.name)}
     done.pin_change = _pin_change(kit, done.files)
     trial = trial_kit(kit, done.files, folder / "kit")
     need_as_wanted(kit, trial, done.candidate.upstream)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from prunekit.errors import UserError
 from prunekit.kitdir import Kit
+from prunekit.memory import load
 from prunekit.movefile import FAILED
 from prunekit.moves import Conflict, text_of
 from prunekit.patchwork import find_patch, pick
@@ -108,7 +109,8 @@ def check(kit: Kit, upstream: Upstream, to: str | None, origin: From, report: Re
     if not rows:
         return Ahead(upstream.name, head, 0, (), ())
     with scratch() as folder:
-        probe = Probe(set_up_bench(kit, upstream, origin, folder, report), repo)
+        bench = set_up_bench(kit, upstream, origin, folder, report)
+        probe = Probe(bench, repo, memory=load(kit, upstream.name))
         risks = [_risk(probe, upstream, number, head, report) for number in range(len(probe.bench.commits))]
     order = sorted(
         risks, key=lambda r: (r.verdict == FAILED, r.verdict == "re-anchored", r.functions, r.commits), reverse=True

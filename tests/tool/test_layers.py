@@ -26,7 +26,7 @@ LAYERS = [
     {"meaning"},
     {"gitsource", "sdist", "bindings", "renames", "reanchor_text", "walk", "pinfile", "store"},
     {"source", "fork", "reanchor"},
-    {"series", "overlay", "localwork", "movefile"},
+    {"series", "overlay", "localwork", "movefile", "memory"},
     {"mailpatch", "compatibility"},
     {"workbench", "lint", "moves"},
     {"compose"},
