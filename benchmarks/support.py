@@ -166,7 +166,7 @@ def _pruned(here: SimpleNamespace, model: Any, part: Callable[[str], Any]) -> di
     frozen = {name: why for name, why in graph.frozen.items() if not why.startswith(("output", "DFL"))}
     return {
         **figures, "rebuilt": apart, "macs_left": left, "params": plan.dense.params, "groups": len(graph.groups),
-        "kept": dict(Counter(re.sub(r"model\.[\w.]+ ?", "", why.partition(" (")[0]) for why in frozen.values())),
+        "kept": dict(Counter(re.sub(r"model\.[\w.]+", "a layer", why.partition(" (")[0]) for why in frozen.values())),
     }
 
 

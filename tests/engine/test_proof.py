@@ -123,6 +123,8 @@ def test_lacking_channels_are_found_in_their_order(parts: SimpleNamespace) -> No
     assert parts.compare.difference(whole[:, [0, 3, 4]], whole) == 0
     assert parts.compare.difference(whole[:, [3, 0]], whole) == float("inf")
     assert parts.compare.difference(whole[:, [0, 3, 4]] * 1.001, whole) == float("inf")
+    dead = torch.stack([whole[:, 0] * 1e-9, whole[:, 1] * 1e-9, whole[:, 2]], 1)  # nearly dead, and not the same
+    assert parts.compare.difference(dead[:, 1:], dead) == 0
     assert parts.compare.difference(torch.zeros(2, 2, 3), torch.zeros(2, 6, 3)) == 0
 
 

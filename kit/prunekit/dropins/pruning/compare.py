@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 TOLERANCE = 1e-8  # of the largest value; float64 rounding stays below 1e-12, an error is not below 1e-6
 
+MATCH = 1e-11  # likewise, to tell channels apart: nearly dead ones of a large network lie closer than TOLERANCE
+
 
 class Differs(Exception):
     """The two forms are not the same.
@@ -114,7 +116,7 @@ def _chosen(rows: Tensor, whole: Tensor) -> list[int] | None:
     """Places in `whole` (many, n) of `rows` (few, n), in order; None if they are not there."""
     generator = torch.Generator().manual_seed(3)
     direction = torch.randn(rows.shape[1], generator=generator, dtype=rows.dtype)
-    room = TOLERANCE * float(whole.abs().max()) * float(direction.abs().sum())
+    room = MATCH * float(whole.abs().max()) * float(direction.abs().sum())
     wanted, known = ((tensor @ direction).tolist() for tensor in (rows, whole))
     places: list[int] = []
     place = 0
