@@ -13,18 +13,18 @@ import click
 from click.core import ParameterSource
 
 from prunekit import __version__, views
+from prunekit.cli_params import PATH
 from prunekit.cli_patches import patches
 from prunekit.cli_pins import pins, rebase, why
-from prunekit.console import Console
+from prunekit.console import Console, finish, prepare
 from prunekit.doctor import examine
-from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, from_os_error, nearest
+from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, from_os_error, nearest, need_folder
 from prunekit.forks import find_forks, status_of, verdict_on
 from prunekit.kitdir import Kit, find_kit
 from prunekit.pins import read_pins
 from prunekit.setup_fork import Wish, set_up
 from prunekit.source import SOURCES
 
-_PATH = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 
 
@@ -41,7 +41,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--kit", type=_PATH, envvar="PRUNEKIT_KIT", help="Use the pins, patches and drop-ins of this folder.")
+@click.option("--kit", type=PATH, envvar="PRUNEKIT_KIT", help="Use the pins, patches and drop-ins of this folder.")
 @click.version_option(__version__, prog_name="prunekit")
 @click.pass_context
 def cli(context: click.Context, kit: Path | None) -> None:
@@ -49,12 +49,13 @@ def cli(context: click.Context, kit: Path | None) -> None:
 
     Exit codes: 0 done, 1 internal error, 2 something you can mend, 3 drift found by verify, 4 a patch does not apply.
     """
+    need_folder()
     context.obj = find_kit(kit)
 
 
 @cli.command()
 @click.argument("target")
-@click.argument("directory", metavar="[DIR]", required=False, type=_PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @click.option(
     "--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where the files come from."
 )
@@ -86,7 +87,7 @@ def list_targets(kit: Kit, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("directory", metavar="[DIR]", required=False, type=_PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @_JSON
 @click.pass_obj
 def status(kit: Kit, directory: Path | None, as_json: bool) -> None:
@@ -95,7 +96,7 @@ def status(kit: Kit, directory: Path | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("directory", metavar="[DIR]", required=False, type=_PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @_JSON
 @click.pass_obj
 def verify(kit: Kit, directory: Path | None, as_json: bool) -> int:
@@ -106,7 +107,7 @@ def verify(kit: Kit, directory: Path | None, as_json: bool) -> int:
 
 
 @cli.command()
-@click.argument("directory", metavar="[DIR]", required=False, type=_PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @click.option("--from", "base", type=click.Choice(("setup", "upstream")), default="setup", show_default=True)
 @click.option("--stat", is_flag=True, help="Only the number of lines by file.")
 @_JSON
@@ -146,7 +147,8 @@ cli.add_command(why)
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    prepare()
+    sys.exit(finish(run(sys.argv[1:])))
 
 
 def run(args: list[str]) -> int:
@@ -162,9 +164,6 @@ def run(args: list[str]) -> int:
         return _fail(console, error.format_message(), USER)
     except PrunekitError as error:
         return _fail(console, str(error), error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001  the last line of defence: a message and code 1
         mendable = from_os_error(error, Path(error.filename or ".")) if isinstance(error, OSError) else None
         if mendable:

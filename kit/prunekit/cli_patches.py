@@ -9,6 +9,7 @@ import click
 
 from prunekit import patchwork, views_patches
 from prunekit.cli_maintainer import Group
+from prunekit.cli_params import PATH
 from prunekit.console import Console
 from prunekit.errors import DONE, DRIFT, USER
 from prunekit.kitdir import Kit
@@ -18,7 +19,6 @@ from prunekit.pins import read_pins
 from prunekit.source import SOURCES
 from prunekit.workbench import From
 
-PATH = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 SOURCE = click.option(
     "--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where upstream's files come from."

@@ -12,7 +12,8 @@ import click
 from prunekit import addition, views_pins, views_rebase
 from prunekit.addition import add_upstream
 from prunekit.cli_maintainer import Command, Group
-from prunekit.cli_patches import JSON, MIRROR, PATH, SOURCE, warn_unfinished
+from prunekit.cli_params import PATH
+from prunekit.cli_patches import JSON, MIRROR, SOURCE, warn_unfinished
 from prunekit.console import Console
 from prunekit.errors import CONFLICT, DONE, UserError
 from prunekit.kitdir import Kit

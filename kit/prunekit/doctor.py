@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from prunekit.forks import NoFork, find_forks, status_of
 from prunekit.gitrepo import MIN_GIT, Repo, git_version
 from prunekit.kitdir import Kit
 from prunekit.pins import Upstream, read_pins
+from prunekit.reading import foreign_owner
 
 _NEEDED_MB = 100
 # Projects that bring the same package: where two are installed, each has overwritten files of the other.
@@ -204,15 +206,19 @@ def _forks(kit: Kit) -> list[Check]:
     for status in found:
         good = status.state in ("as set up", "changed")
         text = f"{status.fork.directory}: {status.state}; {status.work.describe()}"
-        fix = "" if good else f"prunekit setup {status.fork.record.target} {status.fork.directory} --force"
-        checks.append(Check("fork", "ok" if good else "warning", text, fix))
+        again = shlex.join(["prunekit", "setup", status.fork.record.target, str(status.fork.directory), "--force"])
+        fix = foreign_owner(status.fork.directory) or ("" if good else again)
+        checks.append(Check("fork", "warning" if fix else "ok", text, fix))
     return checks
 
 
 def _host(upstream: Upstream) -> Check:
     """The upstream's host, as git reaches it with the user's settings."""
-    repo = Repo(Path.home(), fetching=True)
-    url = repo.text("ls-remote", "--get-url", upstream.url)
+    repo = Repo(Path("/"), fetching=True)
+    asked = repo.run("ls-remote", "--get-url", upstream.url, check=False)
+    if asked.status:
+        return Check(f"host of {upstream.name}", "problem", asked.err.strip().splitlines()[0], "correct that file")
+    url = asked.out.decode("utf-8", "replace").strip()
     shown = upstream.url if url == upstream.url else f"{upstream.url} (git takes it from {url})"
     if repo.run("ls-remote", "--quiet", upstream.url, "HEAD", check=False, seconds=_PATIENCE).status == 0:
         return Check(f"host of {upstream.name}", "ok", shown)

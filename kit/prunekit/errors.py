@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -50,6 +51,20 @@ class PatchConflict(PrunekitError):
     """A patch of the series does not apply."""
 
     exit_code = CONFLICT
+
+
+def need_plain(path: Path) -> None:
+    """Raise UserError for a path with a control character, such as a line end: git's lists of files cannot hold it."""
+    if re.search(r"[\x00-\x1f\x7f]", str(path)):
+        raise UserError(f"{str(path)!r} holds a control character or a line end: name another DIR")
+
+
+def need_folder() -> None:
+    """Raise UserError where the current folder has been removed."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(f"the current folder cannot be used ({error.strerror}): cd into another one") from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,16 +8,22 @@ What setup remembers lies in `.git`, where it is in nobody's way and in no tree 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prunekit.errors import UserError
 from prunekit.gitobjects import Manifest, add_blobs, commit, stage
-from prunekit.gitrepo import Repo
-from prunekit.gitsource import NO_CONVERSION
+from prunekit.gitrepo import NO_CONVERSION, Repo
 from prunekit.pins import Upstream
+from prunekit.textfile import read_text
 
 RECORD = ".git/prunekit.json"
+# These end up in command lines, and a fork may come from anybody.
+_SHA, _NAME = r"[0-9a-f]{40}", r"\w[\w./+@#=,-]*"
+_SHAPES = dict.fromkeys(("target", "upstream", "release", "commit", "source", "asked"), _NAME)
+_SHAPES |= dict.fromkeys(("root", "head", "tree"), _SHA)
+_SHAPES |= {"date": r"[0-9][0-9T:+Z -]+", "tag": rf"({_NAME})?", "sha256": r"([0-9a-f]{64})?"}
 # What training and installing leave behind; not in the tree, so that upstream's files stay upstream's.
 _EXCLUDED = "runs/\ndatasets/\nweights/\n*.pt\n*.onnx\n*.engine\n__pycache__/\n*.egg-info/\nbuild/\ndist/\n.venv/\n"
 
@@ -115,7 +121,13 @@ def read_record(folder: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        values = json.loads(path.read_text())
-        return Record(**{**values, "at": At(**values["at"]) if values.get("at") else None})
-    except (ValueError, TypeError) as error:
+        values = json.loads(read_text(path, ""))
+        at = values.get("at")
+        record = Record(**{**values, "at": At(**at) if at else None})
+        given = {**asdict(record), **(asdict(record.at) if record.at else {})}
+        wrong = [key for key, shape in _SHAPES.items() if key in given and not re.fullmatch(shape, given[key] or "")]
+    except (UserError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read; move {folder} away and set it up again") from error
+    if wrong:
+        raise UserError(f"{path} has no valid '{wrong[0]}'; move {folder} away and set it up again")
+    return record

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from prunekit import fork
 from prunekit.errors import DriftError, PatchConflict, UserError, nearest
-from prunekit.gitrepo import GitError, Repo
+from prunekit.gitrepo import GitError
 from prunekit.kitdir import Kit
 from prunekit.localwork import LocalWork, local_work
 from prunekit.pins import Upstream, read_pins
+from prunekit.reading import PLAIN_DIFF, reading
 from prunekit.verify import Drift, drift, expected
 
 
@@ -92,8 +93,8 @@ def verdict_on(kit: Kit, it: Fork) -> Verdict:
 def diff_of(it: Fork, base: str, *options: str) -> str:
     """Return git's diff of the fork's files against "setup" or "upstream" (before the series)."""
     commit = it.record.head if base == "setup" else it.record.root
-    repo = Repo(it.directory).with_env(GIT_OPTIONAL_LOCKS="0")
-    return repo.text("diff", "--no-ext-diff", "--no-textconv", "--no-renames", *options, commit, "--")
+    with reading(it.directory) as repo:
+        return repo.text("diff", *PLAIN_DIFF, *options, commit, "--")
 
 
 def _open(kit: Kit, directory: Path) -> Fork:

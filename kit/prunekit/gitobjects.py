@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ Manifest = Mapping[str, Entry]
 
 def add_blobs(repo: Repo, files: list[Path]) -> list[str]:
     """Write files into the object store, byte for byte; returns their blob ids in order."""
-    names = "".join(f"{path}\n" for path in files).encode()
+    names = b"".join(os.fsencode(path) + b"\n" for path in files)
     return repo.text("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names).split()
 
 

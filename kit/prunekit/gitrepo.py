@@ -11,22 +11,33 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from prunekit.errors import DiskFull, PrunekitError, UserError
+from prunekit.temporary import PREFIX, NoTemporary
 
-# GitPython looks for git when it is imported, and raises; our own message comes at the first command instead.
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+# GitPython runs git when it is imported, with the user's configuration, and raises where that fails. It is made to find
+# none: our own message comes at the first command instead.
+_before = dict(os.environ)
+os.environ.update(GIT_PYTHON_REFRESH="quiet", PATH="/there is no such folder")
+os.environ.pop("GIT_PYTHON_GIT_EXECUTABLE", None)
 
-from git.cmd import Git
-from git.exc import GitCommandError, GitCommandNotFound
-from git.util import RemoteProgress
+from git.cmd import Git  # noqa: E402
+from git.exc import GitCommandError, GitCommandNotFound  # noqa: E402
+from git.util import RemoteProgress  # noqa: E402
+
+os.environ.clear()
+os.environ.update(_before)
 
 MIN_GIT = (2, 32)  # the first that can be told to read no global configuration
+# Bytes as they are, whatever attributes upstream or the user has set.
+NO_CONVERSION = "* -text -ident -filter -working-tree-encoding -export-subst\n"
 IDENTITY = {"NAME": "prunekit", "EMAIL": "prunekit@localhost"}
 
 # How the user's git reaches a host; everything else called GIT_* is dropped (a hook sets GIT_DIR and GIT_INDEX_FILE).
@@ -55,6 +66,11 @@ _LOCAL = {
     **{f"GIT_AUTHOR_{key}": value for key, value in IDENTITY.items()},
     **{f"GIT_COMMITTER_{key}": value for key, value in IDENTITY.items()},
 }
+_BAD_CONFIG = re.compile(
+    r"^(?:fatal|error): (bad (?:\w+ )*config .*|invalid (?:section|config) .*|unable to parse .*config.*"
+    r"|.*\bin (?:file )?\S*(?:gitconfig|config)\b.*|unable to access '\S*config'.*)$",
+    re.MULTILINE,
+)
 _FETCH = {"GIT_TERMINAL_PROMPT": "0"}  # a password prompt for a public repository is a hang
 
 
@@ -107,9 +123,7 @@ class Repo:
 
         `seconds` ends a command that takes longer (status 128 or below 0).
         """
-        with tempfile.TemporaryFile() as stream, self._cleaned():
-            stream.write(stdin)
-            stream.seek(0)
+        with _stdin(stdin) as stream, self._cleaned():
             try:
                 status, out, err = Git(str(self.folder)).execute(
                     self._command(args),
@@ -123,6 +137,7 @@ class Repo:
                 )
             except GitCommandNotFound as error:
                 raise no_git() from error
+        _need_uninterrupted(int(status))
         done = Done(int(status), bytes(out or b""), str(err or ""))
         if check and done.status:
             raise _failure(args, done.err, self.folder)
@@ -140,15 +155,15 @@ class Repo:
                 process = Git(str(self.folder)).execute(self._command(args), as_process=True, env=self.env)
             except GitCommandNotFound as error:
                 raise no_git() from error
-            pending, said = b"", []
-            while chunk := os.read(process.stderr.fileno(), 4096):
-                *lines, pending = re.split(rb"[\r\n]", pending + chunk)
-                said += [text for line in lines if not progress.took(text := line.decode("utf-8", "replace"))]
-            said.append(pending.decode("utf-8", "replace"))
             try:
+                said = progress.follow(process.stderr.fileno())
                 process.wait()
             except GitCommandError as error:
+                _need_uninterrupted(error.status)
                 raise _failure(args, "\n".join(said), self.folder) from error
+            except BaseException:
+                _end(process.proc)
+                raise
 
     def _command(self, args: tuple[str, ...]) -> list[str]:
         """Return the command line with the settings that hold always."""
@@ -171,6 +186,14 @@ class _Progress(RemoteProgress):
         super().__init__()
         self.report = report
 
+    def follow(self, stream: int) -> list[str]:
+        """Read a stream to its end; returns the lines that are no progress."""
+        pending, said = b"", []
+        while chunk := os.read(stream, 4096):
+            *lines, pending = re.split(rb"[\r\n]", pending + chunk)
+            said += [text for line in lines if not self.took(text := line.decode("utf-8", "replace"))]
+        return [*said, pending.decode("utf-8", "replace")]
+
     def took(self, line: str) -> bool:
         """Return whether the line was progress and not a message to keep."""
         match = self.re_op_relative.match(line) or self.re_op_absolute.match(line)
@@ -181,6 +204,36 @@ class _Progress(RemoteProgress):
         return True
 
 
+@contextmanager
+def _stdin(content: bytes) -> Iterator[BinaryIO]:
+    """Yield a file that holds `content`, at its beginning; raises NoTemporary."""
+    if not content:
+        with open(os.devnull, "rb") as nothing:
+            yield nothing
+        return
+    try:
+        stream = tempfile.TemporaryFile()
+        stream.write(content)
+        stream.seek(0)
+    except OSError as error:
+        raise NoTemporary(error.strerror or str(error)) from error
+    with stream:
+        yield cast(BinaryIO, stream)
+
+
+def _need_uninterrupted(status: object) -> None:
+    """Raise KeyboardInterrupt where a Ctrl-C ended git before it reached us."""
+    if status in (-signal.SIGINT, 128 + signal.SIGINT):
+        raise KeyboardInterrupt
+
+
+def _end(process: Any) -> None:
+    """End a git that is still at work: it would go on writing into a folder that is about to be removed."""
+    if process is not None and process.poll() is None:
+        process.terminate()
+        process.wait()
+
+
 def no_git() -> UserError:
     """Return the error for a machine without git."""
     return UserError("git was not found on the PATH: install git 2.32 or newer, then run the command again")
@@ -188,8 +241,12 @@ def no_git() -> UserError:
 
 def _failure(args: tuple[str, ...], stderr: str, folder: Path) -> PrunekitError:
     """Turn a failed command into an error: a full or read-only disk is the user's to mend, the rest is GitError."""
+    if PREFIX in str(folder) and re.search(r"No space left on device|Disk quota exceeded", stderr):
+        return NoTemporary("no space left")
     if re.search(r"No space left on device|Out of diskspace|Disk quota exceeded|File too large", stderr):
         return DiskFull(folder)
+    if found := _BAD_CONFIG.search(stderr):
+        return UserError(f"git cannot read its configuration ({found[1]}): correct it, then run the command again")
     if re.search(r"Read-only file system", stderr):
         return UserError(f"cannot write {folder}: it is on a read-only file system; name a DIR elsewhere")
     return GitError(f"git {args[0]}", stderr)

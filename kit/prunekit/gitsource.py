@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit.errors import Unreachable, UserError
-from prunekit.gitrepo import GitError, Repo
+from prunekit.gitrepo import NO_CONVERSION, GitError, Repo
 from prunekit.pins import Upstream
 
 _ABSENT = "pin not in what was fetched"
@@ -25,8 +25,6 @@ _ASK_ANOTHER_WAY = re.compile(
     rf"|remote ref does not exist|{_ABSENT}",
     re.IGNORECASE,
 )
-# Bytes as they are, whatever attributes upstream or the user has set.
-NO_CONVERSION = "* -text -ident -filter -working-tree-encoding -export-subst\n"
 _PATIENCE = 40.0  # seconds for a host to answer; time to type the passphrase of an ssh key, too
 
 Report = Callable[[str], None]

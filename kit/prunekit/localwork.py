@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prunekit import fork, gitobjects
 from prunekit.gitrepo import GitError, Repo
+from prunekit.reading import PLAIN_DIFF, reading
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class LocalWork:
 
 def local_work(directory: Path, record: fork.Record) -> LocalWork:
     """Compare a fork with what setup made; reads only."""
-    repo = Repo(directory).with_env(GIT_OPTIONAL_LOCKS="0")
-    commits = repo.text("log", "--format=%h %s", f"{record.head}..HEAD").splitlines()
-    changed = repo.text("diff", "--name-only", "--no-renames", "-z", "HEAD").split("\0")
-    untracked = repo.text("ls-files", "--others", "-z").split("\0")
+    with reading(directory) as repo:
+        commits = repo.text("log", "--format=%h %s", f"{record.head}..HEAD").splitlines()
+        changed = repo.text("diff", "--name-only", *PLAIN_DIFF, "-z", "HEAD", "--").split("\0")
+        untracked = repo.text("ls-files", "--others", "-z").split("\0")
     kept = tuple(path for path in untracked if path and "__pycache__" not in path and ".egg-info/" not in path)
     return LocalWork(tuple(commits), tuple(path for path in changed if path), kept)
 
@@ -46,11 +47,13 @@ def keep_as_branch(old: Path, new: Repo, name: str) -> str | None:
     """
     branch = f"refs/heads/{name}"
     try:
-        new.run("fetch", "--quiet", "--no-tags", str(old), f"+HEAD:{branch}")
+        with reading(old) as room:
+            new.run("fetch", "--quiet", "--no-tags", room.env["GIT_DIR"], f"+HEAD:{branch}")
         index = new.with_env(GIT_INDEX_FILE=str(new.folder / ".git" / "backup-index"), GIT_WORK_TREE=str(old))
         index = index.with_env(GIT_DIR=str(new.folder / ".git"))
         index.run("read-tree", branch)
-        index.run("add", "--update", "--", str(old))
+        changed = index.run("diff-files", "--name-only", *PLAIN_DIFF, "-z").out
+        index.run("update-index", "--remove", "-z", "--stdin", stdin=changed)
         if index.text("write-tree") != new.text("rev-parse", f"{branch}^{{tree}}"):
             new.run(
                 "update-ref",

@@ -12,6 +12,7 @@ from prunekit import gitobjects
 from prunekit.gitrepo import Repo
 from prunekit.patchfile import read_hunks
 from prunekit.series import replay
+from prunekit.textfile import read_text
 
 # Each flag takes out something that differs between machines, versions of git, or days.
 _STABLE = (
@@ -57,7 +58,7 @@ class Mail:
 
 def read_mail(path: Path) -> Mail:
     """Read a patch file; raises UserError for one that is no patch."""
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     head, _, diff = text.partition("\ndiff --git ")
     fields, _, message = head.partition("\n\n")
     subject = re.search(r"^Subject: (.*(?:\n[ \t].*)*)", fields, re.MULTILINE)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prunekit.errors import UserError
 from prunekit.gitobjects import Entry, Manifest
+from prunekit.textfile import read_text
 
 _ROW = re.compile(r"(100644|100755) blob ([0-9a-f]{40})\t(.+)")
 
@@ -43,10 +44,10 @@ def read_manifest(path: Path, tree: str) -> dict[str, Entry]:
 
     Raises UserError naming file and line of a malformed row, or the file where the rows do not make `tree`.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} is missing: install the kit again, or restore the file with git")
     rows: dict[str, Entry] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         match = _ROW.fullmatch(line)
         if match is None or not is_plain(match.group(3)):
             raise UserError(f"{path}:{number}: not a `git ls-tree` row of a plain file: {line!r}; restore the file")

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import ast
 import re
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from prunekit.gaps import Refused
 from prunekit.gitrepo import Repo
 from prunekit.reanchor import check_merged, transplant
 from prunekit.reanchor_text import transplant_text
+from prunekit.temporary import temporary
 
 # From the least to the most that happened to a file.
 UNTOUCHED, ABSORBED, MOVED, REANCHORED, FAILED = "untouched", "absorbed upstream", "moved", "re-anchored", "failed"
@@ -124,8 +123,7 @@ def _conflicts(old: str, new: str, target: str) -> str:
 
 def merge_text(old: str, new: str, target: str) -> tuple[str, bool]:
     """Return git's 3-way merge, with conflict marks where it has them, and whether it has."""
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as name:
-        folder = Path(name)
+    with temporary() as folder:
         for kind, text in (("upstream", target), ("pin", old), ("patch", new)):
             (folder / kind).write_bytes(text.encode())
         words = (

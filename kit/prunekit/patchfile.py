@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prunekit.errors import UserError
 from prunekit.manifest import is_plain
+from prunekit.textfile import read_text
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _NAMED = re.compile(r"(?:---|\+\+\+|rename from|rename to|copy from|copy to) (.+)")
@@ -31,7 +32,7 @@ def read_hunks(patch: Path) -> list[Hunk]:
 
     Raises UserError for a path that leaves the fork, a link or a submodule, or a file that is no patch.
     """
-    lines = patch.read_text(encoding="utf-8").split("\n")
+    lines = read_text(patch).split("\n")
     hunks: list[Hunk] = []
     path, index, named = "", 0, False
     while index < len(lines):

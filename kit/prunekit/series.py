@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from prunekit.kitdir import Kit
 from prunekit.manifest import is_plain
 from prunekit.patchfile import Hunk, read_hunks
 from prunekit.pins import Upstream
+from prunekit.temporary import temporary
+from prunekit.textfile import read_text
 
 _FAILED = re.compile(r"error: patch failed: (.+):(\d+)")
 _ANY_FILE = re.compile(r"error: (?:patch failed: )?([^:\n]+?)(?::\d+)?: ?(.*)")
@@ -29,7 +30,7 @@ def read_series(kit: Kit, upstream: Upstream) -> list[Path]:
     if not series.is_file():
         return []
     patches = []
-    for number, line in enumerate(series.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(series).splitlines(), start=1):
         name = line.partition("#")[0].strip()
         if not name:
             continue
@@ -59,7 +60,7 @@ def replay(repo: Repo, patches: list[Path], head: str, report: Callable[[str], N
 
 def _message(repo: Repo, patch: Path) -> str:
     """Return the commit message of a mail patch: subject and text."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary() as folder:
         text = Path(folder, "message")
         info = repo.text("mailinfo", "-k", "--encoding=UTF-8", str(text), f"{folder}/diff", stdin=patch.read_bytes())
         subject = re.search(r"^Subject: (.+)$", info, re.MULTILINE)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prunekit.errors import UserError, from_os_error
+from prunekit.errors import UserError, from_os_error, need_plain
 
 
 @contextmanager
@@ -26,6 +26,7 @@ def claimed(directory: Path) -> Iterator[Path]:
     Raises UserError where another setup is at work or nothing can be made there. What stays in the staging folder
     is removed at the end, and so are the folders above `directory` that were made for it, if they are empty.
     """
+    need_plain(directory)
     with _mendable(directory):
         made = _make_parents(directory.parent)
     try:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from prunekit.gitrepo import GitError, Repo
 from prunekit.kitdir import Kit
 from prunekit.manifest import Entry, blob_id
 from prunekit.pins import Upstream
+from prunekit.reading import reading
 
 _ANEW = "`prunekit setup TARGET DIR --force` sets it up anew and keeps the old one beside it"
 
@@ -62,8 +61,9 @@ def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) ->
     """
     try:
         made = expected(directory, kit, upstream, record)
-        at_setup = gitobjects.files_of(Repo(directory), record.head)
-        own = gitobjects.files_of(Repo(directory), "HEAD")
+        with reading(directory) as repo:
+            at_setup = gitobjects.files_of(repo, record.head)
+            own = gitobjects.files_of(repo, "HEAD")
     except GitError as error:
         raise DriftError(f"git cannot read {directory} ({error}); {_ANEW}") from error
     if made is None:
@@ -92,13 +92,6 @@ def _compare(path: Path, entry: Entry) -> str:
 
 @contextmanager
 def _scratch(directory: Path, upstream: Upstream) -> Iterator[Repo]:
-    """Yield the fork's repository with index and new objects in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
-        objects = Path(folder, "objects")
-        objects.mkdir()
-        repo = Repo(directory).with_env(
-            GIT_INDEX_FILE=os.path.join(folder, "index"),
-            GIT_OBJECT_DIRECTORY=str(objects),
-            GIT_ALTERNATE_OBJECT_DIRECTORIES=str(directory / ".git" / "objects"),
-        )
-        yield fork.dated(repo, upstream)
+    """Yield the fork's objects with an empty index; new objects go into a temporary folder."""
+    with reading(directory) as repo:
+        yield fork.dated(repo.with_env(GIT_INDEX_FILE=str(repo.folder / "index")), upstream)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import click
 
-from prunekit.console import Console
+from prunekit.console import Console, plain
 from prunekit.doctor import Check, installed
 from prunekit.extras import install_command
 from prunekit.forks import Fork, Status, Verdict, diff_of
 from prunekit.localwork import local_work
 from prunekit.pins import Pins
+from prunekit.reading import foreign_owner
 from prunekit.setup_fork import Outcome
 
 _NEEDED = ("torch", "torchvision", "torch-pruning")
@@ -34,6 +36,7 @@ def show_setup(outcome: Outcome, console: Console) -> None:
         made = outcome.record.target
         alike = "" if made == outcome.target.name else f" (the same tree as {outcome.target.name})"
         console.say(f"already set up: {outcome.directory} as {made}{alike}; nothing was touched")
+        warn_of_owners([outcome.directory], console)
     console.say("next:")
     for command in commands:
         console.say(f"  {command}")
@@ -93,6 +96,7 @@ def show_status(statuses: Sequence[Status], console: Console) -> None:
         names = (record.target, f"{record.upstream} {record.release}{at}", record.commit[:12])
         rows.append((_short(item.fork.directory), *names, item.state, item.work.describe()))
     console.table(("fork", "target", "upstream", "pin", "state", "local work"), rows)
+    warn_of_owners([item.fork.directory for item in statuses], console)
     console.document(
         [
             {
@@ -106,8 +110,15 @@ def show_status(statuses: Sequence[Status], console: Console) -> None:
     )
 
 
+def warn_of_owners(folders: Sequence[Path], console: Console) -> None:
+    """Say which forks belong to another user, and what to type there."""
+    for note in filter(None, map(foreign_owner, folders)):
+        console.warn(note)
+
+
 def show_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
     """Show which files of each fork have drifted, and what to do about it."""
+    warn_of_owners([verdict.fork.directory for verdict in verdicts], console)
     for verdict in verdicts:
         place = _short(verdict.fork.directory)
         if verdict.good:
@@ -139,6 +150,7 @@ def show_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
 def show_diffs(forks: Sequence[Fork], base: str, stat: bool, console: Console) -> None:
     """Show each fork's diff against what setup made or against upstream, as git prints it."""
     documents = []
+    warn_of_owners([it.directory for it in forks], console)
     for it in forks:
         if console.as_json:
             rows = [row.split("\t") for row in diff_of(it, base, "--name-status").splitlines()]
@@ -147,11 +159,18 @@ def show_diffs(forks: Sequence[Fork], base: str, stat: bool, console: Console) -
             continue
         color = "--color=always" if sys.stdout.isatty() else "--color=never"
         text = diff_of(it, base, color, *(["--stat"] if stat else []))
+        text = _on_terminal(text) if sys.stdout.isatty() else text
         click.echo(text or f"{_short(it.directory)}: nothing differs from {base}")
         untracked = local_work(it.directory, it.record).untracked
         if untracked:
             console.warn(f"{len(untracked)} untracked files are not shown: {', '.join(untracked[:3])} ...")
     console.document(documents)
+
+
+def _on_terminal(text: str) -> str:
+    """Return git's output with its colours, and every other control character written out."""
+    parts = re.split(r"(\x1b\[[\d;]*[mK])", text)
+    return "".join(part if number % 2 else plain(part) for number, part in enumerate(parts))
 
 
 def show_checks(checks: Sequence[Check], console: Console) -> None:

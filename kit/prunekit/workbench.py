@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from prunekit.manifest import Manifest, read_manifest
 from prunekit.pins import Upstream
 from prunekit.series import read_series
 from prunekit.source import fetch
+from prunekit.temporary import temporary
 
 Report = Callable[[str], None]
 
@@ -44,8 +44,8 @@ class Bench:
 @contextmanager
 def scratch() -> Iterator[Path]:
     """Yield a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
-        yield Path(folder).resolve()
+    with temporary() as folder:
+        yield folder
 
 
 def root_of(kit: Kit, upstream: Upstream, origin: From, folder: Path, report: Report) -> tuple[Repo, str]:

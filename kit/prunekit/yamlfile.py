@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from prunekit.errors import UserError, nearest
+from prunekit.textfile import read_text
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,14 @@ class Node:
 def read_yaml(path: Path) -> Node:
     """Read a YAML file; raises UserError with file and line where it is not YAML, or empty, or missing."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(read_text(path), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not YAML: {error.problem}; mend the line, or restore the file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UserError(f"{path}:1: not YAML that can be read: nested too deep; restore the file") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise UserError(f"{path}:1: not YAML text; restore the file") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; restore the file") from error
     if node is None:
         raise UserError(f"{path}:1: the file is empty; restore it")
     return Node(path, node)

@@ -19,8 +19,9 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # Each layer may import from those before it, and within itself never: no module appears twice.
 LAYERS = [
     {"__init__", "errors", "extras", "pip_fetch"},
+    {"textfile", "temporary"},
     {"console", "kitdir", "yamlfile", "gitrepo", "syntax", "hunks", "programs"},
-    {"gitobjects"},
+    {"gitobjects", "reading"},
     {"manifest"},
     {"pins", "patchfile", "staging", "gaps", "kitwrite", "flow"},
     {"meaning"},
@@ -37,7 +38,7 @@ LAYERS = [
     {"setup_fork", "update", "matrix", "rebase_stop", "addition"},
     {"rebase"},
     {"views", "views_patches", "views_pins"},
-    {"cli_maintainer"},
+    {"cli_maintainer", "cli_params"},
     {"cli_patches", "views_rebase"},
     {"cli_pins"},
     {"cli"},
