@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -168,7 +169,7 @@ class Repo:
     def _command(self, args: tuple[str, ...]) -> list[str]:
         """Return the command line with the settings that hold always."""
         settings = [word for setting in _ALWAYS for word in ("-c", setting)]
-        return ["git", *settings, *args]
+        return [_program(), *settings, *args]
 
     @contextmanager
     def _cleaned(self) -> Iterator[None]:
@@ -232,6 +233,15 @@ def _end(process: Any) -> None:
     if process is not None and process.poll() is None:
         process.terminate()
         process.wait()
+
+
+def _program() -> str:
+    """Return git's place; an entry of the PATH that means the current folder could be a fork's, and does not count."""
+    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    found = shutil.which("git", path=os.pathsep.join(entry for entry in entries if os.path.isabs(entry)))
+    if found is None:
+        raise no_git()
+    return found
 
 
 def no_git() -> UserError:
