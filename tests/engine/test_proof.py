@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -233,3 +233,21 @@ def test_a_file_of_own_rules(parts: SimpleNamespace, tmp_path: Any) -> None:
         file.write_text(text)
         with pytest.raises(parts.errors.PruneError, match=said):
             parts.surgery.own_rules(tmp_path)
+
+
+def test_batch_statistics_stay_out_of_the_proof(parts: SimpleNamespace) -> None:
+    """A family that traces in training mode: four positions' variance would magnify rounding to an error."""
+
+    @contextmanager
+    def training(model: nn.Module) -> Iterator[None]:
+        model.train()
+        yield
+        model.eval()
+
+    model, x = net("silu")
+    seen: list[bool] = []
+    model.stem[1].register_forward_hook(lambda module, *_: seen.append(module.training))
+    mean = model.stem[1].running_mean.clone()
+    proof = parts.proof.prove(model, x[..., :2, :2], tracing=training, ignored=OUTPUTS)
+    assert not proof.opaque and not proof.kept and proof.error < 1e-13
+    assert len(seen) > 3 and not any(seen) and torch.equal(model.stem[1].running_mean, mean)

@@ -130,6 +130,14 @@ def _chosen(rows: Tensor, whole: Tensor) -> list[int] | None:
     return places
 
 
+def settle(model: nn.Module) -> None:
+    """Take chance and batch statistics out of training mode: a few positions' variance would magnify rounding."""
+    for module in model.modules():
+        chance = "Drop" in type(module).__name__ or isinstance(module, nn.RReLU)
+        if chance or isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.training = False
+
+
 def _watched(
     model: nn.Module, image: Tensor, see: See, active: list[str], only: Collection[str] | None = None
 ) -> None:
@@ -150,9 +158,8 @@ def _watched(
         return hook
 
     hooks = []
+    settle(model)
     for name, module in model.named_modules():
-        if "Drop" in type(module).__name__ or isinstance(module, nn.RReLU):
-            module.training = False  # chance would differ between the two
         if only is not None and name not in only:
             continue
         hooks += [module.register_forward_pre_hook(before(name), with_kwargs=True)]

@@ -24,7 +24,7 @@ from torch_pruning import ops
 
 from .apply import Unremovable, apply_plan
 from .calls import place_of
-from .compare import Differs, Film, play, record
+from .compare import Differs, Film, play, record, settle
 from .errors import PruneError, Unreachable
 from .graph import PruningGraph
 from .plan import make_plan
@@ -198,6 +198,7 @@ def _image(model: nn.Module, example: Tensor, tracing: Tracing) -> Tensor:
         image = torch.randn(1, example.shape[1], size, size, generator=generator, dtype=torch.float64)
         try:
             with tracing(model), torch.no_grad():
+                settle(model)
                 model(image)
             return image
         except Exception:  # noqa: BLE001 - whatever it is, the trace will meet it at the size of the run
