@@ -18,10 +18,10 @@ from prunekit.kitwrite import commit, need_clean, recover
 from prunekit.manifest import tree_id
 from prunekit.pinfile import add
 from prunekit.pins import Upstream, read_pins
-from prunekit.source import fetch
+from prunekit.source import From, fetch
 from prunekit.store import head_of, history, resolve
 from prunekit.trial import make_fork, need_as_wanted, rows_of, trial_kit
-from prunekit.workbench import From, scratch
+from prunekit.workbench import scratch
 
 _ASIDE = re.compile(r"(tests?|docs?|examples?|docker|notebooks?|tutorials?|benchmarks?|assets|\..*)/")
 _TOP = re.compile(r"[^/]+\.py|pyproject\.toml|setup\.cfg|requirements[^/]*\.txt|LICENSE[^/]*|README\.md|\.gitignore")

@@ -14,9 +14,8 @@ from prunekit.gitrepo import Repo
 from prunekit.manifest import Entry, Manifest, blob_id, is_plain, tree_id
 from prunekit.pins import UNRESOLVED, Sdist, Upstream
 from prunekit.sdist import download_release, members_of, unpack
-from prunekit.source import fetch
+from prunekit.source import From, fetch
 from prunekit.store import head_of, history, resolve
-from prunekit.workbench import From
 
 _RELEASE = re.compile(r"v?(\d+(?:\.\d+)+[\w.]*)")
 _COMMIT = re.compile(r"[+-][0-9a-f]{12}$")  # what the name of a pin that is no release ends in

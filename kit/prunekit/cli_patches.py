@@ -16,8 +16,7 @@ from prunekit.kitdir import Kit
 from prunekit.kitwrite import unfinished
 from prunekit.lint import lint as lint_series
 from prunekit.pins import read_pins
-from prunekit.source import SOURCES
-from prunekit.workbench import From
+from prunekit.source import SOURCES, From
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 SOURCE = click.option(

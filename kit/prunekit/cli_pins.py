@@ -26,10 +26,11 @@ from prunekit.pins import read_pins
 from prunekit.rebase import abort, go_on, start
 from prunekit.series import read_series
 from prunekit.smoke import fork_subject, try_fork
+from prunekit.source import From
 from prunekit.update import Wanted, need_good, update
 from prunekit.why import check as look_ahead
 from prunekit.why import why as find_why
-from prunekit.workbench import From, scratch
+from prunekit.workbench import scratch
 
 PYTHON = click.option("--python", metavar="PY", help="Run the smoke in this Python (default: the tool's own).")
 

@@ -28,8 +28,9 @@ from prunekit.patchwork import pick
 from prunekit.pins import read_pins
 from prunekit.sdist import releases
 from prunekit.smoke import Subject, import_modules, try_fork
+from prunekit.source import From
 from prunekit.trial import make_fork, new_files, root_commit, trial_kit
-from prunekit.workbench import Bench, From, scratch, set_up_bench
+from prunekit.workbench import Bench, scratch, set_up_bench
 
 LEVELS = ("none", "import", "walk", "full")
 Report = Callable[[str], None]

@@ -16,8 +16,9 @@ from prunekit.kitwrite import need_clean, recover, write
 from prunekit.mailpatch import Mail, commit_series, export_series, read_mail
 from prunekit.pins import Pins, Upstream, read_pins
 from prunekit.series import read_series
+from prunekit.source import From
 from prunekit.staging import claimed
-from prunekit.workbench import From, root_of, scratch, set_up_bench
+from prunekit.workbench import root_of, scratch, set_up_bench
 
 RECORD = "prunekit-series.json"
 Report = Callable[[str], None]

@@ -18,6 +18,14 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class From:
+    """Where upstream files come from: "auto", "git" or "sdist", and another git URL."""
+
+    source: str = "auto"
+    mirror: str | None = None
+
+
+@dataclass(frozen=True)
 class Fetched:
     """Verified files below `folder`; `how` is "git" or "sdist", `size` the bytes that came over the wire."""
 

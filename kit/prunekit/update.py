@@ -24,8 +24,9 @@ from prunekit.patchwork import pick
 from prunekit.pins import UNRESOLVED, Upstream, read_pins
 from prunekit.programs import Tried
 from prunekit.smoke import Subject, try_fork
+from prunekit.source import From
 from prunekit.trial import make_fork, need_as_wanted, new_files, root_commit, trial_kit
-from prunekit.workbench import Bench, From, scratch, set_up_bench
+from prunekit.workbench import Bench, scratch, set_up_bench
 
 
 @dataclass(frozen=True)

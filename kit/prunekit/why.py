@@ -16,9 +16,10 @@ from prunekit.moves import Conflict, text_of
 from prunekit.patchwork import find_patch, pick
 from prunekit.pins import UNRESOLVED, Upstream, read_pins
 from prunekit.probe import Probe
+from prunekit.source import From
 from prunekit.store import commits_between, head_of, history, resolve
 from prunekit.syntax import changed_scopes
-from prunekit.workbench import From, scratch, set_up_bench
+from prunekit.workbench import scratch, set_up_bench
 
 _MOST = 60  # lines of an upstream hunk that are shown
 _NUMBER = re.compile(r"\d+(?:\.\d+)+")

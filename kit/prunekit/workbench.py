@@ -15,18 +15,10 @@ from prunekit.mailpatch import commit_series
 from prunekit.manifest import Manifest, read_manifest
 from prunekit.pins import Upstream
 from prunekit.series import read_series
-from prunekit.source import fetch
+from prunekit.source import From, fetch
 from prunekit.temporary import temporary
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class From:
-    """Where upstream files come from: "auto", "git" or "sdist", and another git URL."""
-
-    source: str = "auto"
-    mirror: str | None = None
 
 
 @dataclass(frozen=True)

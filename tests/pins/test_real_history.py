@@ -16,8 +16,9 @@ from prunekit.manifest import read_manifest, tree_id
 from prunekit.patchwork import pick
 from prunekit.pins import read_pins
 from prunekit.probe import Probe
+from prunekit.source import From
 from prunekit.store import history
-from prunekit.workbench import From, scratch, set_up_bench
+from prunekit.workbench import scratch, set_up_bench
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 URL = "https://github.com/ultralytics/yolov5.git"
