@@ -16,12 +16,12 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
-from prunekit.kitdir import find_kit
-from prunekit.patchwork import pick
-from prunekit.pins import read_pins
-from prunekit.probe import Probe
-from prunekit.store import head_of, history
-from prunekit.workbench import From, scratch, set_up_bench
+from prunekit.kit import find_kit
+from prunekit.maintain.edit_series import pick
+from prunekit.maintain.probe import Probe
+from prunekit.maintain.series_repo import From, scratch, set_up_bench
+from prunekit.upstream.history import head_of, history
+from prunekit.upstream.pins import read_pins
 
 
 def main() -> None:

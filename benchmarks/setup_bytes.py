@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from prunekit.kitdir import find_kit
-from prunekit.pins import read_pins
+from prunekit.kit import find_kit
+from prunekit.upstream.pins import read_pins
 
 
 def clone(url: str, folder: Path) -> tuple[int, float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from prunekit.cli import run
+from prunekit.cli.main import run
 
 DATE = "2024-01-02T03:04:05+02:00"
 ENGINE = '''"""Training."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pinworld import Place, git
-from prunekit.pins import read_pins
+from prunekit.upstream.pins import read_pins
 
 FILES = {
     "newnet/__init__.py": "",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from pinworld import FILES, Place, git
-from prunekit.compatibility import Row
-from prunekit.movefile import move_file
+from prunekit.fork.compatibility import Row
+from prunekit.porting.file import move_file
 from test_sdist_update import CLIP, released
 
 __all__ = ["released"]

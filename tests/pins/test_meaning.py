@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from prunekit.gaps import Refused
-from prunekit.movefile import move_file
-from prunekit.reanchor import transplant
+from prunekit.porting.anchors import Refused
+from prunekit.porting.file import move_file
+from prunekit.porting.python_file import transplant
 
 FILE = """import torch
 from kit import hooks

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from pinworld import Place, git
-from prunekit.pinfile import rewrite
+from prunekit.upstream.pin_rewrite import rewrite
 
 BLOCK = f'    sdist: # of 1.0\n      project: small\n      version: "1.0"\n      sha256: {"a" * 64}\n'
 HEAD = "upstreams:\n  small:\n    commit: abc\n"

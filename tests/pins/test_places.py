@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from prunekit.gaps import Refused
-from prunekit.movefile import MOVED, MovedFile, move_file
-from prunekit.reanchor import transplant
+from prunekit.porting.anchors import Refused
+from prunekit.porting.file import MOVED, MovedFile, move_file
+from prunekit.porting.python_file import transplant
 
 STATUS = 'def status(repo):\n    """Look."""\n    url = f"https://{repo}"\n    fetch(url)\n'
 LEAVES = "    return  # never\n"

@@ -8,8 +8,8 @@ import re
 
 import pytest
 from pinworld import ENGINE, Place, git
-from prunekit.gaps import Refused
-from prunekit.movefile import move_file
+from prunekit.porting.anchors import Refused
+from prunekit.porting.file import move_file
 
 STEP = ENGINE[ENGINE.index("    def step") : ENGINE.index("\n\ndef parse")]
 SETUP = ENGINE[ENGINE.index("    def setup") : ENGINE.index("    def step")]

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 from pinworld import HEADER
-from prunekit.cli import run
-from prunekit.kitdir import find_kit
-from prunekit.manifest import read_manifest, tree_id
-from prunekit.patchwork import pick
-from prunekit.pins import read_pins
-from prunekit.probe import Probe
-from prunekit.source import From
-from prunekit.store import history
-from prunekit.workbench import scratch, set_up_bench
+from prunekit.cli.main import run
+from prunekit.kit import find_kit
+from prunekit.maintain.edit_series import pick
+from prunekit.maintain.probe import Probe
+from prunekit.maintain.series_repo import scratch, set_up_bench
+from prunekit.upstream.fetch import From
+from prunekit.upstream.history import history
+from prunekit.upstream.manifest import read_manifest, tree_id
+from prunekit.upstream.pins import read_pins
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 URL = "https://github.com/ultralytics/yolov5.git"
@@ -118,7 +118,7 @@ def make(
 
 def tree_of(manifest: Path, entries: dict[str, list[str]]) -> str:
     """Return the tree id of a manifest's rows."""
-    from prunekit.manifest import Entry
+    from prunekit.upstream.manifest import Entry
 
     made = tree_id({path: Entry(mode, blob) for path, (mode, _, blob) in entries.items()})
     assert read_manifest(manifest, made).keys() == entries.keys()

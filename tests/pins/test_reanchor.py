@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from edits import HOOK, edit, make_case
-from prunekit.gaps import Refused
-from prunekit.reanchor import transplant
+from prunekit.porting.anchors import Refused
+from prunekit.porting.python_file import transplant
 
 FILES = (
     "ultralytics/engine/trainer.py",

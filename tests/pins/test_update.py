@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from pinworld import Place, git
-from prunekit.manifest import Entry, tree_id
+from prunekit.upstream.manifest import Entry, tree_id
 
 CLIP = (
     "pkg/engine.py",
@@ -177,7 +177,7 @@ def test_a_kill_while_writing(place: Place, touched: int, monkeypatch: pytest.Mo
 
     Commands that only read change nothing; the one that writes finishes the update and keeps the edits.
     """
-    from prunekit import kitwrite
+    from prunekit import kit_commit as kitwrite
 
     new, put, calls = place.upstream("wrap", CLIP), kitwrite._put, []
 
@@ -233,8 +233,8 @@ def every(kit: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.fixture
 def killed(place: Place) -> Callable[[int], None]:
     """Commit three files through the tool, ended after some of them are written."""
-    from prunekit import kitwrite
-    from prunekit.kitdir import find_kit
+    from prunekit import kit_commit as kitwrite
+    from prunekit.kit import find_kit
 
     def kill(after: int) -> None:
         put, calls = kitwrite._put, []
@@ -262,8 +262,8 @@ def killed(place: Place) -> Callable[[int], None]:
 @pytest.mark.parametrize("after", range(3))
 def test_an_edit_of_the_same_lines(place: Place, killed: Callable[[int], None], after: int) -> None:
     """An edit that does not fit the update lies beside it; one of the update's own lines stays; nothing is lost."""
-    from prunekit.kitdir import find_kit
-    from prunekit.kitwrite import recover
+    from prunekit.kit import find_kit
+    from prunekit.kit_commit import recover
 
     kit = find_kit(place.kit)
     killed(after)
@@ -280,8 +280,8 @@ def test_an_edit_of_the_same_lines(place: Place, killed: Callable[[int], None], 
 @pytest.mark.parametrize("touched", [False, True])
 def test_a_commit_made_after_the_kill(place: Place, killed: Callable[[int], None], touched: bool) -> None:
     """The update goes on top of it; where it changes a file of the update, it is left and the update given up."""
-    from prunekit.kitdir import find_kit
-    from prunekit.kitwrite import recover
+    from prunekit.kit import find_kit
+    from prunekit.kit_commit import recover
 
     kit = find_kit(place.kit)
     killed(1)
@@ -299,9 +299,9 @@ def test_a_commit_made_after_the_kill(place: Place, killed: Callable[[int], None
 
 def test_a_kill_at_each_step_of_the_final_write(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended before its first git command or file, before its second, and so on: wholly the old kit or the new one."""
-    from prunekit import kitwrite
-    from prunekit.gitrepo import Repo
-    from prunekit.kitdir import find_kit
+    from prunekit import kit_commit as kitwrite
+    from prunekit.git import Repo
+    from prunekit.kit import find_kit
 
     files = {"pinned_commits.yaml": b"new\n", "patches/small/0009-new.patch": b"new\n", "LICENSE": b"new\n"}
     files |= {"patches/small/0001-Patch-amp-off.patch": None}

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from prunekit.kitdir import find_kit
-from prunekit.pins import read_pins
-from prunekit.walk import WAYS, Way, walk_through
+from prunekit.kit import find_kit
+from prunekit.maintain.scenario import WAYS, Way, walk_through
+from prunekit.upstream.pins import read_pins
 
 STEPS = ["data", "train under the penalty", "prune", "fine-tune, kill -9", "resume", "counts, validate"]
 TUNE = "import pathlib, sys, time; p = pathlib.Path(sys.argv[1]); p.parent.mkdir(); p.write_text('1'); time.sleep({})"
@@ -18,7 +18,7 @@ TUNE = "import pathlib, sys, time; p = pathlib.Path(sys.argv[1]); p.parent.mkdir
 def test_every_upstream_is_walked_through() -> None:
     """Each pin has a walk, and each walk its program that looks at the outcome."""
     assert set(read_pins(find_kit().pins).upstreams) == set(WAYS)
-    looks = {path.name for path in (Path(find_kit().dropins).parent / "infork").glob("look_*.py")}
+    looks = {path.name for path in (Path(find_kit().dropins).parent / "maintain" / "infork").glob("check_*.py")}
     assert {way.look for way in WAYS.values()} == looks
 
 
@@ -35,7 +35,7 @@ def test_the_first_failure_ends_it(tmp_path: Path, changed: dict[str, str], pass
     """What passed before it is told, and the end of the log of what did not; nothing after it is run."""
     tune = f'-c "{TUNE.format(60)}" {{runs}}/last.pt'
     words = {"train": "-c pass", "prune": "-c pass", "tune": tune, "resume": "-c pass"}
-    way = Way(**{**words, **changed}, always="", last="last.pt", look="look_ultralytics.py")
+    way = Way(**{**words, **changed}, always="", last="last.pt", look="check_ultralytics.py")
     told: list[str] = []
     found = walk_through(tmp_path / "fork", way, sys.executable, tmp_path / "walk", told.append)
     assert [item.passed for item in found] == [True] * passed + [False]

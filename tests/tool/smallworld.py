@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from prunekit.cli import run
+from prunekit.cli.main import run
 
 DATE = "2024-01-02T03:04:05+02:00"
 MODULE = "".join(f"line {number}\n" for number in range(1, 31))

@@ -270,7 +270,7 @@ def test_errors_in_json(world: World) -> None:
 
 def test_internal_error_is_code_1(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is nobody's fault but ours is said as such, and shown in full on request."""
-    monkeypatch.setattr("prunekit.cli.set_up", lambda *_: 1 / 0)
+    monkeypatch.setattr("prunekit.cli.main.set_up", lambda *_: 1 / 0)
     assert world.setup() == 1
     assert "internal error: ZeroDivisionError" in one_line(world)
     monkeypatch.setenv("PRUNEKIT_DEBUG", "1")

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from prunekit import doctor
-from prunekit.forks import find_forks
-from prunekit.kitdir import find_kit
+from prunekit.fork import doctor
+from prunekit.fork.status import find_forks
+from prunekit.kit import find_kit
 from smallworld import World, git, write
 
 

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from prunekit import fork
+from prunekit.fork import repository as fork
 from smallworld import World, git, write
 
 LOOKS = (

@@ -14,10 +14,12 @@ from pathlib import Path
 import click
 import pytest
 from packaging.version import InvalidVersion, Version
-from prunekit import doctor, extras, kitdir
-from prunekit.cli import cli, run
-from prunekit.kitdir import find_kit
-from prunekit.pins import read_pins
+from prunekit import extras
+from prunekit import kit as kitdir
+from prunekit.cli.main import cli, run
+from prunekit.fork import doctor
+from prunekit.kit import find_kit
+from prunekit.upstream.pins import read_pins
 
 ROOT = Path(__file__).parents[2]
 PIPS = ("23.0.1", "24.2", "25.3")  # those that come with Python 3.10, 3.13 and late 3.12

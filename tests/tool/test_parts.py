@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from prunekit.kitdir import find_kit
-from prunekit.manifest import Entry, blob_id, is_plain, read_manifest, tree_id
-from prunekit.patchfile import read_hunks
-from prunekit.pins import read_pins
-from prunekit.series import read_series
-from prunekit.staging import claimed
+from prunekit.atomic import claimed
+from prunekit.kit import find_kit
+from prunekit.patches.patch_file import read_hunks
+from prunekit.patches.series import read_series
+from prunekit.upstream.manifest import Entry, blob_id, is_plain, read_manifest, tree_id
+from prunekit.upstream.pins import read_pins
 from smallworld import git, write
 
 KIT = find_kit()

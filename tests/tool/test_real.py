@@ -11,9 +11,9 @@ import venv
 from pathlib import Path
 
 import pytest
-from prunekit.kitdir import find_kit
-from prunekit.manifest import blob_id, read_manifest
-from prunekit.pins import read_pins
+from prunekit.kit import find_kit
+from prunekit.upstream.manifest import blob_id, read_manifest
+from prunekit.upstream.pins import read_pins
 
 pytestmark = pytest.mark.upstream
 ROOT = Path(__file__).parents[2]

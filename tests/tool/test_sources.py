@@ -129,7 +129,7 @@ def test_an_sdist_with_a_backend_of_its_own(world: World) -> None:
 @pytest.mark.timeout(120)
 def test_network_that_swallows_packets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that never says a word is given up in time, and the sdist taken; no child of git is left waiting."""
-    monkeypatch.setattr("prunekit.gitsource._PATIENCE", 1.0)
+    monkeypatch.setattr("prunekit.upstream.fetch_git._PATIENCE", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:  # the system connects, nobody answers
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/small.git"
         world.write_pins(url=url, sdist=sdist_keys(make_sdist(world.root / "links")))

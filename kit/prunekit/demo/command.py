@@ -18,8 +18,8 @@ from prunekit.demo.flow import Demo, next_commands, run_demo
 from prunekit.demo.folder import clear
 from prunekit.demo.recipe import NETWORKS, recipe
 from prunekit.errors import UserError, nearest
-from prunekit.kitdir import Kit
-from prunekit.setup_fork import Wish, set_up
+from prunekit.fork.setup import Wish, set_up
+from prunekit.kit import Kit
 
 _PATH = click.Path(path_type=Path)
 

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How results are shown: lines for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from prunekit.console import Console, plain
+from prunekit.extras import install_command
+from prunekit.fork.doctor import Check, installed
+from prunekit.fork.local_changes import local_work
+from prunekit.fork.reading import foreign_owner
+from prunekit.fork.setup import Outcome
+from prunekit.fork.status import Fork, Status, Verdict, diff_of
+from prunekit.upstream.pins import Pins
+
+_NEEDED = ("torch", "torchvision", "torch-pruning")
+_LEANS_ON = {"yolov5": ("ultralytics",), "yolov7": ("seaborn",)}  # what these take from pip beside it
+
+
+def show_setup(outcome: Outcome, console: Console) -> None:
+    """Show what setup did, and the commands to type next."""
+    commands = next_commands(outcome)
+    if outcome.status == "created":
+        console.say(f"{outcome.target.name} is set up in {outcome.directory}")
+        _say_version(outcome, console)
+    else:
+        made = outcome.record.target
+        alike = "" if made == outcome.target.name else f" (the same tree as {outcome.target.name})"
+        console.say(f"already set up: {outcome.directory} as {made}{alike}; nothing was touched")
+        warn_of_owners([outcome.directory], console)
+    console.say("next:")
+    for command in commands:
+        console.say(f"  {command}")
+    console.document(
+        {
+            "status": outcome.status,
+            "directory": str(outcome.directory),
+            **asdict(outcome.record),
+            "fetched_bytes": outcome.fetched_bytes,
+            "backup": str(outcome.backup) if outcome.backup else None,
+            "not_pinned": outcome.not_pinned,
+            "next": commands,
+        }
+    )
+
+
+def _say_version(outcome: Outcome, console: Console) -> None:
+    """Say what is known of a version other than the pin, and what is not pinned."""
+    record = outcome.record
+    if record.at is not None:
+        console.say(f"{record.upstream} {record.release}: {record.at.known}")
+        console.say(outcome.not_pinned)
+
+
+def next_commands(outcome: Outcome) -> list[str]:
+    """Return the commands to type after setup.
+
+    The fork is installed without its dependencies: they come with the kit's extra, and upstream's own list would bring
+    a second OpenCV beside the headless one.
+    """
+    upstream = outcome.target.upstream
+    is_package = "/" in upstream.engine  # otherwise its scripts run where they lie
+    needed = (*_NEEDED, *_LEANS_ON.get(upstream.name, ()))
+    missing = [name for name in needed if installed(name) is None]
+    extra = [f"{install_command(upstream.name)}  # brings {', '.join(missing)}"] if missing else []
+    cd = [] if outcome.directory == Path.cwd() else [f"cd {shlex.quote(_short(outcome.directory))}"]
+    install = ["pip install --no-deps -e .  # or `yolo` and `import ultralytics` run another copy than this fork"]
+    return [*extra, *cd, *(install if is_package else []), *outcome.target.next]
+
+
+def show_targets(pins: Pins, console: Console) -> None:
+    """Show the targets and their pins."""
+    rows = []
+    for target in pins.targets.values():
+        upstream = target.upstream
+        rows.append((target.name, target.about, upstream.name, upstream.release, upstream.commit[:12]))
+    console.table(("target", "what", "upstream", "release", "commit"), rows)
+    console.document({name: asdict(target) for name, target in pins.targets.items()})
+
+
+def show_status(statuses: Sequence[Status], console: Console) -> None:
+    """Show where each fork stands."""
+    rows = []
+    for item in statuses:
+        record = item.fork.record
+        at = " (--at)" if record.at else ""
+        names = (record.target, f"{record.upstream} {record.release}{at}", record.commit[:12])
+        rows.append((_short(item.fork.directory), *names, item.state, item.work.describe()))
+    console.table(("fork", "target", "upstream", "pin", "state", "local work"), rows)
+    warn_of_owners([item.fork.directory for item in statuses], console)
+    console.document(
+        [
+            {
+                "directory": str(item.fork.directory),
+                **asdict(item.fork.record),
+                "state": item.state,
+                **asdict(item.work),
+            }
+            for item in statuses
+        ]
+    )
+
+
+def warn_of_owners(folders: Sequence[Path], console: Console) -> None:
+    """Say which forks belong to another user, and what to type there."""
+    for note in filter(None, map(foreign_owner, folders)):
+        console.warn(note)
+
+
+def show_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
+    """Show which files of each fork have drifted, and what to do about it."""
+    warn_of_owners([verdict.fork.directory for verdict in verdicts], console)
+    for verdict in verdicts:
+        place = _short(verdict.fork.directory)
+        if verdict.good:
+            console.say(
+                f"{place}: exactly {verdict.fork.record.upstream} {verdict.fork.record.release}, series and drop-ins"
+            )
+            continue
+        console.fail(verdict.message or f"{place}: {len(verdict.drift)} files are not what the kit makes")
+        for item in verdict.drift:
+            console.say(f"  {item.what:<9} {item.path}")
+        if verdict.drift:
+            own = verdict.fork.record.at
+            at = f" --at {own.asked}" if own else ""
+            anew = f"prunekit setup {verdict.fork.record.target} {place}{at} --force"
+            console.say(f"see them: prunekit diff {place}; set up anew, keeping this one: {anew}")
+    console.document(
+        [
+            {
+                "directory": str(it.fork.directory),
+                "ok": it.good,
+                "message": it.message,
+                "drift": [asdict(d) for d in it.drift],
+            }
+            for it in verdicts
+        ]
+    )
+
+
+def show_diffs(forks: Sequence[Fork], base: str, stat: bool, console: Console) -> None:
+    """Show each fork's diff against what setup made or against upstream, as git prints it."""
+    documents = []
+    warn_of_owners([it.directory for it in forks], console)
+    for it in forks:
+        if console.as_json:
+            rows = [row.split("\t") for row in diff_of(it, base, "--name-status").splitlines()]
+            files = [{"path": path, "status": letter} for letter, path in rows]
+            documents.append({"directory": str(it.directory), "from": base, "files": files})
+            continue
+        color = "--color=always" if sys.stdout.isatty() else "--color=never"
+        text = diff_of(it, base, color, *(["--stat"] if stat else []))
+        text = _on_terminal(text) if sys.stdout.isatty() else text
+        click.echo(text or f"{_short(it.directory)}: nothing differs from {base}")
+        untracked = local_work(it.directory, it.record).untracked
+        if untracked:
+            console.warn(f"{len(untracked)} untracked files are not shown: {', '.join(untracked[:3])} ...")
+    console.document(documents)
+
+
+def _on_terminal(text: str) -> str:
+    """Return git's output with its colours, and every other control character written out."""
+    parts = re.split(r"(\x1b\[[\d;]*[mK])", text)
+    return "".join(part if number % 2 else plain(part) for number, part in enumerate(parts))
+
+
+def show_checks(checks: Sequence[Check], console: Console) -> None:
+    """Show the doctor's findings."""
+    console.table(("", "check", "found"), [(check.state, check.name, check.text) for check in checks])
+    for check in checks:
+        if check.fix and check.state != "ok":
+            console.say(f"{check.name}: {check.fix}")
+    console.document([asdict(check) for check in checks])
+
+
+def _short(path: Path) -> str:
+    """Return the path as seen from here, where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)

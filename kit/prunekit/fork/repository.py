@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The fork as a git repository: a root commit that is the upstream at its pin, and what setup remembers about it.
+
+Identity, dates and order are fixed, so the same kit makes the same commit ids on every machine and from either source.
+What setup remembers lies in `.git`, where it is in nobody's way and in no tree id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from prunekit.errors import UserError
+from prunekit.git import NO_CONVERSION, Repo
+from prunekit.git_objects import Manifest, add_blobs, commit, stage
+from prunekit.text_file import read_text
+from prunekit.upstream.pins import Upstream
+
+RECORD = ".git/prunekit.json"
+# These end up in command lines, and a fork may come from anybody.
+_SHA, _NAME = r"[0-9a-f]{40}", r"\w[\w./+@#=,-]*"
+_SHAPES = dict.fromkeys(("target", "upstream", "release", "commit", "source", "asked"), _NAME)
+_SHAPES |= dict.fromkeys(("root", "head", "tree"), _SHA)
+_SHAPES |= {"date": r"[0-9][0-9T:+Z -]+", "tag": rf"({_NAME})?", "sha256": r"([0-9a-f]{64})?"}
+# What training and installing leave behind; not in the tree, so that upstream's files stay upstream's.
+_EXCLUDED = "runs/\ndatasets/\nweights/\n*.pt\n*.onnx\n*.engine\n__pycache__/\n*.egg-info/\nbuild/\ndist/\n.venv/\n"
+
+
+PIN = "refs/prunekit/pin"  # in a fork of another version than the pin: the pin's files, which the series is moved from
+
+
+@dataclass(frozen=True)
+class At:
+    """A version other than the pin: what `--at` named, its date and tag, the tree id of its files as they were fetched.
+
+    `sha256`: of the sdist that they come from, if they do. `known`: what the kit's table knew of the release.
+    """
+
+    asked: str
+    date: str
+    tag: str | None
+    tree: str
+    sha256: str | None
+    known: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What setup made: names, the pin, and the ids of the fork's root commit, last commit and tree.
+
+    `at` is there where the fork is of another version than the kit's pin; release and commit are that version's then.
+    """
+
+    target: str
+    upstream: str
+    release: str
+    commit: str
+    source: str
+    root: str
+    head: str
+    tree: str
+    at: At | None = None
+
+    def version(self, pin: Upstream) -> Upstream:
+        """Return the upstream as this fork has it: the kit's pin, or the version that `--at` named."""
+        if self.at is None:
+            return pin
+        own = {"commit": self.commit, "release": self.release, "date": self.at.date, "tag": self.at.tag}
+        return replace(pin, **own, tree=self.at.tree, sdist=None)  # type: ignore[arg-type]
+
+
+def start(folder: Path, files: Path, manifest: Manifest, upstream: Upstream) -> tuple[Repo, str]:
+    """Make a repository in `folder` whose one commit holds the manifest's files; returns (repository, commit)."""
+    folder.mkdir(parents=True)
+    Repo(folder).run("init", "--quiet", "--template=", "--initial-branch=main", ".")
+    info = folder / ".git" / "info"
+    info.mkdir(exist_ok=True)
+    info.joinpath("attributes").write_text(NO_CONVERSION)
+    info.joinpath("exclude").write_text(_EXCLUDED)
+    repo = dated(Repo(folder), upstream)
+    repo.run("config", "core.autocrlf", "false")
+    add_blobs(repo, [files / path for path in manifest])
+    stage(repo, manifest)
+    return repo, commit(repo, root_message(upstream))
+
+
+def root_message(upstream: Upstream) -> str:
+    """Return the message of the commit that holds an upstream's files."""
+    return f"upstream {upstream.name} {upstream.release} ({upstream.commit})"
+
+
+def keep_pin(repo: Repo, files: Path, manifest: Manifest, pin: Upstream) -> None:
+    """Put the pin's files into the object store, under a ref of their own: the series is moved from them, and again."""
+    add_blobs(repo, [files / path for path in manifest])
+    repo.run("read-tree", "--empty")
+    stage(repo, manifest)
+    repo.run("update-ref", PIN, commit(dated(repo, pin), root_message(pin)))
+
+
+def dated(repo: Repo, upstream: Upstream) -> Repo:
+    """Return the repository with the pin's date for every commit."""
+    return repo.with_env(GIT_AUTHOR_DATE=upstream.date, GIT_COMMITTER_DATE=upstream.date)
+
+
+def finish(repo: Repo, record: Record) -> None:
+    """Point the branch at the last commit, write the files out, remember what was made."""
+    repo.run("update-ref", "refs/heads/main", record.head)
+    repo.run("reset", "--quiet", "--hard", record.head)
+    values = {key: value for key, value in asdict(record).items() if key != "at" or value}
+    (repo.folder / RECORD).write_text(json.dumps(values, indent=2) + "\n")
+
+
+def read_record(folder: Path) -> Record | None:
+    """Return what setup remembers about a fork, or None where `folder` is no fork.
+
+    Raises UserError where the record cannot be read.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(read_text(path, ""))
+        at = values.get("at")
+        record = Record(**{**values, "at": At(**at) if at else None})
+        given = {**asdict(record), **(asdict(record.at) if record.at else {})}
+        wrong = [key for key, shape in _SHAPES.items() if key in given and not re.fullmatch(shape, given[key] or "")]
+    except (UserError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read; move {folder} away and set it up again") from error
+    if wrong:
+        raise UserError(f"{path} has no valid '{wrong[0]}'; move {folder} away and set it up again")
+    return record

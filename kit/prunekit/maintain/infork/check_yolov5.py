@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Runs inside a fork of YOLOv5: is what a walk has left what it should be? Ends with a message where it is not.
+
+    python check_yolov5.py RUNS DATA
+
+The tool starts this as a program and never imports it.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+from models import yolo
+from models.experimental import attempt_load
+from prunekit_v5.adapter import Yolov5, ignored_layers
+from pruning.graph import PruningGraph
+from pruning.plan import make_plan
+from pruning.scores import score_groups
+
+# Parameters of the dense network and with half of its channels removed (local, L2, 80 classes, only head outputs kept).
+COUNTS = {"yolov5n": (1_872_157, 499_981)}
+
+
+def main(runs: Path, data: str) -> None:
+    """Look at everything; the first thing that is wrong ends the program."""
+    for name, counts in COUNTS.items():
+        need(halved(name), counts, f"parameters of {name} before and after")
+    options = yaml.safe_load((runs / "sparse/opt.yaml").read_text())
+    need([options["sparsity"], options["sparsity_beta"]], [0.01, 0.01], "penalty in opt.yaml")
+    files = ("sparse/weights/last.pt", "pruned/pruned.pt", "tuned/weights/last.pt")
+    dense, pruned, last = (size(runs / name) for name in files)
+    need(pruned < 0.5 * dense, True, f"pruning to less than half of {dense} parameters ({pruned})")
+    need(last, pruned, "parameters after fine-tuning, a kill and a resume")
+    rows = list(csv.DictReader((runs / "tuned/results.csv").open(), skipinitialspace=True))
+    epochs = [int(float(next(value for key, value in row.items() if key.strip() == "epoch"))) for row in rows]
+    need(epochs, [0, 1, 2, 3], "epochs of a training that was killed and resumed")
+    import val
+
+    how = {"imgsz": 64, "batch_size": 8, "device": "cpu", "plots": False, "workers": 0}
+    score = val.run(data=data, weights=str(runs / files[-1]), **how)[0][3]
+    need(math.isfinite(score) and 0 <= score <= 1, True, f"mAP50-95 {score}")
+
+
+def halved(name: str) -> tuple[int, int]:
+    """Return the parameters of a network before and after half of its channels are removed by plan."""
+    model = yolo.DetectionModel(str(Path(yolo.__file__).parent / f"{name}.yaml"), ch=3, nc=80).eval()
+    with Yolov5().tracing(model):
+        graph = PruningGraph.build(model, torch.zeros(1, 3, 64, 64), ignored=ignored_layers(model, "outputs"), rules=())
+    plan = make_plan(graph, score_groups(graph, "l2"), ratio=0.5, floor=1)
+    return plan.dense.params, plan.pruned.params
+
+
+def size(file: Path) -> int:
+    """Return the number of parameters of a checkpoint's network."""
+    return sum(p.numel() for p in attempt_load(str(file), device="cpu", fuse=False).parameters())
+
+
+def need(found: object, wanted: object, what: str) -> None:
+    """End the program unless what was found is what was wanted."""
+    if found != wanted:
+        sys.exit(f"{what}: {found}, not {wanted}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
