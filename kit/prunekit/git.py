@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ _LOCAL = {
 }
 _BAD_CONFIG = re.compile(
     r"^(?:fatal|error): (bad (?:\w+ )*config .*|invalid (?:section|config) .*|unable to parse .*config.*"
-    r"|.*\bin (?:file )?\S*(?:gitconfig|config)\b.*|unable to access '\S*config'.*)$",
+    r"|exceeded maximum include depth.*|.*\bin (?:file )?\S*(?:gitconfig|config)\b.*|unable to access '\S*config'.*)$",
     re.MULTILINE,
 )
 _FETCH = {"GIT_TERMINAL_PROMPT": "0"}  # a password prompt for a public repository is a hang
@@ -138,6 +139,9 @@ class Repo:
                 )
             except GitCommandNotFound as error:
                 raise no_git() from error
+            except KeyboardInterrupt:
+                _cancel_timers()
+                raise
         _need_uninterrupted(int(status))
         done = Done(int(status), bytes(out or b""), str(err or ""))
         if check and done.status:
@@ -228,6 +232,13 @@ def _need_uninterrupted(status: object) -> None:
         raise KeyboardInterrupt
 
 
+def _cancel_timers() -> None:
+    """Let go of the wrapper's timers: it does not when it is interrupted, and this process would wait for them."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+
+
 def _end(process: Any) -> None:
     """End a git that is still at work: it would go on writing into a folder that is about to be removed."""
     if process is not None and process.poll() is None:
@@ -255,7 +266,7 @@ def _failure(args: tuple[str, ...], stderr: str, folder: Path) -> PrunekitError:
         return NoTemporary("no space left")
     if re.search(r"No space left on device|Out of diskspace|Disk quota exceeded|File too large", stderr):
         return DiskFull(folder)
-    if found := _BAD_CONFIG.search(stderr):
+    if found := _BAD_CONFIG.search(stderr.replace("\n\t", " ")):
         return UserError(f"git cannot read its configuration ({found[1]}): correct it, then run the command again")
     if re.search(r"Read-only file system", stderr):
         return UserError(f"cannot write {folder}: it is on a read-only file system; name a DIR elsewhere")

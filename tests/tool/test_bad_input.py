@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -239,20 +238,6 @@ def test_folder_is_not_writable(world: World) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: cannot write ") and "Permission denied" in done.stderr
     assert done.stderr.count("\n") == 1 and world.beside() == []
-
-
-@pytest.fixture
-def tiny_disk(world: World) -> Iterator[Path]:
-    """Mount a file system of 48 kB."""
-    folder = world.root / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48k", "none", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_full_disk(world: World, tiny_disk: Path) -> None:

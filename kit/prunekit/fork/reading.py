@@ -18,7 +18,7 @@ from pathlib import Path
 
 from prunekit.errors import UserError, need_plain
 from prunekit.git import NO_CONVERSION, GitError, Repo
-from prunekit.temporary import temporary
+from prunekit.temporary import NoTemporary, temporary
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 _REF = re.compile(r"ref: (refs/[^\s\0]+)")
@@ -38,9 +38,12 @@ def reading(directory: Path) -> Iterator[Repo]:
     need_plain(directory)
     with temporary() as folder:
         try:
-            yield _room(directory, folder)
+            repo = _room(directory, folder)
         except PermissionError as error:
             raise UserError(f"cannot read {error.filename or directory}: {error.strerror}; it must be yours") from error
+        except OSError as error:
+            raise NoTemporary(error.strerror or str(error)) from error
+        yield repo
 
 
 def foreign_owner(directory: Path) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from prunekit.text_file import read_text
 from prunekit.upstream.manifest import is_plain
 from prunekit.upstream.pins import Upstream
 
+_LONGEST = 200  # characters of a name
 _FAILED = re.compile(r"error: patch failed: (.+):(\d+)")
 _ANY_FILE = re.compile(r"error: (?:patch failed: )?([^:\n]+?)(?::\d+)?: ?(.*)")
 
@@ -27,16 +29,17 @@ def read_series(kit: Kit, upstream: Upstream) -> list[Path]:
     Raises UserError with file and line for a name that is no patch beside the series file.
     """
     series = kit.patches / upstream.name / "series"
-    if not series.is_file():
+    if not os.path.lexists(series):
         return []
     patches = []
     for number, line in enumerate(read_text(series).splitlines(), start=1):
         name = line.partition("#")[0].strip()
         if not name:
             continue
-        if "/" in name or not is_plain(name) or not (series.parent / name).is_file():
+        if "/" in name or not is_plain(name) or len(name) > _LONGEST or not (series.parent / name).is_file():
             raise UserError(
-                f"{series}:{number}: there is no patch '{name}' in {series.parent}; mend the name, or restore it"
+                f"{series}:{number}: there is no patch '{name[:_LONGEST]}' in {series.parent}; "
+                "mend the name, or restore it"
             )
         patches.append(series.parent / name)
     return patches

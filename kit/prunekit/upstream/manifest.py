@@ -60,7 +60,9 @@ def read_manifest(path: Path, tree: str) -> dict[str, Entry]:
 def is_plain(path: str) -> bool:
     """Return whether a path stays below the folder it is joined to, and out of `.git`."""
     parts = path.split("/")
-    return not any(part in ("", ".", "..") or part.lower() == ".git" or "\\" in part for part in parts)
+    return path.isprintable() and not any(
+        part in ("", ".", "..") or part.lower() == ".git" or "\\" in part for part in parts
+    )
 
 
 def _order(name: str, top: Mapping[str, object]) -> bytes:

@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
+import os
+import select
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,13 +76,16 @@ def guarded(
         program: the body.
         interrupted: what to type next after Ctrl-C, unless the interrupt itself says so.
     """
+    logging.raiseExceptions = False  # upstream's logger would print a traceback for each line that nobody reads
     try:
-        with door():
+        with door(), _flushed():
             program()
     except PruneError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
+        if _unread(error):
+            return 128 + signal.SIGPIPE
         print(f"error: {error} (is the place writable, and the disk not full?)", file=sys.stderr)
         return USER_ERROR
     except torch.OutOfMemoryError as error:
@@ -88,6 +96,31 @@ def guarded(
         print(f"interrupted: {str(stop) or interrupted}", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _flushed() -> Iterator[None]:
+    """Write out what is held back, after `--help` too: at Python's own end it would be too late to say nothing."""
+    try:
+        yield
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _unread(error: OSError) -> bool:
+    """True if it is our output that nobody reads any more, as after `| head`; the rest of it goes nowhere then."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    asked, closed = select.poll(), False
+    for stream in (1, 2):
+        asked.register(stream, 0)
+    for stream, state in asked.poll(0):
+        if state & select.POLLERR:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            closed = True
+    return closed
 
 
 def require_own(root: Path) -> None:
