@@ -26,7 +26,7 @@ V7 = "915bbf294bb74c859f0b41f1c23bc395014ea679"
 MASTER = "5081342f04fb287fc2e5f2b5a4e06752b7937b1c"
 DEDUPLICATED = "0fd7ea49e7eb937c5ce87a71c18132564d005dae"  # took join_threads away, and one of two twins in triton.py
 OLDEST = "c07b9a8b8c5d5a9656f091cf9a9e22f47d87eb4f"  # of the two years before the pin that touch a patched file
-REFORMATTED = "ad97dc6a6d8b4384eb7224e98c8584ecd8bcfd2a"
+V6 = "956be8e642b5c10af4a1533e09084ca32ff4f21f"  # v6.0
 PINS = """\
 upstreams:
   five:
@@ -169,9 +169,9 @@ def test_a_conflict_of_yolov5s_own(
 def test_the_series_of_yolov5_in_its_past(
     yolov5: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the oldest commit of the two years before the pin all five patches have a place, at v7.0 four.
+    """At the oldest commit of the two years before the pin, and at v7.0, all five patches have a place.
 
-    The fifth cuts a block in two, by 3-way; `why` names the commit that gave that block other quotes.
+    At v6.0 the fifth has none: it changes a file that came later; `why` names the commit that brought it.
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     kit = find_kit()
@@ -181,13 +181,13 @@ def test_the_series_of_yolov5_in_its_past(
         probe = Probe(bench, history(upstream, upstream.url, lambda _: None))
         verdicts = {c: [probe.verdict(number, c)[0] for number in range(5)] for c in (OLDEST, V7)}
     assert verdicts[OLDEST] == ["re-anchored", "moved", "re-anchored", "re-anchored", "moved"]
-    assert verdicts[V7] == ["re-anchored", "moved", "re-anchored", "re-anchored", "failed"]
-    assert run(["why", f"yolov5/{bench.patches[4].name}", "--onto", V7, "--json"]) == 4
+    assert verdicts[V7] == ["re-anchored", "moved", "re-anchored", "re-anchored", "re-anchored"]
+    assert run(["why", f"yolov5/{bench.patches[4].name}", "--onto", V6, "--json"]) == 4
     found = json.loads(capsys.readouterr().out)
-    quotes = "assert opt.batch_size % WORLD_SIZE == 0, f\"--batch-size"
-    truth = git(yolov5, "log", "--format=%H", f"-S{quotes}", f"{V7}..{MASTER}", "--", "train.py").splitlines()
-    assert found["older"] and found["commit"] == REFORMATTED == truth[-1]
-    assert "3-way merge conflicts" in found["conflicts"][0]["reason"]
+    truth = git(yolov5, "log", "--format=%H", "--diff-filter=A", f"{V6}..{MASTER}", "--", "segment/train.py")
+    assert found["older"] and found["commit"] == truth
+    reasons = [(it["path"], it["reason"]) for it in found["conflicts"]]
+    assert ("segment/train.py", "upstream no longer has this file") in reasons
 
 
 def test_yolov7_has_not_moved(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,9 +34,9 @@ def figures(map50: float) -> dict[str, Any]:
 
 
 def test_intervals_are_students(comparing: SimpleNamespace) -> None:
-    """Three values 0.98, 0.99, 1.00: standard error 0.01 / sqrt(3), quantile 4.303 at two degrees of freedom."""
+    """Three values 0.98, 0.99, 1.00: standard error 0.01 / sqrt(3), quantile 4.302653 at two degrees of freedom."""
     mean, half = comparing.tables.interval([0.98, 0.99, 1.00])
-    assert mean == pytest.approx(0.99) and half == pytest.approx(4.303 * 0.01 / 3**0.5)
+    assert mean == pytest.approx(0.99) and half == pytest.approx(4.302653 * 0.01 / 3**0.5)
     assert comparing.tables.interval([0.5]) == (0.5, None)
     many = [0.1 * i for i in range(12)]  # 2.201 for 11 degrees of freedom, not 1.96
     assert comparing.tables.interval(many)[1] == pytest.approx(2.201 * statistics.stdev(many) / 12**0.5, rel=1e-3)
