@@ -42,6 +42,18 @@ def test_groups_and_reasons_cover_every_layer(engine: SimpleNamespace) -> None:
     assert graph.frozen == {"out": "output", "score": "output"}
 
 
+def test_weights_that_remember_how_they_were_made_are_weights(engine: SimpleNamespace) -> None:
+    """YOLOv5's fuse() copies into a weight with autograd on; the weight then hangs on what it was made from."""
+    model, x = toy()
+    wanted = engine.graph.PruningGraph.build(copy.deepcopy(model), x, ignored=OUTPUTS)
+    weight = model.wide[0].weight.requires_grad_(False)
+    weight.copy_(weight * torch.ones(1, dtype=weight.dtype, requires_grad=True))
+    assert not weight.is_leaf
+    graph = engine.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+    assert [group.name for group in graph.groups] == [group.name for group in wanted.groups]
+    assert graph.frozen == wanted.frozen
+
+
 def test_outputs_are_found_without_being_named(engine: SimpleNamespace) -> None:
     model, x = toy()
     frozen = engine.graph.PruningGraph.build(model, x).frozen

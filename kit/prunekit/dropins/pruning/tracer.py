@@ -190,6 +190,8 @@ def _traceable(model: nn.Module) -> Iterator[None]:
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
         for parameter in flags:
+            if parameter.grad_fn is not None:  # upstream's fuse() writes weights with autograd on
+                parameter.detach_()
             if parameter.is_floating_point():
                 parameter.requires_grad_(True)
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, lambda none: none):
