@@ -17,7 +17,7 @@ from .bn import BnReport, bn_layers, bn_report
 from .checkpoint import door
 from .errors import PruneError
 from .family import Family
-from .options import Settings
+from .options import Parser, Settings
 from .plan import make_plan
 from .prune_step import open_model
 from .scores import score_groups
@@ -75,7 +75,7 @@ def inspect(description: str, argv: list[str], open_network: Callable[[str, bool
         argv: the command line.
         open_network: (--weights, --trust) to the checkpoint's path and the family that has checked it.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--weights", "--model", dest="weights", required=True, help="checkpoint to look at")
     add("--keep", type=float, default=0.5, help="fraction of channels that would stay (default 0.5)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import select
@@ -15,31 +16,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from . import run as engine
 from .checkpoint import door
 from .errors import PruneError
+from .failures import explained
 from .family import Family
 from .files import locked, write_whole
 from .latency_target import resolved
-from .options import Settings, add_options, normalise, settings_of, typed
+from .options import Parser, Settings, add_options, normalise, settings_of, typed
+from .places import PLAN, REPLAYED, Choose, claimed, take_back
 from .plan import Plan
 from .preview import plan_only
 from .repair_step import settled
 from .state import State
 
 USER_ERROR = PruneError.exit_code
-PLAN = "plan.yaml"
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A network that was found and checked, its adapter, and the folder that its run goes to (nothing is made yet)."""
+    """A network that was found and checked, its adapter, and how its folder is chosen (nothing is made yet)."""
 
     family: Family
     weights: Path
-    folder: Path
+    choose: Choose  # the folder, by what is there at the moment
     seed: int | None = None  # where the upstream's own configuration names one
 
 
@@ -70,28 +70,24 @@ class Upstream(Protocol):
 def guarded(
     program: Callable[[], Any], interrupted: str = "if a run folder is named above, go on with --resume and that folder"
 ) -> int:
-    """Run a script's body; what the user can mend ends in one line and exit code 2 (or the error's own).
+    """Run a script's body; whatever ends it is one line and exit code 2 (or the error's own).
 
     Args:
         program: the body.
         interrupted: what to type next after Ctrl-C, unless the interrupt itself says so.
     """
     logging.raiseExceptions = False  # upstream's logger would print a traceback for each line that nobody reads
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
     try:
         with door(), _flushed():
             program()
-    except PruneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        if _unread(error):
+    except Exception as error:  # noqa: BLE001 - whatever it is: one line, and a log for what nobody expected
+        if isinstance(error, OSError) and _unread(error):
             return 128 + signal.SIGPIPE
-        print(f"error: {error} (is the place writable, and the disk not full?)", file=sys.stderr)
-        return USER_ERROR
-    except torch.OutOfMemoryError as error:
-        first = str(error).splitlines()[0]
-        print(f"error: {first} Give a smaller --batch or --imgsz, then go on with --resume.", file=sys.stderr)
-        return USER_ERROR
+        print(f"error: {explained(error)}", file=sys.stderr)
+        return getattr(error, "exit_code", USER_ERROR)
     except KeyboardInterrupt as stop:
         print(f"interrupted: {str(stop) or interrupted}", file=sys.stderr)
         return 130
@@ -159,7 +155,7 @@ def find_weights(name: str, published: Callable[[str], object], download: Callab
 
 def parser_of(description: str, defaults: Settings, upstream: Upstream) -> argparse.ArgumentParser:
     """The parser of a pruning script: prunekit's options in one group, upstream's in another."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description, epilog=upstream.help_text(), allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -186,23 +182,20 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
     opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust)
     settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
     plan = Plan.load(options.plan) if options.plan else None
-    if not options.plan_only:
+    opened.choose()  # refuses a place where no folder can be
+    named = not options.plan_only or any(word.lstrip("-").partition("=")[0] == "data" for word in words)
+    if named:
         opened.family.check_data(opened.weights)
+    latency: dict[str, Any] = {}
     if settings.target_latency is not None:
-        settings = resolved(opened.family, opened.weights, settings, options.runtime)
+        settings, latency = resolved(opened.family, opened.weights, settings, options.runtime)
     if options.plan_only:
-        plan_only(opened.family, opened.weights, settings, opened.folder / PLAN)
+        plan_only(opened.family, opened.weights, settings, opened.choose() / PLAN, checked=named)
         return None
     if plan is not None:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     plan = engine.preflight(opened.family, opened.weights, settings, plan)
-    return carry(opened, settings, plan=plan)
-
-
-def run_folder(base: Path, numbered: Callable[[Path], Any]) -> Path:
-    """`base`, or what upstream's `numbered` makes of it if another run is there; --plan-only leaves just a plan."""
-    taken = base.exists() and any(file.name != PLAN for file in base.iterdir())
-    return Path(numbered(base)) if taken else base
+    return carry(opened, settings, plan=plan, latency=latency)
 
 
 def refuse_beside(flag: str, words: list[str]) -> None:
@@ -240,15 +233,22 @@ def resume(
 
 
 def carry(
-    opened: Opened, settings: Settings, *, plan: Plan | None = None, style: engine.Style | None = None
+    opened: Opened, settings: Settings, *, plan: Plan | None = None, style: engine.Style | None = None,
+    latency: dict[str, Any] | None = None,
 ) -> None:
-    """Run a new run in its folder."""
-    folder, settings = opened.folder, settled(opened.family, opened.weights, settings)
-    state = engine.new_run(folder, opened.family, opened.weights, settings)
-    with locked(folder):
-        if plan is not None:
-            state.plan = "replayed_plan.yaml"
-            write_whole(folder / state.plan, plan.save)
-        state.save()
-        print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
-        engine.run(state, opened.family, plan=plan, style=style)
+    """Run a new run in its folder; `latency` is what --target-latency has measured."""
+    settings = settled(opened.family, opened.weights, settings)
+    with claimed(opened.choose) as (folder, made):
+        state = engine.new_run(folder, opened.family, opened.weights, settings)
+        state.latency = latency or {}
+        try:
+            if plan is not None:
+                state.plan = REPLAYED
+                write_whole(folder / state.plan, plan.save)
+            state.save()
+            print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
+            engine.run(state, opened.family, plan=plan, style=style)
+        except Exception:
+            if not state.dense:  # nothing that --resume could go on with
+                take_back(folder, made)
+            raise

@@ -14,6 +14,10 @@ class Unreachable(PruneError):
     """No widths allowed by floor and rounding remove anything, or come near a target."""
 
 
+class Busy(PruneError):
+    """Another process is working in a folder."""
+
+
 class LessAccurate(PruneError):
     """Everything asked for was written, but it lost more accuracy than was allowed."""
 

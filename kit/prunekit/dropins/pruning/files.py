@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import PruneError
+from .errors import Busy, PruneError
 
+LOCK = ".lock"
 SCRATCH = ".prunekit-"  # how the name of a file in the making begins
 
 
@@ -93,14 +94,14 @@ def locked(folder: Path) -> Iterator[None]:
     What a killed process was writing is swept away first.
 
     Raises:
-        PruneError: another process is working in it.
+        Busy: another process is working in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", encoding="utf-8") as handle:
+    with open(folder / LOCK, "w", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise PruneError(f"{folder}: another process is working on this run. Wait for it, or stop it.") from error
+            raise Busy(f"{folder}: another process is working on this run. Wait for it, or stop it.") from error
         for scratch in (*folder.glob(SCRATCH + "*"), *folder.glob("plots/" + SCRATCH + "*")):
             scratch.unlink(missing_ok=True)
         yield

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ import torch
 from .counts import count
 from .errors import PruneError
 from .files import check_place, write_json
-from .options import Settings, normalise
+from .options import Parser, Settings, normalise
 from .runtimes import FROM_ONNX, RUNTIMES, missing, torch_call, versions
+from .scratch import temporary_folder
 from .timing import LEAST, Speed, interleaved
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def latency(description: str, argv: list[str], upstream: Upstream) -> dict[str, 
 
 
 def _parsed(description: str, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="upstream's --imgsz (--img-size) and --device may follow",
     )
@@ -101,7 +101,7 @@ def measure(
             raise PruneError(f"--runtime {runtime}: {reason}.")
     sizes, image = _sizes(networks)
     speeds: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+    with temporary_folder() as folder:
         files = _exported(networks, Path(folder)) if any(name in FROM_ONNX for name in runtimes) else {}
         for runtime in runtimes:
             timed = _timed(runtime, networks, files, image, plenty)

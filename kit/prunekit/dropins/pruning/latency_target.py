@@ -7,10 +7,10 @@ without MACs stay. So candidates are pruned in memory, exported, and timed in tu
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +22,7 @@ from .options import Settings
 from .preview import ceiling
 from .prune_step import Dense, dense_of, open_model, plan_step
 from .runtimes import FROM_ONNX, missing, torch_call
+from .scratch import temporary_folder
 from .surgery import merge_blocks
 
 Say = Callable[[str], None]
@@ -107,8 +108,8 @@ class Bench:
 
 def resolved(
     family: Family, weights: Path, settings: Settings, runtime: str = "onnxruntime", say: Say = print
-) -> Settings:
-    """The settings with `target_latency` turned into `target_macs` and `round_to`, by measurement.
+) -> tuple[Settings, dict[str, Any]]:
+    """The settings with `target_latency` turned into `target_macs` and `round_to`; and what was measured.
 
     Args:
         settings: `target_latency` is set; its rounding and, up to 16, the double of it are both tried.
@@ -119,7 +120,7 @@ def resolved(
     """
     if reason := missing(runtime):
         raise PruneError(f"--target-latency needs {runtime}: {reason}.")
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+    with temporary_folder() as folder:
         bench = Bench(family, weights, settings, runtime, torch.get_num_threads(), Path(folder))
         found = search(bench.probe, settings, bench.least, say)
     say(
@@ -127,7 +128,12 @@ def resolved(
         f"time ({found.low:.3f} to {found.high:.3f}) at {found.macs:.1%} of the MACs, multiples of {found.round_to}; "
         f"the target was {settings.target_latency}"
     )
-    return replace(settings, target_macs=found.asked, prune_ratio=None, round_to=found.round_to)
+    measured = {
+        "runtime": runtime, "target": settings.target_latency, "share": found.share, "low": found.low,
+        "high": found.high, "macs": found.macs,
+        "round_to": found.round_to, "image": bench.image.shape[-1], "threads": bench.threads,
+    }
+    return replace(settings, target_macs=found.asked, prune_ratio=None, round_to=found.round_to), measured
 
 
 def search(

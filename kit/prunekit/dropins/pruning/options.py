@@ -11,13 +11,14 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import PruneError
 from .runtimes import RUNTIMES
 from .schedule import SCHEDULES
 from .scores import CRITERIA
 
+HEADS, MOST_STEPS = ("outputs", "whole"), 1000
 SCOPES = ("local", "global")  # a third, "sensitivity", is what --sensitivity asks for
 
 
@@ -54,9 +55,13 @@ class Settings:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
         """The settings of a report; keys of another version are dropped."""
-        known = {field.name for field in fields(cls)}
-        kept = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        return cls(**{key: value for key, value in kept.items() if key in known})
+        known = {field.name: str(field.type) for field in fields(cls)}
+        kept = {key: value for key, value in values.items() if key in known}
+        kept = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+        for key, value in kept.items():
+            if not _fits(value, known[key]):
+                raise PruneError(f"{key} is {value!r}, which is no {known[key]}")
+        return cls(**kept)
 
     def checked(self) -> Settings:
         """These settings, or PruneError naming the one that cannot be."""
@@ -79,7 +84,13 @@ class Settings:
         _within("--seed", self.seed, 0, 2**32 - 1, "a seed")
         if self.repair is not None and self.repair < 0:
             raise PruneError(f"--repair {self.repair}: must be a number of images, or 0 for no repair.")
-        counts = {"--steps": self.steps, "--round-to": self.round_to, "--min-channels": self.min_channels}
+        _within("--steps", self.steps, 1, MOST_STEPS, "pruning steps")
+        chosen = {"--importance": (self.importance, CRITERIA), "--scope": (self.scope, (*SCOPES, "sensitivity")),
+                  "--head": (self.head, HEADS), "--schedule": (self.schedule, SCHEDULES)}
+        for flag, (value, known) in chosen.items():
+            if value not in known:
+                raise PruneError(f"{flag} {value}: one of {', '.join(known)}.")
+        counts = {"--round-to": self.round_to, "--min-channels": self.min_channels}
         for flag, count in counts.items():
             if count < 1:
                 raise PruneError(f"{flag} {count}: must be 1 or more.")
@@ -97,10 +108,29 @@ def _check_target(flag: str, value: float) -> None:
                          f"For {value:g} {name} type {flag} {value * unit:.0f}{percent}.")
 
 
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a value read from a file is of a field's type; an int is a float, a bool is no number."""
+    kinds = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "tuple[str, ...]": (tuple,)}
+    allowed = [each for part in kind.split(" | ") if part in kinds for each in kinds[part]]
+    if value is None:
+        return "None" in kind
+    if isinstance(value, tuple):
+        return tuple in allowed and all(isinstance(name, str) for name in value)
+    return type(value) in allowed
+
+
 def _within(flag: str, value: float, least: float, most: float, what: str, *, open_ends: bool = False) -> None:
     """PruneError unless value lies within; with open ends, strictly (which also refuses what is not a number)."""
     if not (least < value < most if open_ends else least <= value <= most):
         raise PruneError(f"{flag} {value}: must lie between {least} and {most} ({what}).")
+
+
+class Parser(argparse.ArgumentParser):
+    """A script's parser: what it refuses ends as everything else that is refused, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises PruneError."""
+        raise PruneError(f"{message} (see --help)")
 
 
 def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
@@ -126,7 +156,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         help=f"floor: never fewer in a layer (default {defaults.min_channels})")
     add("--ignore", action="append", default=[], metavar="NAME",
         help="do not prune this layer or block (repeatable; default none)")
-    add("--head", choices=("outputs", "whole"), default=defaults.head,
+    add("--head", choices=HEADS, default=defaults.head,
         help=f"part of the head that is not pruned (default {defaults.head})")
     add("--seed", type=int, help="seed of pruning and of the upstream trainer (default 0)")
     add("--max-map-drop", type=float, default=defaults.max_map_drop, metavar="D",

@@ -12,6 +12,7 @@ import yaml
 
 from .counts import Cost
 from .errors import PruneError
+from .failures import reason_of
 from .graph import nearest
 from .plan import SCOPES, VERSION, Plan, PlanEntry
 
@@ -57,8 +58,8 @@ def read_plan(path: Path) -> Plan:
     try:
         text = path.read_text(encoding="utf-8")
         data, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise PruneError(f"Cannot read the plan {path}: {error}.") from error
+    except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise PruneError(f"Cannot read the plan {path}: {reason_of(error)}.") from error
     except yaml.YAMLError as error:
         raise PruneError(f"The plan {path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
@@ -77,9 +78,16 @@ def _plan(path: Path, data: Mapping[str, Any], entries: tuple[PlanEntry, ...]) -
         dense, pruned = (Cost(float(data[key]["macs"]), int(data[key]["params"])) for key in ("dense", "pruned"))
         example, seed = tuple(int(side) for side in data["example"]), int(data.get("seed", 0))
         frozen = {str(name): str(reason) for name, reason in (data.get("frozen") or {}).items()}
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise PruneError(f"{path}: dense, pruned, example, seed or frozen is damaged ({error}).") from error
-    notes = tuple(str(note) for note in data.get("notes") or ())
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed {seed}")
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise PruneError(
+            f"{path}: dense, pruned, example, seed or frozen is damaged ({reason_of(error)}). Make a new plan."
+        ) from error
+    notes = data.get("notes") or ()
+    if not isinstance(notes, (list, tuple)):
+        raise PruneError(f"{path}: notes is {notes!r}, must be a list.")
+    notes = tuple(map(str, notes))
     scope, criterion = data.get("scope", "local"), str(data.get("criterion", ""))
     return Plan(criterion, scope, entries, dense, pruned, example, frozen, notes, seed)
 
@@ -120,13 +128,17 @@ def _entry(group: Any, where: str, line: int) -> PlanEntry:
         raise PruneError(f"{where}: a group must have a name, channels and keep.")
     _check_keys(group, _GROUP_KEYS, ("name", "channels", "keep"), where)
     name, channels, keep = group["name"], group["channels"], group["keep"]
+    tie, layers = group.get("tie"), group.get("layers") or [name]
+    if not isinstance(name, str) or not isinstance(tie, (str, type(None))):
+        raise PruneError(f"{where}: name {name!r} and tie {tie!r} must be names.")
+    if not isinstance(layers, list) or any(not isinstance(layer, str) for layer in layers):
+        raise PruneError(f"{where}: {name}: layers must be a list of names.")
     for key, value in (("channels", channels), ("keep", keep)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise PruneError(f"{where}: {name}: {key} is {value!r}, must be a whole number.")
     if not 1 <= keep <= channels:
         raise PruneError(f"{where}: {name}: keep is {keep}, must be 1 to {channels} (its channels).")
-    layers = tuple(str(layer) for layer in group.get("layers") or (name,))
-    return PlanEntry(str(name), channels, keep, layers, group.get("tie"), line)
+    return PlanEntry(name, channels, keep, tuple(layers), tie, line)
 
 
 def _check_halves(path: Path, entries: list[PlanEntry]) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,25 +15,32 @@ from .apply import apply_plan
 from .choose import Limits, make_units
 from .counts import Cost
 from .errors import PruneError
-from .family import Family, Metrics
+from .family import Family, Metrics, low_accuracy
 from .files import write_whole
 from .graph import PruningGraph
 from .options import Settings
 from .plan import Plan, plan_table
 from .prune_step import dense_of, open_model, plan_step
 from .recalibrate import recalibrate
+from .scratch import temporary_folder
 from .surgery import merge_blocks
 
 Say = Callable[[str], None]
 Scores = Mapping[str, torch.Tensor]
 
 
-def plan_only(family: Family, weights: Path, settings: Settings, target: Path, say: Say = print) -> Plan:
+def plan_only(
+    family: Family, weights: Path, settings: Settings, target: Path, say: Say = print, *, checked: bool = False
+) -> Plan:
     """Make the plan of a one-step run, write it to `target`, say what it comes to, and prune nothing.
 
     Where the data set is at hand, the planned network is made in memory, its BatchNorm statistics are measured anew on
     training images, and it is validated beside the dense one: accuracy at zero epochs, the floor under fine-tuning.
+    `checked`: `Family.check_data` has found it already.
     """
+    dense, why = _dense_accuracy(family, weights, checked)
+    if dense and (warning := low_accuracy(dense)):
+        say(warning)
     model, graph = open_model(family, weights, settings)
     plan, scores = plan_step(family, model, graph, replace(settings, steps=1), dense_of(family, weights), 1)
     write_whole(target, plan.save)
@@ -43,7 +49,7 @@ def plan_only(family: Family, weights: Path, settings: Settings, target: Path, s
         say(line)
     if family.dropped(model):
         say("deployed    MACs are those of the network with its one-to-many head, which deployment drops")
-    say(_outcome(family, weights, model, graph, plan, scores))
+    say(why if dense is None else _outcome(family, weights, model, graph, plan, scores, dense))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
     return plan
 
@@ -70,19 +76,24 @@ def ceiling(graph: PruningGraph, scores: Scores, settings: Settings) -> Cost:
     return graph.cost({name: unit.least for unit in units for name in unit.names})
 
 
-def _outcome(
-    family: Family, weights: Path, model: nn.Module, graph: PruningGraph, plan: Plan, scores: Scores
-) -> str:
-    """Accuracy before any fine-tuning, or why it is not known."""
+def _dense_accuracy(family: Family, weights: Path, checked: bool) -> tuple[Metrics | None, str]:
+    """The dense network's accuracy, or the line that says why it is not known."""
     try:
-        family.check_data(weights)
+        if not checked:
+            family.check_data(weights)
     except PruneError as error:
-        return f"estimate    accuracy not estimated: {error}"
-    dense = family.evaluate(weights)
+        return None, f"estimate    accuracy not estimated: {error}"
+    return family.evaluate(weights), ""
+
+
+def _outcome(
+    family: Family, weights: Path, model: nn.Module, graph: PruningGraph, plan: Plan, scores: Scores, dense: Metrics
+) -> str:
+    """Accuracy before any fine-tuning."""
     apply_plan(graph, plan, scores)
     merge_blocks(model, family.rules)
     batches = recalibrate(model, lambda: family.losses(model))
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+    with temporary_folder() as folder:
         pruned = Path(folder) / "estimate.pt"
         family.save(model, weights, pruned)
         zero = family.evaluate(pruned)

@@ -12,7 +12,6 @@ quantify.json, schema 1:
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +29,7 @@ from .quantify_onnx import METHODS, Sizes, open_session, quantize
 from .report import rewrite_text
 from .run import digest_of
 from .runtimes import onnx_call
+from .scratch import temporary_folder
 from .state import REPORT, State
 from .timing import Speed, interleaved
 
@@ -68,7 +68,7 @@ def quantify(
     Raises:
         PruneError: the network cannot be exported or quantized, or its INT8 form gives values that are not finite.
     """
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as scratch:
+    with temporary_folder() as scratch:
         full, small = (Path(scratch) / f"{weights.stem}_{kind}.onnx" for kind in ("float", "int8"))
         family.export(weights, full)
         image = open_session(full).get_inputs()[0].shape[-1]

@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 
 from .command import Upstream
-from .options import Settings, normalise
+from .options import Parser, Settings, normalise
+from .places import reserved
 from .quantify import Request, note_quantized, quantify, require_accuracy
 from .quantify_onnx import METHODS, require_onnx
 
@@ -28,14 +29,16 @@ def quantify_command(description: str, argv: list[str], upstream: Upstream) -> N
     ).checked()
     require_onnx()
     opened = upstream.open(options.weights or "", words, Settings(), trust=options.trust, run="quantify")
+    opened.choose()  # refuses a place where no folder can be
     opened.family.check_data(opened.weights)
-    record = quantify(opened.family, opened.weights, opened.folder, request)
-    note_quantized(opened.weights, opened.folder, record)
-    require_accuracy(record, opened.folder)
+    with reserved(opened.choose) as folder:
+        record = quantify(opened.family, opened.weights, folder, request)
+    note_quantized(opened.weights, folder, record)
+    require_accuracy(record, folder)
 
 
 def _parser(description: str, defaults: Request, upstream: Upstream) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description, epilog=upstream.help_text(), allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

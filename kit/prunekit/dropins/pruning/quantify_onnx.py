@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from .errors import PruneError
+from .scratch import temporary_folder
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -77,7 +77,7 @@ def quantize(source: Path, target: Path, images: Iterable[Tensor], *, method: st
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset < LEAST_OPSET:
         raise PruneError(f"{source.name} has opset {opset}: INT8 per channel needs {LEAST_OPSET} or newer")
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder, _quiet():
+    with temporary_folder() as folder, _quiet():
         named, made = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         _name_nodes(model.graph)
         onnx.save(model, str(named))

@@ -52,7 +52,7 @@ def _table_csv(state: State) -> str:
 
 
 def _markdown(state: State, pictures: list[str]) -> str:
-    settings = ", ".join(f"{key} {value}" for key, value in state.settings.as_dict().items())
+    settings = ", ".join(f"{key} {value}" for key, value in _typed_settings(state).items())
     loose, strict = state.measures()
     lines = [
         f"# Pruning report: {Path(state.weights).name}",
@@ -67,6 +67,7 @@ def _markdown(state: State, pictures: list[str]) -> str:
         "",
         *_gain_lines(state),
         *_repair_lines(state),
+        *_latency_lines(state),
         *_final_lines(state),
         f"Settings: {settings}",
         "",
@@ -105,6 +106,24 @@ def _repair_lines(state: State) -> list[str]:
         f"(held-out images): {done['before']:.4f} before, {done['after']:.4f} after.",
         "", "| layer | before | after |", "|---|---|---|",
         *(f"| {name} | {fit['before']:.4f} | {fit['after']:.4f} |" for name, fit in fits.items()), "",
+    ]
+
+
+def _typed_settings(state: State) -> dict[str, Any]:
+    """The settings without what nobody typed: --target-latency turns into MACs and a rounding of its own."""
+    values = state.settings.as_dict()
+    return {key: value for key, value in values.items() if not (state.latency and key in ("target_macs", "round_to"))}
+
+
+def _latency_lines(state: State) -> list[str]:
+    """What --target-latency reached, before fine-tuning (which changes no width)."""
+    found = state.latency
+    if not found:
+        return []
+    return [
+        f"Latency: {found['share']:.3f} of the dense time ({found['low']:.3f} to {found['high']:.3f}), target "
+        f"{found['target']}: measured in {found['runtime']}, {found['image']} px, {found['threads']} threads. That "
+        f"came to {found['macs']:.1%} of the MACs in multiples of {found['round_to']} channels.", "",
     ]
 
 
@@ -151,7 +170,7 @@ def _draw(state: State, steps: Path, widths: Path) -> list[Path]:
     last = state.last_kept()
     if last is None:
         return [steps]
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(max(10, 0.12 * len(last["widths"])), 5), layout="constrained")
     _draw_widths(figure.subplots(), state.dense["widths"], last["widths"])
     write_whole(widths, lambda scratch: figure.savefig(scratch, dpi=120))
     return [steps, widths]
@@ -164,14 +183,19 @@ def _draw_steps(axis: Any, state: State) -> None:
     axis.plot(number, [row["map50_95"] for row in rows], "o-", color="tab:blue", label=f"recovered {strict}")
     pruned = [row.get("pruned_map50_95", row["map50_95"]) for row in rows]
     axis.plot(number, pruned, "s--", color="tab:purple", label=f"pruned {strict}")
-    axis.set(xlabel="pruning step (0 = dense)", ylabel=strict, xticks=number)
+    axis.set(xlabel="pruning step (0 = dense)", xticks=number)
+    axis.set_ylabel(f"{strict}, lines", color="tab:blue")
     axis.set_ylim(0, 1.1 * max(*(row["map50_95"] for row in rows), 0.01))
     right = axis.twinx()
-    right.bar(number, [row["macs"] / 1e9 for row in rows], width=0.4, color="tab:orange", alpha=0.3, label="MACs")
-    right.set_ylabel("MACs (G)")
+    right.bar(number, [row["macs"] / 1e9 for row in rows], width=0.4, color="tab:orange", alpha=0.3,
+              label="MACs (bars, right)")
+    right.set_ylabel("MACs (G), bars", color="tab:orange")
+    right.tick_params(axis="y", labelcolor="tab:orange")
+    axis.tick_params(axis="y", labelcolor="tab:blue")
     axis.set_zorder(right.get_zorder() + 1)
     axis.patch.set_visible(False)
-    axis.legend(loc="lower left")
+    (lines, names), (bars, more) = axis.get_legend_handles_labels(), right.get_legend_handles_labels()
+    axis.legend([*lines, *bars], [*names, *more], loc="lower left")
     axis.set_title(f"{Path(state.weights).name}: accuracy and MACs per step")
 
 
@@ -182,5 +206,6 @@ def _draw_widths(axis: Any, dense: dict[str, int], pruned: dict[str, int]) -> No
     axis.bar(place, [dense[name] for name in names], color="lightgray", width=1.0, label="dense")
     axis.bar(place, [pruned[name] for name in names], color="tab:blue", width=1.0, label="pruned")
     axis.set(xlabel="convolutions in network order", ylabel="output channels")
+    axis.set_xticks(place, names, rotation=90, fontsize=5)
     axis.legend()
     axis.set_title("Width per layer before and after")

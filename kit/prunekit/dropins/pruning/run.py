@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from .apply import apply_plan
 from .counts import Cost, count
 from .deployed import deployed_cost, deployed_line
 from .errors import PruneError, Unreachable
-from .family import Family, Metrics
+from .family import Family, Metrics, low_accuracy
 from .files import fresh, write_whole
 from .finetune import finetune_step, same_shape, schedule_of
 from .onnx_check import check_onnx
@@ -32,6 +31,7 @@ from .recalibrate import recalibrate
 from .repair_step import repaired
 from .report import write_report
 from .scores import CRITERIA, GRADIENT_CRITERIA, IMAGE_CRITERIA
+from .scratch import temporary_folder
 from .state import State
 from .surgery import merge_blocks
 
@@ -84,7 +84,7 @@ def run(
     """
     style = style or Style()
     if not state.dense:
-        _measure_dense(state, family)
+        _measure_dense(state, family, say)
     say(f"Before Pruning: {_figures(state, state.dense)}")
     if state.settings.sparsity and state.sparse is None:
         _train_sparse(state, family, say)
@@ -118,11 +118,11 @@ def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | No
 
 def require_structure(family: Family, weights: Path) -> None:
     """PruneError for a network that could not be rebuilt once it is pruned: found by rebuilding the dense one."""
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+    with temporary_folder() as folder:
         family.write_yaml(weights, Path(folder) / "dense.yaml")
 
 
-def _measure_dense(state: State, family: Family) -> None:
+def _measure_dense(state: State, family: Family, say: Say) -> None:
     started, weights = time.perf_counter(), Path(state.weights)
     model = family.load(weights)
     example = family.example(model)
@@ -137,6 +137,8 @@ def _measure_dense(state: State, family: Family) -> None:
         "widths": widths_of(model),
     }
     state.save()
+    if warning := low_accuracy(metrics):
+        say(warning)
 
 
 def _train_sparse(state: State, family: Family, say: Say) -> None:
@@ -180,10 +182,15 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
     state.steps.append(record)
     if not record["kept"]:
         state.status = "stopped"
-        say(f"{state.measures()[1]} fell by {drop:.4f}, more than --max-map-drop {limit}: step {number} is not kept")
     state.save()
     ratio = f"{style.ratio}={state.dense['macs'] / record['macs']}"
     say(style.iteration.format(step=number, figures=f"{_figures(state, record)}, {ratio}"))
+    if not record["kept"]:
+        result = f"the result is step {state.steps[-2]['step']}" if len(state.steps) > 1 else "no step is"
+        say(
+            f"Stopped: {state.measures()[1]} fell by {drop:.4f}, more than --max-map-drop {limit}: step {number} is "
+            f"not kept, {result}"
+        )
     return None
 
 

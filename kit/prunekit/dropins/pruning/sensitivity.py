@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 from .apply import apply_plan
 from .choose import Limits, Unit, make_units
 from .errors import PruneError
-from .family import Family
+from .failures import reason_of
+from .family import Family, low_accuracy
 from .files import check_place, write_json, write_whole
 from .graph import PruningGraph
-from .options import Settings, normalise
+from .options import Parser, Settings, normalise
 from .plan import Plan, PlanEntry
 from .prune_step import open_model, scores_of
 from .recalibrate import recalibrate
 from .run import digest_of
 from .scores import CRITERIA
+from .scratch import temporary_folder
 from .surgery import merge_blocks
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def sensitivity(description: str, argv: list[str], upstream: Upstream) -> dict[s
     Raises:
         PruneError: no such network or data, or the file belongs to another measurement.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="upstream's --data, --imgsz (--img-size), --batch and --device may follow",
     )
@@ -136,7 +137,10 @@ def _begun(family: Family, weights: Path, asked: Asked, out: Path, units: Sequen
             raise PruneError(text)
         return record
     rows = {unit.names[0]: {"channels": unit.channels, "names": list(unit.names), "map50_95": {}} for unit in units}
-    record = {**key, "weights": str(weights), "dense": family.evaluate(weights).map50_95, "units": rows}
+    dense = family.evaluate(weights)
+    if warning := low_accuracy(dense):
+        print(warning)
+    record = {**key, "weights": str(weights), "dense": dense.map50_95, "units": rows}
     write_json(out, record)
     return record
 
@@ -149,7 +153,7 @@ def _accuracy_without(family: Family, weights: Path, asked: Asked, keep: Mapping
     merge_blocks(model, family.rules)
     if asked.recalibrate:
         recalibrate(model, lambda: family.losses(model))
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+    with temporary_folder() as folder:
         pruned = Path(folder) / "one.pt"
         family.save(model, weights, pruned)
         return family.evaluate(pruned).map50_95
@@ -170,11 +174,24 @@ def read_table(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["schema"] != SCHEMA or not record["units"]:
             raise ValueError(f"schema {record['schema']}")
+        _check_table(record)
     except FileNotFoundError:
         raise PruneError(f"{path}: no such file. Make it: python sensitivity.py --weights best.pt") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise PruneError(f"{path}: not a table of sensitivity.py ({error}). Make it anew.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        raise PruneError(f"{path}: not a table of sensitivity.py ({reason_of(error)}). Make it anew.") from error
     return record
+
+
+def _check_table(record: Mapping[str, Any]) -> None:
+    """ValueError, naming it, for an accuracy that is none."""
+    values = {"dense": record["dense"]}
+    for name, row in record["units"].items():
+        values.update({f"{name}, {float(ratio):.0%}": value for ratio, value in row["map50_95"].items()})
+        if not all(0 < float(ratio) < 1 for ratio in row["map50_95"]) or type(row["channels"]) is not int:
+            raise ValueError(f"{name}: a ratio outside 0 to 1, or no number of channels")
+    for where, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise ValueError(f"{where}: {value!r} is no accuracy")
 
 
 def with_worth(units: Sequence[Unit], record: Mapping[str, Any]) -> list[Unit]:

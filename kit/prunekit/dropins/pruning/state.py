@@ -8,6 +8,7 @@ Schema 1 (the same in every fork; docs/report.md):
   steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
          gains, widths, repair} ]; repair {images, before, after, batchnorm, layers} only where it was done,
   proof {error, tensors, size, seconds, opaque, kept}; of the last step (optional),
+  latency {runtime, target, share, low, high, macs, round_to, image, threads} where --target-latency was given,
   final {checkpoint, yaml, onnx, onnx_max_error, onnx_failed, int8}; int8 is quantify.py's.
 Paths are relative to the run folder where they lie in it.
 """
@@ -20,12 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from .errors import PruneError
+from .failures import reason_of
 from .family import Metrics
 from .files import write_json
 from .options import Settings
 
 SCHEMA = 1
 REPORT = "report.json"
+_TEXT, _DENSE = (str, type(None)), {"params", "macs", "map50", "map50_95"}
+_STEP, _NUMBERS = {*_DENSE, "step", "checkpoint", "kept"}, {*_DENSE, "step"}
+_KINDS: dict[str, Any] = {
+    "family": str, "weights": str, "arguments": dict, "image": int, "status": str, "dense": dict, "digest": str,
+    "plan": _TEXT, "skipped": int, "sparse": _TEXT, "steps": list, "final": dict, "latency": dict,
+}
 
 
 @dataclass
@@ -44,6 +52,7 @@ class State:
     plan: str | None = None  # an edited plan that is replayed
     skipped: int = 0  # steps at which rounding left nothing to remove
     sparse: str | None = None
+    latency: dict[str, Any] = field(default_factory=dict)  # what --target-latency reached, measured
     steps: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, Any] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)  # of the last step: pruned equals masked, and what it took
@@ -65,13 +74,25 @@ class State:
             raise PruneError(f"--resume {folder}: no {REPORT} in it, so no pruning run to go on with. Start it anew.")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings"))
+            schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings")).checked()
             state = cls(folder=folder, settings=settings, **values)
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise PruneError(f"{path}: not a pruning report ({error}). Start the run anew.") from error
+            state._check_types()
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError, PruneError) as error:
+            raise PruneError(f"{path}: not a pruning report ({reason_of(error)}). Start the run anew.") from error
         if schema != SCHEMA:
             raise PruneError(f"{path}: schema {schema}, this fork reads {SCHEMA}. Resume with the fork that began it.")
         return state
+
+    def _check_types(self) -> None:
+        """TypeError, naming the key, where a record holds something else than `save` writes."""
+        for key, kinds in _KINDS.items():
+            if not isinstance(getattr(self, key), kinds):
+                raise TypeError(f"{key} is {getattr(self, key)!r}")
+        for row, keys in ((self.dense, _DENSE), *((step, _STEP) for step in self.steps)):
+            if (row and not isinstance(row, dict)) or ((row or row is not self.dense) and not keys <= row.keys()):
+                raise TypeError(f"dense or a step lacks one of {', '.join(sorted(keys))}")
+            if any(not isinstance(row[key], (int, float)) for key in row.keys() & _NUMBERS):
+                raise TypeError(f"one of {', '.join(sorted(_NUMBERS))} is not a number")
 
     def measures(self) -> tuple[str, str]:
         """What the loose and the strict accuracy are called in this run's task."""

@@ -10,7 +10,6 @@ import importlib.util
 import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -27,11 +26,16 @@ from pruning import command, ranks
 from pruning.allowed import Rules
 from pruning.block import yaml_text
 from pruning.checkpoint import door, know, read
+from pruning.data_check import rehearse
 from pruning.errors import PruneError
+from pruning.failures import reason_of
 from pruning.family import Metrics
 from pruning.hooked import check_hooks
+from pruning.network_form import check_form
 from pruning.once import Opened
+from pruning.ranges import check_freeze, check_numbers
 from pruning.schedule import GIVEN, Schedule
+from pruning.scratch import Scratch, temporary_folder
 from pruning.surgery import SwapRule, own_rules
 from torch import Tensor, nn
 from ultralytics.utils import LOGGER
@@ -41,10 +45,11 @@ from utils.general import check_img_size
 
 from . import calibration
 from .arguments import parse, trainer_of
-from .checks import check_device, check_values, data_set, found
+from .checks import LEAST, check_device, check_values, data_set, found
 from .hooks import HOOKED
 from .structure import close_structure, output_layers
 
+KEPT = {"data": str, "imgsz": int, "single_cls": bool}  # what a checkpoint remembers of its training, where it is sound
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
 know(
     Rules(
@@ -76,7 +81,7 @@ class Yolov5:
         self._head, self._trust = head, trust
         self.rules: Sequence[SwapRule] = own_rules(ROOT)  # none of upstream's hides a split
         self._opened = Opened()
-        self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
+        self._scratch = Scratch()  # upstream's side products of validation
         self.task = "detect"
         self.named = not given  # is the data set one that the user named? Of a run's record it is not
 
@@ -92,14 +97,16 @@ class Yolov5:
         Raises:
             PruneError: an option that upstream does not have, or a value that does not fit.
         """
-        trained = read(weights, map_location="cpu").get("opt") or {}
-        remembered = {key: trained[key] for key in ("data", "imgsz", "single_cls") if trained.get(key)}
+        trained = read(weights, map_location="cpu").get("opt")
+        trained = trained if isinstance(trained, Mapping) else {}
+        remembered = {key: trained[key] for key in KEPT if trained.get(key) and type(trained[key]) is KEPT[key]}
         if self.load(weights).yaml["nc"] != 1:
             remembered.pop("single_cls", None)
         if not Path(str(remembered.get("data", ""))).is_file():
             remembered.pop("data", None)
         self.named = not remembered.get("data") or any(WORD_DATA.match(word) for word in words)
         self._given = {**parse(words, self.task, {"data": "", **remembered}), "seed": seed}
+        check_numbers(self._given, LEAST)
         stride = max(int(self.load(weights).stride.max()), 32)
         self._given["imgsz"] = check_img_size(self._given["imgsz"], stride, floor=stride * 2)  # as train.py does
         for key in ("data", "hyp"):
@@ -121,6 +128,15 @@ class Yolov5:
                 + ("If all of them count as one, add --single-cls." if own == 1 else
                    f"Train it on this data first: python train.py --weights {weights} --data {data}")
             )
+        self._rehearse(weights)
+
+    def _rehearse(self, weights: Path) -> None:
+        """A training batch of two images through the loss, unless nothing will be trained."""
+        model, freeze = self.load(weights), self._given.get("freeze") or [0]
+        check_freeze(freeze[0] if len(freeze) == 1 else freeze, len(model.model))
+        if self._given["epochs"] != 0:
+            small = argparse.Namespace(**{**self._given, "batch_size": 2})
+            rehearse(calibration.losses(model, small, self.task), self._given["data"])
 
     def load(self, weights: Path) -> nn.Module:
         """See `Family.load`; each file is opened once."""
@@ -132,8 +148,7 @@ class Yolov5:
         except PruneError:
             raise
         except Exception as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-            raise PruneError(f"{weights}: upstream cannot load it ({reason}).") from error
+            raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
         if not isinstance(model, DetectionModel):
             kind = type(model).__name__
             raise PruneError(f"{weights}: a {kind}; prunekit prunes detection and segmentation networks.")
@@ -142,6 +157,7 @@ class Yolov5:
                 f"{weights}: a fused network (batch normalisation folded away) cannot be trained again, so pruning it "
                 "makes no sense. Give the checkpoint that training wrote (weights/best.pt)."
             )
+        check_form(model, weights)
         return model.float().requires_grad_(True)
 
     def example(self, model: nn.Module) -> Tensor:
@@ -251,7 +267,7 @@ class Yolov5:
     def export(self, weights: Path, target: Path) -> None:
         """See `Family.export`; slimmed only where onnxslim is installed, for upstream would pip-install it."""
         exporter = importlib.import_module("export")
-        with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+        with temporary_folder() as folder:
             copy = Path(folder) / "export.pt"
             shutil.copyfile(weights, copy)
             size, slim = self._given["imgsz"], importlib.util.find_spec("onnxslim") is not None

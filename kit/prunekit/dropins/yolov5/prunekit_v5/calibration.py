@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import yaml
+from pruning.data_check import check_classes
 from torch import Tensor, nn
 from utils import dataloaders, loss
 from utils.general import check_dataset
@@ -27,7 +28,9 @@ def losses(model: nn.Module, opt: argparse.Namespace, task: str) -> Iterator[Ten
     segment = task == "segment"
     criterion = mask_loss.ComputeLoss(model, overlap=not opt.no_overlap) if segment else loss.ComputeLoss(model)
     try:
-        for images, targets, _, _, *masks in islice(_loader(model, opt, hyp, segment), BATCHES):
+        loader = _loader(model, opt, hyp, segment)
+        check_classes(loader.dataset.labels, model.yaml["nc"], opt.data)
+        for images, targets, _, _, *masks in islice(loader, BATCHES):
             model.train()
             outputs = model(images.float() / 255)  # (n, 3, h, w), 0 to 1
             more = {"masks": masks[0].float()} if segment else {}

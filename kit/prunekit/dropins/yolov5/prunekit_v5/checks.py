@@ -9,16 +9,21 @@ from typing import Any
 
 import yaml
 from pruning import ranks
+from pruning.data_check import check_places
 from pruning.errors import PruneError
-from pruning.files import is_barren
+from pruning.failures import reason_of
 from pruning.hooked import check_hooks
+from pruning.ranges import check_hyperparameters, check_numbers
 from utils.dataloaders import IMG_FORMATS
 from utils.general import ROOT, check_dataset, check_file
 from utils.torch_utils import select_device
 
 from .hooks import HOOKED
 
-LEAST = {"epochs": 0, "imgsz": 1, "workers": 0, "mask_ratio": 1}
+LEAST = {
+    "epochs": 0, "imgsz": 1, "workers": 0, "mask_ratio": 1, "patience": 0, "save_period": -1, "bbox_interval": -1,
+    "label_smoothing": 0,
+}
 USUAL_HYP = ROOT / "data" / "hyps" / "hyp.scratch-low.yaml"
 
 
@@ -52,9 +57,7 @@ def data_set(data: str, *, named: bool = True) -> Mapping[str, Any]:
         fetched = "" if named else " What a file remembers is never downloaded."
         raise PruneError(f"--data {data}: {reason}{fetched} Give an existing data set with --data.") from error
     for key in ("train", "val"):
-        places = known[key] if isinstance(known[key], list) else [known[key]]
-        if bare := [place for place in places if is_barren(Path(str(place)), IMG_FORMATS)]:
-            raise PruneError(f"--data {data}: {key}: no images in {bare[0]}. Give another data set.")
+        check_places(data, key, known.get(key), IMG_FORMATS)
     return known
 
 
@@ -68,9 +71,7 @@ def check_values(given: Mapping[str, Any]) -> None:
         PruneError: naming the option.
     """
     check_hooks(ROOT, HOOKED)
-    for key, least in LEAST.items():
-        if key in given and given[key] < least:
-            raise PruneError(f"--{key.replace('_', '-')} {given[key]}: must be {least} or more.")
+    check_numbers(given, LEAST)
     batch = given["batch_size"]
     if batch < 1 and batch != -1:
         raise PruneError(f"--batch-size {batch}: must be 1 or more, or -1 to find what fits.")
@@ -93,8 +94,6 @@ def _check_hyp(file: str) -> None:
     """PruneError unless the file holds every hyperparameter that upstream's usual one holds."""
     try:
         own, usual = (yaml.safe_load(Path(f).read_text(encoding="utf-8", errors="ignore")) for f in (file, USUAL_HYP))
-    except yaml.YAMLError as error:
-        raise PruneError(f"--hyp {file}: not a YAML file ({str(error).splitlines()[0]}).") from error
-    missing = sorted(usual.keys() - (own if isinstance(own, dict) else {}).keys())
-    if missing:
-        raise PruneError(f"--hyp {file}: lacks {', '.join(missing[:5])}. Start from a copy of {USUAL_HYP}")
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise PruneError(f"--hyp {file}: not a YAML file ({reason_of(error)}).") from error
+    check_hyperparameters(own if isinstance(own, dict) else {}, usual, file, USUAL_HYP)

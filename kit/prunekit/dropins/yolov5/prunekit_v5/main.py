@@ -11,6 +11,7 @@ from pruning.checkpoint import trust_them
 from pruning.command import Opened
 from pruning.errors import PruneError
 from pruning.options import Settings
+from pruning.places import run_folder
 from utils.general import increment_path
 
 from .adapter import Yolov5, find_weights, train
@@ -38,7 +39,7 @@ class Upstream:
         family.take(path, words, settings.seed)
         if settings.sparsity and family.arguments()["epochs"] == 0:
             raise PruneError("--sparsity trains, but --epochs is 0: give --epochs, or leave --sparsity out.")
-        return Opened(family, path, _run_folder(family, run))
+        return Opened(family, path, lambda: _run_folder(family, run))
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov5:
         """See `pruning.command.Upstream.reopen`."""
@@ -59,4 +60,4 @@ def _run_folder(family: Yolov5, run: str) -> Path:
     """Where a run goes: --project / --name, else runs/prune/exp."""
     given = family.arguments()
     base = Path(given["project"] or f"runs/{run}{SUFFIXES[family.task]}") / (given["name"] or "exp")
-    return command.run_folder(base, lambda taken: increment_path(taken, exist_ok=bool(given["exist_ok"])))
+    return run_folder(base, lambda taken: increment_path(taken, exist_ok=bool(given["exist_ok"])))

@@ -13,7 +13,7 @@ from pruning.bn import BnReport
 from pruning.checkpoint import door, read
 from pruning.command import refuse_beside
 from pruning.errors import PruneError
-from pruning.options import normalise
+from pruning.options import Parser, normalise
 from utils.general import check_yaml
 
 from .adapter import Yolov5, find_weights
@@ -62,7 +62,7 @@ def _train(argv: list[str]) -> Path:
 
 def _where(argv: list[str]) -> argparse.Namespace:
     """What decides which of upstream's scripts trains: the network, or the run to resume ("" if none is named)."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     for flag in ("--weights", "--cfg"):
         parser.add_argument(flag, default="")
     parser.add_argument("--resume", nargs="?", const="")

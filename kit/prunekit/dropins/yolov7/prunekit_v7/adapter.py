@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import io
 import shutil
-import tempfile
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +22,16 @@ from models.yolo import Model
 from pruning import ranks
 from pruning.block import yaml_text
 from pruning.checkpoint import door, know, read
+from pruning.data_check import rehearse
 from pruning.errors import PruneError
+from pruning.failures import reason_of
 from pruning.family import Metrics
 from pruning.hooked import check_hooks
+from pruning.network_form import check_form
 from pruning.once import Opened
+from pruning.ranges import check_freeze
 from pruning.schedule import GIVEN, Schedule
+from pruning.scratch import Scratch, temporary_folder
 from pruning.surgery import SwapRule, own_rules
 from torch import Tensor, nn
 from utils.datasets import create_dataloader
@@ -65,7 +69,7 @@ class Yolov7:
         self._trust = trust
         self.rules: Sequence[SwapRule] = own_rules(ROOT)  # none of upstream's hides a split
         self._opened = Opened()
-        self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
+        self._scratch = Scratch()  # upstream's side products of validation
         self.trainer = "train.py"
 
     def check(self, weights: Path) -> None:
@@ -99,7 +103,11 @@ class Yolov7:
 
     def check_data(self, weights: Path) -> None:
         """See `Family.check_data`."""
-        data.check_data(self._given["data"], self.load(weights), weights, self.trainer, self._given["single_cls"])
+        model, freeze = self.load(weights), self._given.get("freeze") or [0]
+        data.check_data(self._given["data"], model, weights, self.trainer, self._given["single_cls"])
+        check_freeze(freeze[0] if len(freeze) == 1 else freeze, len(model.model))
+        if self._given["epochs"] != 0:
+            rehearse(calibration.losses(model, Namespace(**{**self._given, "batch_size": 2})), self._given["data"])
 
     def load(self, weights: Path) -> nn.Module:
         """See `Family.load`; each file is opened once."""
@@ -111,13 +119,13 @@ class Yolov7:
         except PruneError:
             raise
         except Exception as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-            raise PruneError(f"{weights}: upstream cannot load it ({reason}).") from error
+            raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
         model = checkpoint.get("ema") or checkpoint.get("model")
         if not isinstance(model, Model):
             found = "no network" if model is None else f"a {type(model).__name__}, not a YOLOv7 network"
             raise PruneError(f"{weights}: holds {found}. Give the checkpoint that training wrote (weights/best.pt).")
         network.refuse_unknown(model, str(weights))
+        check_form(model, weights)
         return model.float().requires_grad_(True)
 
     def example(self, model: nn.Module) -> Tensor:
@@ -160,7 +168,7 @@ class Yolov7:
         """
         if self._given["epochs"] == 0:
             return weights
-        with tempfile.TemporaryDirectory(prefix="prunekit-") as scratch:
+        with temporary_folder() as scratch:
             start, hyp = Path(scratch) / "start.pt", Path(scratch) / "hyp.yaml"
             torch.save(_stripped(_read(weights), self.load(weights)), start)
             hyp.write_text(yaml.safe_dump(self._step_hyp(schedule), sort_keys=False), encoding="utf-8")
@@ -220,7 +228,7 @@ class Yolov7:
         Upstream's script tries every format that it knows; how those fare that nobody asked for is no news.
         """
         said = io.StringIO()
-        with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+        with temporary_folder() as folder:
             copy = Path(folder) / "export.pt"
             shutil.copyfile(weights, copy)
             size = str(self._given["img_size"][0])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from pruning.data_check import check_classes
 from torch import Tensor, nn
 from utils import loss
 from utils.datasets import create_dataloader
@@ -26,7 +27,9 @@ def losses(model: nn.Module, opt: Namespace) -> Iterator[Tensor]:
     criterion = loss.ComputeLossAuxOTA(model) if aux else loss.ComputeLossOTA(model)
     init_seeds(2)  # as train.py does
     try:
-        for images, targets, *_ in islice(_loader(model, opt, hyp), BATCHES):
+        loader = _loader(model, opt, hyp)
+        check_classes(loader.dataset.labels, model.yaml["nc"], opt.data)
+        for images, targets, *_ in islice(loader, BATCHES):
             model.train()
             scaled = images.float() / 255  # (n, 3, h, w), 0 to 1
             yield criterion(model(scaled), targets, scaled)[0].sum()

@@ -10,15 +10,20 @@ from typing import Any
 import torch
 import yaml
 from pruning import ranks
+from pruning.data_check import check_places
 from pruning.errors import PruneError
-from pruning.files import is_barren
+from pruning.failures import reason_of
+from pruning.ranges import check_hyperparameters, check_numbers
 from torch import nn
 from utils.datasets import img_formats
 from utils.general import check_file
 
 from .arguments import ROOT
 
-LEAST = {"epochs": 0, "img_size": 1, "workers": 0, "batch_size": 1}
+LEAST = {
+    "epochs": 0, "img_size": 1, "workers": 0, "batch_size": 1, "label_smoothing": 0, "bbox_interval": -1,
+    "save_period": -1,
+}
 ARCHITECTURE = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
 USUAL_HYP = ROOT / "data" / "hyp.scratch.p5.yaml"
 
@@ -48,8 +53,8 @@ def read_yaml(flag: str, path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8", errors="ignore") as file:
             content = yaml.safe_load(file)
-    except (OSError, yaml.YAMLError) as error:
-        raise PruneError(f"{flag} {path}: cannot be read: {error}") from error
+    except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:
+        raise PruneError(f"{flag} {path}: cannot be read: {reason_of(error)}") from error
     if not isinstance(content, dict):
         raise PruneError(f"{flag} {path}: expected 'key: value' lines.")
     return content
@@ -76,18 +81,14 @@ def check_values(given: Mapping[str, Any]) -> None:
     Raises:
         PruneError: naming the option.
     """
-    numbers = {**given, "img_size": min(given["img_size"])}
-    for key, least in LEAST.items():
-        if numbers[key] < least:
-            raise PruneError(f"--{key.replace('_', '-')} {numbers[key]}: must be {least} or more.")
+    check_numbers(given, LEAST)
     ranks.check_batch(given["batch_size"])
 
 
 def check_hyp(file: str) -> None:
     """PruneError unless the file holds every hyperparameter that upstream's usual one holds."""
     own, usual = (read_yaml("--hyp", str(name)) for name in (file, USUAL_HYP))
-    if missing := sorted(usual.keys() - own.keys()):
-        raise PruneError(f"--hyp {file}: lacks {', '.join(missing[:5])}. Start from a copy of {USUAL_HYP}")
+    check_hyperparameters(own, usual, file, USUAL_HYP)
 
 
 def check_device(device: str) -> None:
@@ -113,14 +114,10 @@ def check_data(name: str, model: nn.Module, weights: Path, trainer: str, single_
     if missing := [key for key in ("train", "val", "nc", "names") if key not in data]:
         raise PruneError(f"--data {name}: no '{missing[0]}:' in it; YOLOv7 needs train, val, nc and names.")
     for key in ("train", "val"):
-        listed = data[key] if isinstance(data[key], list) else [data[key]]
-        if gone := [place for place in listed if not Path(str(place)).exists()]:
-            where = "" if Path(str(gone[0])).is_absolute() else f" below {Path.cwd()}"
-            raise PruneError(f"--data {name}: {key}: {gone[0]} is not there{where}. Give an existing data set.")
-        if bare := [place for place in listed if is_barren(Path(place), img_formats)]:
-            raise PruneError(f"--data {name}: {key}: no images in {bare[0]}. Give another data set.")
+        check_places(name, key, data[key], img_formats)
     number = 1 if single_cls else data["nc"]
-    if not str(number).isdigit() or (not single_cls and len(data["names"] or ()) != int(number)):
+    names = data["names"] if isinstance(data["names"], (list, tuple, dict)) else ()
+    if type(number) is not int or number < 1 or (not single_cls and len(names) != number):
         raise PruneError(f"--data {name}: 'nc: {number}' must be a number, and 'names:' as many names.")
     classes, own = int(number), model.yaml["nc"]
     if own != classes:

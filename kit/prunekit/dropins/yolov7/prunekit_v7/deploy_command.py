@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pruning.errors import PruneError
 from pruning.files import write_whole
-from pruning.options import normalise
+from pruning.options import Parser, normalise
 
 from .adapter import Yolov7, write_checkpoint
 from .deploy import TOLERANCE, apart, deployed
@@ -39,7 +39,7 @@ def reparameterize(description: str, argv: list[str]) -> None:
 
 
 def _parsed(description: str, argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument

@@ -11,6 +11,7 @@ from pruning.checkpoint import trust_them
 from pruning.command import Opened
 from pruning.errors import PruneError
 from pruning.options import Settings
+from pruning.places import run_folder
 from utils.general import increment_path
 from utils.google_utils import attempt_download
 
@@ -38,7 +39,7 @@ class Upstream:
         family.take(path, _without_seed(words))
         if settings.sparsity and family.arguments()["epochs"] == 0:
             raise PruneError("--sparsity trains, but --epochs is 0: give --epochs, or leave --sparsity out.")
-        return Opened(family, path, _run_folder(family, run))
+        return Opened(family, path, lambda: _run_folder(family, run))
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov7:
         """See `pruning.command.Upstream.reopen`."""
@@ -73,4 +74,4 @@ def _run_folder(family: Yolov7, run: str) -> Path:
     """Where a run goes: --project / --name, else runs/prune/exp."""
     given = family.arguments()
     base = Path(given["project"] or f"runs/{run}") / (given["name"] or "exp")
-    return command.run_folder(base, lambda taken: Path(increment_path(taken, exist_ok=bool(given["exist_ok"]))))
+    return run_folder(base, lambda taken: Path(increment_path(taken, exist_ok=bool(given["exist_ok"]))))

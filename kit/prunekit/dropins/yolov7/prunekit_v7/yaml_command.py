@@ -9,7 +9,7 @@ from typing import Any
 
 from pruning.errors import PruneError
 from pruning.files import write_whole
-from pruning.options import normalise
+from pruning.options import Parser, normalise
 from pruning.state import REPORT, State
 from torch import nn
 
@@ -68,7 +68,7 @@ def last_pruned() -> Path:
 
 
 def _parsed(description: str, argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument

@@ -6,10 +6,9 @@ from __future__ import annotations
 import importlib.util
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,20 @@ import torch
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
-from ultralytics.data.utils import check_cls_dataset, check_det_dataset
+from ultralytics.data.utils import IMG_FORMATS, check_cls_dataset, check_det_dataset
 from ultralytics.models.yolo import classify, detect, obb, pose, segment
 from ultralytics.pruning.block import yaml_text
 from ultralytics.pruning.checkpoint import door, know
+from ultralytics.pruning.data_check import check_places, rehearse
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.failures import reason_of
 from ultralytics.pruning.family import Metrics
 from ultralytics.pruning.hooked import check_hooks
+from ultralytics.pruning.network_form import check_form
 from ultralytics.pruning.once import Opened
+from ultralytics.pruning.ranges import check_freeze, check_numbers
 from ultralytics.pruning.schedule import GIVEN, Schedule
+from ultralytics.pruning.scratch import Scratch, temporary_folder
 from ultralytics.pruning.surgery import SwapRule, own_rules
 from ultralytics.utils import LOGGER
 from ultralytics.utils.checks import check_imgsz
@@ -54,6 +58,11 @@ OPTIMIZERS = ("sgd", "musgd", "adam", "adamax", "adamw", "nadam", "radam", "rmsp
 CALIBRATION_BATCHES = 8
 know(MADE_OF)
 ROOT = Path(__file__).resolve().parents[2]  # the fork's folder
+LEAST = {
+    "epochs": 0, "imgsz": 32, "fraction": 1e-9, "batch": 1e-9, "workers": 0, "nbs": 1, "patience": 0, "close_mosaic": 0,
+    "max_det": 1, "mask_ratio": 1, "warmup_epochs": 0, "box": 0, "cls": 0, "dfl": 0, "pose": 0, "kobj": 0, "time": 1e-9,
+    "save_period": -1, "seed": 0,
+}
 
 
 class Ultralytics:
@@ -74,7 +83,7 @@ class Ultralytics:
         self._trust = trust
         self.rules: Sequence[SwapRule] = (*RULES, *own_rules(ROOT))
         self._opened = Opened()
-        self._scratch = tempfile.TemporaryDirectory(prefix="prunekit-")  # upstream's side products of validation
+        self._scratch = Scratch()  # upstream's side products of validation
         self.task = "detect"
         self.ranked = False
         self.resumed = False  # are the arguments those of a run's record, not of a command line?
@@ -90,7 +99,8 @@ class Ultralytics:
         if self.task not in TRAINERS:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
         keys = ("imgsz", "data", *(("single_cls",) if model.yaml.get("nc") == 1 else ()))
-        remembered = {key: model.args[key] for key in keys if model.args.get(key)}
+        args = model.args if isinstance(getattr(model, "args", None), Mapping) else {}
+        remembered = {key: args[key] for key in keys if args.get(key)}
         if self.resumed or "data" not in self._given:
             data = remembered.pop("data", None)
             data = self._given.pop("data", None) or data
@@ -120,11 +130,23 @@ class Ultralytics:
         except (Exception, SystemExit) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise PruneError(f"data set {data}: {first} Give an existing data set with --data.") from error
-        print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
         split = self._given.get("split", "val")
         if not found.get(split):
             raise PruneError(f"--split {split}: {data} has no such split to validate on.")
+        for key in dict.fromkeys(("train", split)):
+            check_places(str(data), key, found.get(key), IMG_FORMATS)
+        print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
         self._check_classes(weights, found)
+        self._rehearse(weights)
+
+    def _rehearse(self, weights: Path) -> None:
+        """A training batch of two images through the loss, unless nothing will be trained."""
+        model = self.load(weights)
+        check_freeze(self._given.get("freeze"), len(model.model))
+        if self._given.get("epochs") != 0:
+            small = copy(self)
+            small._given = {**self._given, "batch": 2, "cache": False, "plots": False}
+            rehearse(small.losses(model), str(self._given["data"]))
 
     def _check_classes(self, weights: Path, found: Mapping[str, Any]) -> None:
         """PruneError unless the data set has the network's classes and key points."""
@@ -152,11 +174,11 @@ class Ultralytics:
             raise PruneError(f"{first} (see --help for upstream's train arguments)") from error
         if str(args.optimizer).lower() not in OPTIMIZERS:
             raise PruneError(f"--optimizer {args.optimizer}: upstream knows {', '.join(OPTIMIZERS)}.")
-        least_values = {"epochs": 0, "imgsz": 32, "fraction": 1e-9}
-        for key, least in least_values.items():
-            value = getattr(args, key)
-            if not isinstance(value, (int, float)) or value < least:
-                raise PruneError(f"--{key} {value}: must be a number, {least:g} or more.")
+        values = {key: value for key, value in vars(args).items() if key != "batch" or value != -1}
+        check_numbers(values, LEAST)
+        for key in ("imgsz", "epochs", "fraction"):
+            if not isinstance(getattr(args, key), (int, float)):
+                raise PruneError(f"--{key} {getattr(args, key)}: must be a number.")
 
     def check_device(self) -> None:
         """Refuse a device that is not here before anything is done on another."""
@@ -176,7 +198,7 @@ class Ultralytics:
         except PruneError:
             raise
         except Exception as error:
-            raise PruneError(f"{weights}: upstream cannot load it ({str(error).splitlines()[0][:200]}).") from error
+            raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
         if any("quantized" in type(module).__module__ for module in model.modules()):
             raise PruneError(f"{weights}: a quantized network cannot be pruned. Prune first, quantize the result.")
         if hasattr(model, "is_fused") and model.is_fused():
@@ -184,6 +206,7 @@ class Ultralytics:
                 f"{weights}: a fused network (batch normalisation folded away) cannot be trained again, so pruning it "
                 "makes no sense. Give the checkpoint that training wrote (weights/best.pt)."
             )
+        check_form(model, weights)
         model.criterion = None
         return model.float().requires_grad_(True)
 
@@ -279,7 +302,7 @@ class Ultralytics:
 
     def export(self, weights: Path, target: Path) -> None:
         """See `Family.export`; slimmed only where onnxslim is installed, for upstream would pip-install it."""
-        with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
+        with temporary_folder() as folder:
             copy = Path(folder) / "export.pt"
             shutil.copyfile(weights, copy)
             slim = importlib.util.find_spec("onnxslim") is not None
@@ -314,7 +337,8 @@ class Ultralytics:
     def _overrides(self, folder: Path) -> dict[str, Any]:
         """Upstream overrides of a training into exactly `folder`."""
         place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
-        return {**_for_upstream(self._given), **place, "task": self.task, "mode": "train"}
+        own = {"task": self.task, "mode": "train", "amp": False}  # said as it is: patch 1 switches it off in any case
+        return {**_for_upstream(self._given), **place, **own}
 
 
 def _for_upstream(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 # Spellings that users of the other YOLO repositories bring along.
 ALIASES = {"weights": "model", "img": "imgsz", "img_size": "imgsz", "batch_size": "batch"}
+TEXTS = {"project", "name", "model", "data", "device", "optimizer"}  # in a file of train arguments
 # Train arguments that a pruning run sets itself, and why.
 RUN_KEYS = {"mode": "it trains and validates", "save_dir": "use --project and --name"}
 
@@ -96,7 +97,7 @@ def _own_options() -> list[str]:
 def _under_config_file(overrides: dict[str, Any]) -> dict[str, Any]:
     """Lay the command line's words over the `cfg` file's, if one was named."""
     name = overrides.pop("cfg", None)
-    if not name or str(name) == "default.yaml":  # upstream's own defaults: nothing to add
+    if not name or (str(name) == "default.yaml" and not Path(name).exists()):  # upstream's own: nothing to add
         return overrides
     if not Path(name).is_file():
         raise PruneError(f"--cfg {name}: no such file. It is a YAML of upstream train arguments, like default.yaml.")
@@ -104,9 +105,15 @@ def _under_config_file(overrides: dict[str, Any]) -> dict[str, Any]:
         loaded = load_yaml(name)
     except Exception as error:  # the YAML library's own error names line and column
         raise PruneError(f"--cfg {name} cannot be read: {error}") from error
+    print(f"Train arguments: {Path(name).resolve()}")
     if not isinstance(loaded, dict):
         raise PruneError(f"--cfg {name}: expected 'key: value' lines.")
-    from_file = {_upstream_key(k): v for k, v in loaded.items() if v is not None and k != "cfg"}
+    usual = {key: DEFAULT_CFG_DICT.get(key) for key in RUN_KEYS}  # a whole copy of default.yaml names them, too
+    given = {str(k): v for k, v in loaded.items() if v is not None and k != "cfg" and usual.get(k, ...) != v}
+    from_file = {_upstream_key(k): v for k, v in given.items()}
+    for key in TEXTS & from_file.keys():
+        if not isinstance(from_file[key], (str, int, float)):
+            raise PruneError(f"--cfg {name}: {key}: {from_file[key]!r} must be text.")
     return {**from_file, **overrides}
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import ultralytics
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.scratch import temporary_folder
 
 # Looks only, imports nothing: a package's place, as a script in an empty folder would find it.
 _FIND = "import importlib.util as u; s = u.find_spec('ultralytics'); print(s.origin if s and s.origin else '')"
@@ -48,7 +48,7 @@ def elsewhere(root: str | Path) -> Path | None:
     """The ultralytics that this environment's `yolo` command would run, if it is not that of the fork at `root`."""
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     find = [sys.executable, "-c", _FIND]
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as empty:
+    with temporary_folder() as empty:
         found = subprocess.run(find, cwd=empty, env=env, capture_output=True, text=True, check=False)
     place = found.stdout.strip()
     if not place or package_of(place) == Path(root).resolve() / "ultralytics":

@@ -11,7 +11,9 @@ from ultralytics.pruning import command
 from ultralytics.pruning import run as engine
 from ultralytics.pruning.command import Opened, guarded
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.options import Settings, normalise, typed
+from ultralytics.pruning.files import LOCK
+from ultralytics.pruning.options import Parser, Settings, normalise, typed
+from ultralytics.pruning.places import run_folder
 from ultralytics.utils.files import increment_path
 
 from .adapter import Ultralytics, find_weights
@@ -55,13 +57,15 @@ def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool
     family = Ultralytics({"seed": 0, **overrides}, head=settings.head, trust=trust)
     weights = find_weights(given)
     family.check(weights)
-    return Opened(family, weights, _run_folder(overrides, family.task, run), seed=overrides.get("seed", 0))
+    return Opened(
+        family, weights, lambda: _run_folder(overrides, family.task, run), seed=overrides.get("seed", 0)
+    )
 
 
 def _run_folder(overrides: dict[str, Any], task: str, name: str = "prune") -> Path:
     """Where a run goes: --project / --name, else runs/<task>/prune; numbered on as upstream does unless --exist-ok."""
     base = Path(overrides.get("project") or Path("runs") / task) / (overrides.get("name") or name)
-    return command.run_folder(base, lambda taken: increment_path(taken, exist_ok=bool(overrides.get("exist_ok"))))
+    return run_folder(base, lambda taken: increment_path(taken, exist_ok=bool(overrides.get("exist_ok"))))
 
 
 def yolo11(argv: list[str]) -> None:
@@ -69,7 +73,7 @@ def yolo11(argv: list[str]) -> None:
     defaults = Settings(
         steps=10, prune_ratio=0.5, importance="group_norm", head="whole", min_channels=1, compound=True, repair=0
     )
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Iteratively prune and fine-tune YOLO11.", epilog=help_text(), allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -92,10 +96,11 @@ def yolo11(argv: list[str]) -> None:
            "max_map_drop": options.max_map_drop, "ignore": (), "seed": overrides.get("seed", 0)}
     ).checked()
     opened = _open(options.weights or overrides.get("model") or "yolo11n.pt", overrides, settings, options.trust)
+    opened.choose()  # refuses a place where no folder can be
     opened.family.check_data(opened.weights)
     engine.preflight(opened.family, opened.weights, settings)
-    folder = _published_folder(overrides, opened.family.task)
-    return command.carry(Opened(opened.family, opened.weights, folder), settings, style=style)
+    published = Opened(opened.family, opened.weights, lambda: _published_folder(overrides, opened.family.task))
+    return command.carry(published, settings, style=style)
 
 
 def _published_folder(overrides: dict[str, Any], task: str) -> Path:
@@ -103,5 +108,5 @@ def _published_folder(overrides: dict[str, Any], task: str) -> Path:
     if overrides.get("project") or overrides.get("name"):
         return _run_folder(overrides, task)
     base = Path("runs") / task
-    taken = [file for pattern in ("report.*", "step*", "pruned.*", "results.csv") for file in base.glob(pattern)]
+    taken = [file for pattern in ("report.*", "step*", "pruned.*", "results.csv", LOCK) for file in base.glob(pattern)]
     return _run_folder(overrides, task) if taken else base

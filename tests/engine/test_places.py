@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Run folders and temporary ones: one process each; nothing is left of a run that never began, or was killed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+
+@pytest.fixture(scope="module")
+def own(engine: SimpleNamespace) -> SimpleNamespace:
+    """The engine's modules that this is about."""
+    names = ("command", "errors", "files", "options", "places", "scratch")
+    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
+
+
+def _numbered(base: Path) -> Path:
+    return next(place for n in range(2, 99) if not (place := base.with_name(f"{base.name}{n}")).exists())
+
+
+def test_runs_at_once_have_a_folder_each(own: SimpleNamespace, tmp_path: Path) -> None:
+    """Each of sixteen chooses while none has made its folder yet, as two commands typed at once do."""
+
+    def begin(_: int) -> Path:
+        with own.places.claimed(lambda: own.places.run_folder(tmp_path / "exp", _numbered)) as (folder, _made):
+            (folder / "report.json").write_text("{}")
+            return folder
+
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(begin, range(16)))
+    assert len(set(folders)) == 16
+
+
+def test_a_folder_in_use_is_not_taken(own: SimpleNamespace, tmp_path: Path) -> None:
+    """A folder with a plan alone is used; not by two, though, and --exist-ok (no other choice) refuses."""
+    base = tmp_path / "exp"
+    base.mkdir()
+    (base / "plan.yaml").write_text("")
+    with own.files.locked(base):
+        with own.places.claimed(lambda: own.places.run_folder(base, _numbered)) as (folder, _):
+            assert folder == tmp_path / "exp2"
+        with pytest.raises(own.errors.Busy), own.places.claimed(lambda: base):
+            pass
+
+
+def test_a_run_that_never_began_leaves_nothing(own: SimpleNamespace, tmp_path: Path) -> None:
+    place = tmp_path / "runs" / "prune" / "exp"
+    with pytest.raises(own.errors.PruneError), own.places.reserved(lambda: place) as folder:
+        (folder / "report.json").write_text("{}")
+        raise own.errors.PruneError("no")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a\nb", "x" * 300, "file/runs", "file", "loop", "\x1b[31m"])
+def test_no_folder_can_be_there(own: SimpleNamespace, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(own.errors.PruneError, match=r"--project|line breaks"):
+        own.places.run_folder(tmp_path / name, _numbered)
+
+
+def test_a_killed_process_leaves_its_folder_until_the_next_run(
+    own: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from pruning.scratch import Scratch; s = Scratch(); " \
+           "import os; print(s.name, flush=True); os.kill(os.getpid(), 9)"
+    kit = Path(sys.modules["pruning"].__path__[0]).parent
+    done = subprocess.run(
+        [sys.executable, "-c", code, kit], env={"TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert (Path(done.stdout.strip()) / own.scratch.LOCK).is_file(), done.stderr
+    (tmp_path / "prunekit-another").mkdir()  # without a lock: not ours to remove
+    mine = own.scratch.Scratch()
+    assert sorted(tmp_path.iterdir()) == sorted([Path(mine.name), tmp_path / "prunekit-another"])
+    with own.scratch.temporary_folder() as inner:
+        own.scratch.sweep()
+        assert Path(inner).is_dir() and Path(mine.name).is_dir()
+    assert not Path(inner).exists()
+
+
+def _deep(_: SimpleNamespace) -> None:
+    json.loads("[" * 100_000)
+
+
+def _latin(_: SimpleNamespace) -> None:
+    b"caf\xe9".decode()
+
+
+def _parsed(own: SimpleNamespace) -> None:
+    parser = own.options.Parser()
+    parser.add_argument("--steps", type=int)
+    parser.parse_args(["--steps", "two"])
+
+
+def _memory(_: SimpleNamespace) -> None:
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+
+
+def _two_lines(own: SimpleNamespace) -> None:
+    raise own.errors.PruneError("a\nb\x1b[31m: no")
+
+
+ENDS = [
+    (_deep, "nested too deeply"), (_latin, "not UTF-8"), (_memory, "smaller --batch"), (_parsed, "(see --help)"),
+    (lambda _: yaml.safe_load("a: [b"), "not the YAML"), (lambda _: Path("/nowhere/at all").stat(), "named rightly"),
+    (lambda _: {}["strides"], "KeyError: 'strides' (in test_places.py, line"), (_two_lines, "a b: no"),
+]
+
+
+@pytest.mark.parametrize("program, said", ENDS)
+def test_every_end_is_one_line(
+    own: SimpleNamespace, program: object, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert callable(program) and own.command.guarded(lambda: program(own)) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and told[0].startswith("error: ") and said in told[0]
+    logs = list(tmp_path.iterdir())
+    assert bool(logs) == ("test_places" in said), "only what nobody expected leaves a traceback, in a file"
+    assert all(str(log) in told[0] and "Traceback" in log.read_text() for log in logs)
