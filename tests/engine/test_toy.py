@@ -47,7 +47,8 @@ def test_weights_that_remember_how_they_were_made_are_weights(engine: SimpleName
     model, x = toy()
     wanted = engine.graph.PruningGraph.build(copy.deepcopy(model), x, ignored=OUTPUTS)
     weight = model.wide[0].weight.requires_grad_(False)
-    weight.copy_(weight * torch.ones(1, dtype=weight.dtype, requires_grad=True))
+    scale = nn.Parameter(torch.ones(len(weight), dtype=weight.dtype))  # a value for each channel, as BatchNorm's
+    weight.copy_(weight * scale.view(-1, 1, 1, 1))
     assert not weight.is_leaf
     graph = engine.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
     assert [group.name for group in graph.groups] == [group.name for group in wanted.groups]
