@@ -40,7 +40,8 @@ class Rules:
 
     Attributes:
         packages: modules, and what lies below them, whose subclasses of nn.Module a checkpoint may hold.
-        whole: modules of which it may hold any class (losses, which an interrupted training leaves in its network).
+        whole: modules of which it may hold any class, or single classes (losses, which an interrupted training leaves
+            in its network; a classifier's transforms).
         never: names among those that open files or start runtimes when they are used.
         renamed: {old name or old module: today's}, for what older releases wrote.
         exact: {name: class} of plain values on top; their constructors may be called.
@@ -108,10 +109,10 @@ def _class_named(name: str, rules: Rules) -> type | None:
 
 
 def _of_a_network(kind: type, rules: Rules) -> bool:
-    """Is this class a module of torch or of the family, or one of its losses?"""
+    """Is this class a module of torch or of the family, or one of the others that it names?"""
     if never_in(kind, rules):
         return False
-    if kind.__module__ in rules.whole:
+    if kind.__module__ in rules.whole or f"{kind.__module__}.{kind.__qualname__}" in rules.whole:
         return not issubclass(kind, (BaseException, type))
     return issubclass(kind, nn.Module) and _below(kind.__module__, (*_LIBRARIES, *rules.packages))
 
