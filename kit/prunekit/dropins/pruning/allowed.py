@@ -105,7 +105,7 @@ def _class_named(name: str, rules: Rules) -> type | None:
         return None
     if rules.stand_ins and issubclass(kind, rules.stand_ins):
         return kind
-    return kind if _of_a_network(kind, rules) and _quiet(kind) else None
+    return kind if _of_a_network(kind, rules) and _quiet(kind, rules) else None
 
 
 def _of_a_network(kind: type, rules: Rules) -> bool:
@@ -122,10 +122,19 @@ def never_in(kind: type, rules: Rules) -> bool:
     return _below(f"{kind.__module__}.{kind.__qualname__}", rules.never)
 
 
-def _quiet(kind: type) -> bool:
-    """True unless Python would call code of this class's own while the file is read, or when it is thrown away."""
+def _quiet(kind: type, rules: Rules) -> bool:
+    """True unless Python would call code of this class's own while the file is read, or when it is thrown away.
+
+    A family's own modules may complete the state of older files (`__setstate__` of YOLO12's AAttn): that code lies in
+    the fork, and sees only what this list lets through.
+    """
     own = [base for base in kind.__mro__ if not _below(base.__module__, _FINE)]
-    return not any(name in vars(base) for base in own for name in _CALLED_UNASKED)
+    return not any(
+        name in vars(base)
+        for base in own
+        for name in _CALLED_UNASKED
+        if name != "__setstate__" or not _below(base.__module__, rules.packages)
+    )
 
 
 def _below(name: str, roots: tuple[str, ...]) -> bool:
