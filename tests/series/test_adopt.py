@@ -130,3 +130,26 @@ def test_transfer_to_another_architecture_is_left_alone(upstream: ModuleType, ch
     dense = parameters(model)
     model.load(_load(checkpoints / "bare.pt"), verbose=False)
     assert parameters(model) == dense and "prunekit" not in model.yaml
+
+
+def test_releases_before_torch_2_6_load_by_the_list(
+    upstream: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where upstream has no `torch_load` of its own, a plain `torch.load` takes its networks, and nothing foreign."""
+    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.prunekit.loading import load_by_list
+    from ultralytics.pruning.errors import PruneError
+    from ultralytics.utils import patches
+
+    torch.save({"model": DetectionModel("yolov8n.yaml", verbose=False)}, tmp_path / "own.pt")
+    assert not load_by_list()
+    monkeypatch.delattr(patches, "torch_load")
+    monkeypatch.setattr(torch, "load", torch.serialization.load)
+    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", raising=False)
+    torch.save({"model": pytest.Mark}, tmp_path / "foreign.pt")
+    with pytest.raises(Exception, match="Weights only load failed"):
+        torch.load(tmp_path / "own.pt")
+    assert load_by_list() and not load_by_list()
+    assert type(torch.load(tmp_path / "own.pt", map_location="cpu")["model"]) is DetectionModel
+    with pytest.raises(PruneError, match="would run"):
+        torch.load(tmp_path / "foreign.pt")

@@ -17,6 +17,7 @@ from ultralytics.pruning.yaml_rows import require_rows
 from ultralytics.utils import LOGGER, RANK, colorstr
 
 from . import structure
+from .loading import load_by_list
 from .releases import unwrap_model
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
 
 PREFIX = colorstr("prunekit: ")
+load_by_list()
 
 # Which hooks stand in which file; `pruning.hooked` looks before a run.
 HOOKED: dict[str, tuple[str, ...]] = {
