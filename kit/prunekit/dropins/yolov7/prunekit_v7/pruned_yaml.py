@@ -181,6 +181,6 @@ def _check(model: nn.Module, made: dict[str, Any]) -> None:
             f"{len(odd)} tensors cannot be built from rows, first {odd[0]}: {want.get(odd[0])} in the network, "
             f"{have.get(odd[0])} from the rows."
         )
-    for what, differs in (("activations", differing_acts(fresh, owner)), ("norms", differing_norms(fresh, owner))):
+    for what, differs in (("activations", differing_acts(fresh, owner)[0]), ("norms", differing_norms(fresh, owner))):
         if differs:
             raise PruneError(f"the network has {what} that its YAML does not build ({next(iter(differs))}).")
