@@ -32,7 +32,6 @@ REBINDS = (  # each binds or deletes what the hook passes, or the module that it
 )
 EXITS = (
     "if extra_0: return\n",
-    "if extra_1: raise extra_1\n",
     "for extra in self: return extra\n",
     "if extra: return 0\n",
 )

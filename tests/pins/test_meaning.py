@@ -56,7 +56,7 @@ print(d := 3)|hooks = None|from q import hooks|(d) = (e) = 1|for i in q: d = i|w
 ATTRIBUTES = """\
 self.model = None|self.model = wrap(self.model)|del self.model|self = other|self.model, b = pair()|if q: self.model = 2
 with q as self.model: pass|for self.model in q: pass|self.model += 1|(self.model, *c) = q"""
-EXITS = "if q: return|if q: raise E|for i in q: return|while q: return 1|with q: return 3|if q: pass\nelse: return"
+EXITS = "if q: return|for i in q: return|while q: return 1|with q: return 3|if q: pass\nelse: return"
 PASSES = "continue|break|if q: continue|if q: break|if q: return"
 BODY = "        self.unscale()\n        clip(self.model)\n        self.optimizer.step()\n        self.zero()\n"
 INNER = "".join(f"    {line}" for line in BODY.splitlines(keepends=True))
@@ -142,6 +142,21 @@ def test_what_changes_nothing_is_placed(name: str, old: str, new: str) -> None:
     assert target != FILE
     assert move_file("a.py", FILE, hooked(name), target).text == hooked(name).replace(old, new, 1)
     assert line in hooked(name)
+
+
+@pytest.mark.parametrize("name", ["return", "middle", "step"])
+def test_an_error_that_nothing_catches_leads_nowhere(name: str) -> None:
+    """ultralytics 8.4.87 raises in parse_model for a row that it cannot build: no path goes on without the hook."""
+    target = changed(name, "if q: raise E")
+    assert HOOKS[name][1] in move_file("a.py", FILE, hooked(name), target).text
+
+
+def test_an_error_that_is_caught_is_a_way_past() -> None:
+    old = "def go(rank):\n    try:\n        check(rank)\n        join(rank)\n    except E:\n        pass\n    return rank\n"
+    new = old.replace("        join", "        hooks.before(rank)\n        join")
+    assert move_file("a.py", old, new, f"import os\n{old}").text == f"import os\n{new}"
+    with pytest.raises(Refused, match="leads past the place"):
+        move_file("a.py", old, new, old.replace("        join", "        if q: raise E\n        join"))
 
 
 def test_the_line_is_named() -> None:

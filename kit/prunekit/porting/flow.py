@@ -104,18 +104,28 @@ def is_generator(function: ast.AST) -> bool:
 
 
 def exits(steps: Sequence[Step]) -> list[tuple[str, int, str]]:
-    """Return (name, line, text) of every way out of the function, or of the pass of a loop, before a statement."""
+    """Return (name, line, text) of every way out of the function, or of the pass of a loop, before a statement.
+
+    An error that nothing around the statement catches is no way past it: what would have followed does not, either.
+    """
     found: list[tuple[str, int, str]] = []
-    for step in steps:
+    for number, step in enumerate(steps):
+        ends = not any(_catches(outer) for outer in steps[: number + 1])
         before = step.siblings[: step.index] if step.field in ("body", "orelse", "finalbody") else []
         if isinstance(step.parent, ast.Try) and step.field == "orelse":
             before = [*step.parent.body, *before]
         for node in before:
-            found += _leaving(node, (), loops=False, caught=False)
+            found += _leaving(node, (), loops=False, caught=ends)
         if isinstance(step.parent, LOOPS) and step.field == "orelse":
-            inside = [it for node in step.parent.body for it in _leaving(node, (), loops=False, caught=False)]
+            inside = [it for node in step.parent.body for it in _leaving(node, (), loops=False, caught=ends)]
             found += [it for it in inside if it[0].startswith("Break")]
     return found
+
+
+def _catches(step: Step) -> bool:
+    """Does what stands around this step go on after an error in it?"""
+    swallows = isinstance(step.parent, ast.With) and "suppress(" in ast.unparse(step.parent.items[0])
+    return swallows or (isinstance(step.parent, ast.Try) and step.field == "body" and bool(step.parent.handlers))
 
 
 def _leaving(node: ast.AST, heads: tuple[str, ...], *, loops: bool, caught: bool) -> Iterator[tuple[str, int, str]]:
