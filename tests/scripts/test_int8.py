@@ -60,21 +60,6 @@ def learned(fork: Path, offline_env: dict[str, str], tmp_path_factory: pytest.Te
     return made
 
 
-def test_repair_brings_back_without_training(learned: Workshop) -> None:
-    """The default with --epochs 0, against --repair 0: the same widths, and mAP50 far above."""
-    line = "prune_one_shot.py --weights runs/dense/weights/best.pt --target-macs 0.25 --epochs 0 --no-export"
-    given = [*line.split(), "--data", "digits/data.yaml", *VAL, "--name"]
-    said = learned.python(*given, "repaired")
-    learned.python(*given, "bare", "--repair", "0")
-    (step,), (bare,) = (learned.report(f"runs/detect/{name}")["steps"] for name in ("repaired", "bare"))
-    assert "Repaired " in said and " on 96 images" in said and "repair" not in bare
-    assert step["widths"] == bare["widths"] and step["map50"] > bare["map50"] + 0.1
-    fits = step["repair"]["layers"]
-    assert step["repair"]["after"] < 0.5 * step["repair"]["before"] and len(fits) > 60
-    assert all(fit["after"] <= fit["before"] for fit in fits.values())
-    assert "| model.22.cv3.2.2 |" in (learned.root / "runs/detect/repaired/report.md").read_text()
-
-
 @pytest.mark.parametrize("weights", ["runs/dense/weights/best.pt", "runs/half/pruned.pt"])
 def test_static_loses_next_to_nothing(learned: Workshop, weights: str) -> None:
     """mAP50 within 0.01 of float, under 0.35 of its size; the published line, data and size from the checkpoint."""

@@ -41,9 +41,7 @@ def learned(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pyte
     half = ["--target-macs", "0.5", "--round-to", "1", "--no-export", *common]
     home.python("prune_one_shot.py", "--epochs", EXTRA, "--name", "once", *half)
     home.python("prune.py", "--steps", STEPS, "--epochs", EXTRA // STEPS, "--name", "thrice", *half)
-    for name, number in (("repaired", "64"), ("bare", "0")):
-        home.python("prune_one_shot.py", "--epochs", "0", "--name", name, "--repair", number, *half)
-    runs = {name: home.report(f"runs/prune/{name}") for name in ("once", "thrice", "repaired", "bare")}
+    runs = {name: home.report(f"runs/prune/{name}") for name in ("once", "thrice")}
     text = (home.root / "runs/prune/thrice/report.md").read_text()
     figures = {"more": json.loads(said.rpartition("ANSWERS")[2]), **runs, "text": text}
     for name, report in runs.items():
@@ -76,10 +74,3 @@ def test_losses_weigh_the_same_in_every_step(learned: dict[str, Any]) -> None:
     assert len(gains) == STEPS and gains[0] == gains[1] == gains[2]
     assert gains[0] == {"box": pytest.approx(0.05), "obj": pytest.approx(50 / 100), "cls": pytest.approx(4 * 10 / 80)}
     assert "Loss weights in every step: box 0.05, obj 0.5, cls 0.5." in learned["text"]
-
-
-def test_repair_brings_back_without_training(learned: dict[str, Any]) -> None:
-    """Half of the MACs and no epoch: the same widths, and mAP50 far above that of the network that was not repaired."""
-    (step,), (bare,) = (learned[name]["steps"] for name in ("repaired", "bare"))
-    assert step["widths"] == bare["widths"] and step["map50"] > bare["map50"] + 0.1
-    assert step["repair"]["images"] == 64 and step["repair"]["after"] < step["repair"]["before"]

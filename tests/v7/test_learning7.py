@@ -53,17 +53,6 @@ def test_losses_weigh_the_same_in_every_step(learned: tuple[Home, dict[str, Any]
     assert gains[0] == gains[1] == {"box": pytest.approx(0.05), "obj": pytest.approx(0.4), "cls": pytest.approx(0.05)}
 
 
-def test_repair_brings_back_without_training(learned: tuple[Home, dict[str, Any]]) -> None:
-    """Three quarters of the MACs and no epoch: mAP50 far above that of the network that was not repaired."""
-    home, _ = learned
-    line = "pruner_one_shot.py --weights runs/dense/weights/best.pt --prune_ratio 0.15 --epochs 0 --no-export"
-    for name, more in (("repaired", []), ("bare", ["--repair", "0"])):
-        home.python(*line.split(), *QUICK, "--name", name, *more)
-    (step,), (bare,) = (home.report(f"runs/prune/{name}")["steps"] for name in ("repaired", "bare"))
-    assert step["widths"] == bare["widths"] and step["map50"] > bare["map50"] + 0.1
-    assert step["repair"]["images"] == 96 and step["repair"]["after"] < step["repair"]["before"]
-
-
 @pytest.mark.parametrize("weights, method", [("best.pt", "static"), ("runs/steps/pruned.pt", "static"),
                                              ("runs/steps/pruned.pt", "dynamic")])
 def test_int8_loses_next_to_nothing(learned: tuple[Home, dict[str, Any]], weights: str, method: str) -> None:
