@@ -114,7 +114,7 @@ def _two_lines(own: SimpleNamespace) -> None:
 ENDS = [
     (_deep, "nested too deeply"), (_latin, "not UTF-8"), (_memory, "smaller --batch"), (_parsed, "(see --help)"),
     (lambda _: yaml.safe_load("a: [b"), "not the YAML"), (lambda _: Path("/nowhere/at all").stat(), "named rightly"),
-    (lambda _: {}["strides"], "KeyError: 'strides' (in test_places.py, line"), (_two_lines, "a b: no"),
+    (lambda _: {}["strides"], "KeyError: 'strides' (in test_run_folders.py, line"), (_two_lines, "a b: no"),
 ]
 
 
@@ -128,5 +128,5 @@ def test_every_end_is_one_line(
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1 and told[0].startswith("error: ") and said in told[0]
     logs = list(tmp_path.iterdir())
-    assert bool(logs) == ("test_places" in said), "only what nobody expected leaves a traceback, in a file"
+    assert bool(logs) == ("test_run_folders" in said), "only what nobody expected leaves a traceback, in a file"
     assert all(str(log) in told[0] and "Traceback" in log.read_text() for log in logs)
