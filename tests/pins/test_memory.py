@@ -34,6 +34,7 @@ def verdict(place: Place) -> str:
 def test_a_round_trip_by_hand_once(place: Place) -> None:
     """Stopped on the way there only; the way back and the second way there are remembered, from the repository."""
     new, work, old = place.upstream("swap", SWAP), place.root / "series/small-rebase", place.series()
+    assert place.prunekit("pins", "update", "small", "--to", new) == 4 and "nothing was written" in place.err
     assert place.prunekit("rebase", "small", "--onto", new) == 4
     mend(work)
     assert place.prunekit("rebase", "--continue", "--json") == 0, place.err
@@ -54,6 +55,9 @@ def test_a_round_trip_by_hand_once(place: Place) -> None:
     assert place.prunekit("pins", "check", "small") == 0, place.out
     assert place.prunekit("pins", "update", "small", "--to", new, "--json") == 0, place.err
     assert verdict(place) == "remembered" and place.series() == there
+    assert place.prunekit("pins", "update", "small", "--to", place.pin, "--dry-run", "--no-smoke") == 0
+    said = next(line for line in place.out.splitlines() if line.startswith("0002"))
+    assert "pkg/engine.py: remembered" in said
     assert place.prunekit("patches", "lint") == 0 and place.prunekit("setup", "s1", place.root / "fork") == 0
     assert OURS + AFTER in (place.root / "fork/pkg/engine.py").read_text()
 

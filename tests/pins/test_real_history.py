@@ -164,6 +164,20 @@ def test_a_conflict_of_yolov5s_own(
     assert kit.prunekit("patches", "export", "--check") == 0 and kit.prunekit("patches", "lint") == 0, kit.out
     assert kit.prunekit("setup", "f1", str(tmp_path / "fork")) == 0
     assert f"{one}            ready = url is not None\n" in (tmp_path / "fork" / path).read_text()
+    replayed_there_and_back(kit)
+
+
+def replayed_there_and_back(kit: Kit) -> None:
+    """What was resolved by hand once is replayed on the way back to v7.0 and forward again, and said."""
+    assert len(git(kit.root, "ls-files", "resolved/five").splitlines()) == 2
+    forward = {path.name: path.read_bytes() for path in (kit.root / "patches/five").iterdir()}
+    for to in (V7, MASTER):
+        assert kit.prunekit("pins", "update", "five", "--to", to, "--json") == 0, kit.err
+        (row,) = json.loads(kit.out)["patches"]
+        assert (row["verdict"], row["files"]) == ("remembered", {"utils/triton.py": "remembered"})
+        assert to in (kit.root / "pinned_commits.yaml").read_text()
+    assert {path.name: path.read_bytes() for path in (kit.root / "patches/five").iterdir()} == forward
+    assert kit.prunekit("pins", "check", "five") == 0, kit.out
 
 
 def test_the_series_of_yolov5_in_its_past(

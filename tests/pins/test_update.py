@@ -116,6 +116,15 @@ def test_a_failing_test_writes_nothing(place: Place) -> None:
     assert "no good" in place.err and place.state() == before
 
 
+def test_a_package_that_this_python_lacks(place: Place) -> None:
+    """The refusal ends with its name and what to do about it."""
+    new = place.upstream("1.1", ("pkg/engine.py", "import os\n", "import os\nimport nobody_has_this\n"))
+    before = place.state()
+    assert place.prunekit("pins", "update", "small", "--to", new) == 4 and place.state() == before
+    said = place.err.strip().splitlines()[-1]
+    assert f"{sys.executable} has no nobody_has_this: install it there" in said and "--python PY" in said
+
+
 def test_a_skipped_test_has_shown_nothing(place: Place) -> None:
     """A patch's own test that skips itself does not let the update through."""
     (place.kit / "tests" / "test_it.py").write_text("import pytest\n\ndef test_it():\n    pytest.skip('no stack')\n")

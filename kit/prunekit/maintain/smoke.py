@@ -7,6 +7,7 @@ Everything runs in a Python that has what the fork needs (torch and the like), e
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from prunekit.process import Report, Tried, fork_environment, run
 from prunekit.upstream.pins import read_pins
 
 _OPTIONAL = ("tensorflow",)  # what an export wants, and hardly a maintainer has
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 _IMPORT = """
 import importlib
 for name in {names!r}:
@@ -96,8 +98,10 @@ def import_modules(fork: Path, files: Sequence[str], python: str, scratch: Path)
     program = _IMPORT.format(names=names, optional=_OPTIONAL)
     scratch.mkdir(parents=True, exist_ok=True)
     tried = run("import", [python, "-c", program], scratch, fork_environment(fork, scratch))
-    if "No module named 'torch" in tried.said:
-        return replace(tried, said=f"{tried.said}\n--python PY names a Python that has what the fork needs")
+    lacks = _MISSING.search(tried.said)
+    if lacks and not (fork / lacks[1]).exists():
+        hint = f"{python} has no {lacks[1]}: install it there, or name a Python that has it: --python PY"
+        return replace(tried, said=f"{tried.said}\n{hint}")
     return tried
 
 
