@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -48,6 +49,13 @@ def test_a_fork_without_its_hooks(forks: Path, tmp_path: Path) -> None:
     said = run(forks, tmp_path, "16-own-tasks-py")
     assert "exit 2" in said and "tasks.py has lost prunekit's hooks" in said and "prunekit diff" in said
     assert "Traceback" not in said
+
+
+def test_single_cls_is_taken_from_the_checkpoint(forks: Path, tmp_path: Path) -> None:
+    said = run(forks, tmp_path, "17-single-cls")
+    assert "exit 0" in said and "Traceback" not in said, said[-2000:]
+    report = json.loads(next(tmp_path.rglob("report.json")).read_text(encoding="utf-8"))
+    assert report["status"] == "done" and report["arguments"]["single_cls"] is True
 
 
 def run(forks: Path, work: Path, name: str) -> str:

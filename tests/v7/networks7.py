@@ -90,6 +90,16 @@ def equivalence(cfg: str, scope: str) -> Any:
     return [max(apart), relative(fused[:1], plain[:1]), plan.removed, outputs, kinds]
 
 
+def proved(cfg: str) -> Any:
+    """The proof of a network: [largest difference, tensors compared, modules that failed before they were kept]."""
+    from prunekit_v7.network import ignored_layers, tracing
+    from pruning.proof import prove
+
+    model = network(cfg, classes=10)
+    proof = prove(model, image(64, torch.float32), tracing=tracing, ignored=ignored_layers(model))
+    return [proof.error, proof.tensors, sorted(proof.opaque)]
+
+
 def _silence_implicit(dense: nn.Module, groups: Any, plan: Any, scores: Any) -> None:
     """A channel that is gone takes along what the head's ImplicitA adds to it."""
     keep = {layer: (group.name, entry.keep) for group in groups for entry in plan.entries

@@ -14,6 +14,11 @@ QUESTIONS = HERE / "networks7.py"
 SMALL = ("training/yolov7-tiny", "training/yolov7")
 LARGE = tuple(f"training/yolov7{size}" for size in ("x", "-w6", "-e6", "-d6", "-e6e"))
 AUX = ("-w6", "-e6", "-d6", "-e6e")
+ROW = "Conv, [512, 1, 1, None, 1, nn.LeakyReLU(0.1)]],  # 28"
+OWN = {  # rows that upstream's parser knows and none of its YAMLs has, in the place of yolov7-tiny's
+    "contract": ("MP, []", "Contract, [2]"), "chuncat": ("Concat, [1]", "Chuncat, [1]"),
+    "foldcut": (ROW, "Foldcut, [1]],"), "stcspc": (ROW, "STCSPC, [512]],"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +58,17 @@ def test_deploy_forms(here: Home, tmp_path: Path, cfg: str) -> None:
     """The YAMLs without implicit knowledge and auxiliary branches prune and rebuild as well."""
     equal, rebuilt = here.ask(QUESTIONS, ("equivalence", cfg, "global"), ("rebuilt", cfg, "local"), cwd=tmp_path)
     assert equal[0] < 1e-12 and rebuilt[:2] == [0.0, 0.0]
+
+
+def test_rows_that_regroup_channels(here: Home, tmp_path: Path) -> None:
+    """Each is pruned exactly: what feeds a row that regroups, folds or attends keeps its channels, the rest goes."""
+    own = here.root / "cfg" / "own"
+    own.mkdir()
+    plain = (here.root / "cfg/training/yolov7-tiny.yaml").read_text()
+    for name, (row, other) in OWN.items():
+        assert row in plain
+        (own / f"{name}.yaml").write_text(plain.replace(row, other))
+    questions = [(asked, f"own/{name}", *more) for name in OWN for asked, *more in (["proved"], ["rebuilt", "local"])]
+    answers = here.ask(QUESTIONS, *questions, cwd=tmp_path)
+    for name, (error, tensors, opaque), (off, anchors, *_) in zip(OWN, answers[::2], answers[1::2], strict=True):
+        assert error < 1e-12 and tensors > 400 and opaque == [] and off == anchors == 0.0, name
