@@ -80,8 +80,32 @@ def test_what_deployment_drops(engine: SimpleNamespace) -> None:
     assert whole.macs - cost.macs == 256 * 6 * 18 + 6 + 2 and whole.params - cost.params == 16 * 6 + 6 + 6 * 2 + 2
     half = engine.counts.Cost(0.487 * cost.macs, 0)
     line = deployed.deployed_line(cost, half, options.Settings(target_macs=0.5, prune_ratio=None), 0)
-    assert "(48.7%), without the one-to-many head" in line and line.endswith("ask for about --target-macs 0.513")
-    assert "ask for" not in deployed.deployed_line(cost, half, options.Settings(), 0)
+    assert "(48.7%), without the one-to-many head" in line and line.endswith("add --deployed")
+    assert "add --dep" not in deployed.deployed_line(cost, half, options.Settings(), 0)
+
+
+@pytest.mark.upstream
+def test_a_target_of_the_deployed_network(kit: SimpleNamespace) -> None:
+    """yolo26 without its one-to-many head at half of its MACs, step by step, by what is counted on the pruned one."""
+    deployed, step = (importlib.import_module(f"ultralytics.pruning.{name}") for name in ("deployed", "prune_step"))
+    settings = importlib.import_module("ultralytics.pruning.options").Settings(
+        target_macs=0.5, prune_ratio=None, deployed=True, importance="l2", steps=2
+    )
+    model, x = build(kit, "yolo26n", dtype=torch.float32), image(dtype=torch.float32)
+    dropped = ["model.23.cv2", "model.23.cv3"]
+    family, whole = SimpleNamespace(dropped=lambda _: dropped, tracing=None), kit.counts.count(model, x)
+    before, shares = deployed.deployed_cost(model, x, dropped), []
+    dense = step.Dense(whole, step.widths_of(model), deployed=before)
+    assert before.macs < whole.macs and before.params < whole.params
+    for number in (1, 2):
+        graph = graph_of(kit, model)
+        plan, scores = step.plan_step(family, model, graph, settings, dense, number)
+        costs = deployed.deployed_costs(graph, dropped)
+        planned = costs(plan.keep)
+        kit.apply.apply_plan(graph, plan, scores)
+        assert planned == deployed.deployed_cost(model, x, dropped)
+        shares.append(planned.macs / before.macs)
+    assert shares == pytest.approx([0.5**0.5, 0.5], abs=0.005)
 
 
 @pytest.mark.upstream

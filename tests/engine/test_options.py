@@ -29,6 +29,7 @@ def settings(options: Any, *words: str) -> Any:
         ("--target-macs 50", r"for 50% of the dense network --target-macs 0.5"),
         ("--target-params 3", "For 3 million parameters type --target-params 3000000"),
         ("--target-macs 1", "give a fraction of the dense network below 1"),
+        ("--deployed", "give --target-macs or --target-params"),
         ("--keep 1.5", "--keep 1.5: must lie between 0 and 1"),
         ("--keep 0.8 --prune-ratio 0.2", "--prune-ratio and --keep exclude each other"),
         ("--keep 0.8 --target-macs 0.2", "--target-macs and --keep exclude each other"),

@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .counts import Cost
+from .counts import Cost, CostModel
 from .errors import Unreachable
 from .graph import Group, PruningGraph
 
@@ -106,8 +106,10 @@ def by_threshold(units: Sequence[Unit], threshold: float) -> Widths:
     return tuple(unit.allowed[bisect.bisect_left(unit.allowed, n)] for unit, n in zip(units, wanted, strict=True))
 
 
-def by_target(graph: PruningGraph, units: Sequence[Unit], scope: str, target: float, measure: str) -> Widths:
-    """Hit a number of MACs or parameters within TOLERANCE.
+def by_target(
+    graph: PruningGraph, units: Sequence[Unit], scope: str, target: float, measure: str, costs: CostModel | None = None
+) -> Widths:
+    """Hit a number of MACs or parameters, of the graph's costs or of others, within TOLERANCE.
 
     Walks from the last widths of the local or global path that cost more than the target to the first that cost less,
     one unit at a time in the order of what is lost, then tries single steps while they come nearer.
@@ -117,7 +119,7 @@ def by_target(graph: PruningGraph, units: Sequence[Unit], scope: str, target: fl
     """
 
     def cost(widths: Widths) -> float:
-        return float(getattr(_cost(graph, units, widths), measure))
+        return float(getattr(_cost(graph, units, widths, costs), measure))
 
     least, dense = tuple(unit.least for unit in units), tuple(unit.channels for unit in units)
     if not cost(least) * (1 - TOLERANCE) <= target < cost(dense):
@@ -161,8 +163,9 @@ def _channels(units: Sequence[Unit], widths: Widths) -> int:
     return sum(width * len(unit.names) for unit, width in zip(units, widths, strict=True))
 
 
-def _cost(graph: PruningGraph, units: Sequence[Unit], widths: Widths) -> Cost:
-    return graph.cost({name: width for unit, width in zip(units, widths, strict=True) for name in unit.names})
+def _cost(graph: PruningGraph, units: Sequence[Unit], widths: Widths, costs: CostModel | None) -> Cost:
+    keep = {name: width for unit, width in zip(units, widths, strict=True) for name in unit.names}
+    return (costs or graph.costs)({**{group.name: group.channels for group in graph.groups}, **keep})
 
 
 def _last(length: int, holds: Callable[[int], bool]) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,12 +29,16 @@ def cost_model(model: nn.Module, example: Tensor, traced: Trace, items: Mapping[
     layers: list[LayerCost] = []
     for name, module in model.named_modules():
         if isinstance(module, (ops.TORCH_CONV, ops.TORCH_LINEAR)):
-            layers.append(_product(module, macs.get(module, 0), inputs, outputs, traced.places.get(name)))
+            made = [_product(module, macs.get(module, 0), inputs, outputs, traced.places.get(name))]
         elif isinstance(module, ops.TORCH_BATCHNORM):
-            layers.append(_norm(module, macs.get(module, 0), outputs))
+            made = [_norm(module, macs.get(module, 0), outputs)]
         elif sum(call.elements for call in traced.calls.get(name, ())) == macs.get(module):
-            layers.extend(_call(call, outputs) for call in traced.calls[name])
-    layers.extend(_parameter(parameter, outputs) for parameter in model.parameters() if id(parameter) in outputs)
+            made = [_call(call, outputs) for call in traced.calls[name]]
+        else:
+            continue
+        layers.extend(replace(layer, name=name) for layer in made)
+    lone = [(name, parameter) for name, parameter in model.named_parameters() if id(parameter) in outputs]
+    layers.extend(replace(_parameter(parameter, outputs), name=name) for name, parameter in lone)
     return _completed(layers, total, {name: len(group[0].idxs) for name, group in items.items()})
 
 

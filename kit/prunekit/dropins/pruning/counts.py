@@ -65,6 +65,7 @@ class LayerCost:
         bias_places: positions at which a bias is added, if others (transposed convolutions, linear layers).
         ops: MACs per channel and position, for "each".
         groups: of a convolution that is grouped but not depthwise (such a layer keeps its widths).
+        name: the module's, or the lone parameter's.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class LayerCost:
     bias_places: int | None = None
     ops: int = 0
     groups: int = 1
+    name: str = ""
 
     def cost(self, keep: Mapping[str, int]) -> tuple[int, int]:
         """(MACs, parameters) for these group widths."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import torch
 from torch import Tensor, nn
 
-from .counts import Cost, count_layers
+from .counts import Cost, CostModel, count_layers
+from .graph import PruningGraph
 from .options import Settings
 
 
@@ -18,6 +20,15 @@ def deployed_cost(model: nn.Module, example: Tensor, dropped: Collection[str]) -
     macs = sum(ops for module, ops in layers.items() if module in gone)
     params = {id(p): p.numel() for module in gone for p in module.parameters(recurse=False)}
     return Cost(total.macs - macs, total.params - sum(params.values()))
+
+
+def deployed_costs(graph: PruningGraph, dropped: Collection[str]) -> CostModel:
+    """The graph's costs without the blocks named in `dropped`: what `--deployed` counts targets by."""
+    prefixes = tuple(f"{name}." for name in dropped)
+    layers = [layer for layer in graph.costs.layers if not f"{layer.name}.".startswith(prefixes)]
+    total = deployed_cost(graph.model, torch.zeros(graph.example_shape), dropped)
+    known = CostModel(layers)({group.name: group.channels for group in graph.groups})
+    return CostModel(layers, Cost(total.macs - known.macs, total.params - known.params))
 
 
 def deployed_line(dense: Cost, pruned: Cost, settings: Settings, steps_left: int) -> str:
@@ -33,7 +44,6 @@ def deployed_line(dense: Cost, pruned: Cost, settings: Settings, steps_left: int
         "deployment drops; all other figures are with it"
     )
     target = settings.target_macs
-    if target is None or not target < 1 or steps_left or abs(share / target - 1) < 0.01:
+    if settings.deployed or target is None or not target < 1 or steps_left or abs(share / target - 1) < 0.01:
         return line
-    ask = target * target / share
-    return f"{line}. To end at {target:g} of the deployed network, ask for about --target-macs {ask:.3f}"
+    return f"{line}. To end at {target:g} of the deployed network, add --deployed"

@@ -30,6 +30,7 @@ class Settings:
     prune_ratio: float | None = 0.5  # None where a target or an edited plan decides
     target_macs: float | None = None  # fraction of the dense MACs if <= 1, else MACs
     target_params: float | None = None  # fraction of the dense parameters if <= 1, else parameters
+    deployed: bool = False  # do targets refer to the network without what deployment drops?
     target_latency: float | None = None  # fraction of the dense time, measured; becomes target_macs and round_to
     importance: str = "lamp"
     scope: str = "local"
@@ -77,6 +78,8 @@ class Settings:
         given = [flag for flag, value in {"--prune-ratio": self.prune_ratio, **targets}.items() if value is not None]
         if len(given) > 1:
             raise PruneError(f"{' and '.join(given)} exclude each other: give one.")
+        if self.deployed and self.target_macs is None and self.target_params is None:
+            raise PruneError("--deployed says what a target refers to: give --target-macs or --target-params.")
         if self.max_map_drop is not None:
             _within("--max-map-drop", self.max_map_drop, 0, 1, "a difference of mAP50-95")
         _within("--distill", self.distill, 0, 10, "the dense network's pull in fine-tuning")
@@ -140,6 +143,8 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--keep", type=float, metavar="K", help="the same by what stays: --keep 0.8 is --prune-ratio 0.2")
     add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
     add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
+    add("--deployed", action="store_true",
+        help="targets are of the network as it is deployed, without YOLO26's one-to-many head (default: of all of it)")
     add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
     add("--runtime", choices=RUNTIMES, default="onnxruntime",
         help="where --target-latency is measured (default onnxruntime)")

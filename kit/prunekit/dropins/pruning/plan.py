@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .choose import Limits, Unit, Widths, by_ratio, by_target, by_threshold, make_units
-from .counts import Cost
+from .counts import Cost, CostModel
 from .errors import PruneError, Unreachable
 from .graph import PruningGraph
 from .scores import flat
@@ -114,6 +114,7 @@ def make_plan(
     target_macs: float | None = None,
     target_params: float | None = None,
     base: Cost | None = None,
+    costs: CostModel | None = None,
     first: Mapping[str, int] | None = None,
     measured: Callable[[list[Unit]], list[Unit]] | None = None,
     round_to: int = 1,
@@ -132,6 +133,7 @@ def make_plan(
             lies under, and no other channel, so coupling, floor and rounding can only remove less.
         target_macs, target_params: what may stay: a fraction of `base` if at most 1, else an absolute number.
         base: what fractions refer to; by default the graph's dense cost. Iterative runs give the first network's.
+        costs: what targets are counted by (`deployed_costs`); by default the graph's own. The plan's costs are those.
         first: {group name: channels} that `ratio` refers to; by default the graph's own. With the first network's,
             step after step ends at the widths of one step, instead of rounding down each time.
         measured: gives units their curves for scope "sensitivity"; which channels of a layer go, the scores say.
@@ -153,7 +155,7 @@ def make_plan(
         if measured is None:
             raise PruneError("The scope sensitivity needs a table of what was measured: --sensitivity FILE.")
         units = measured(units)
-    base = base or graph.cost()
+    base = base or _cost_by(costs, graph)
     threshold = None
     if ratio is not None and scope == "global" and criterion == CRITERION:
         threshold = global_threshold(graph, ratio, first or {})
@@ -161,9 +163,10 @@ def make_plan(
     elif ratio is not None:
         widths = by_ratio(units, scope, ratio)
     elif target_macs is not None:
-        widths = by_target(graph, units, scope, target_macs * (base.macs if target_macs <= 1 else 1), "macs")
+        widths = by_target(graph, units, scope, target_macs * (base.macs if target_macs <= 1 else 1), "macs", costs)
     else:
-        widths = by_target(graph, units, scope, target_params * (base.params if target_params <= 1 else 1), "params")
+        target = target_params * (base.params if target_params <= 1 else 1)
+        widths = by_target(graph, units, scope, target, "params", costs)
     keep = {name: width for unit, width in zip(units, widths, strict=True) for name in unit.names}
     entries = tuple(PlanEntry(g.name, g.channels, keep.get(g.name, g.channels), g.layers, g.tie) for g in graph.groups)
     notes = _notes(graph, scores, units, widths, limits)
@@ -175,6 +178,10 @@ def make_plan(
     if not plan.removed:
         raise Unreachable(_nothing_removed(plan, limits))
     return plan
+
+
+def _cost_by(costs: CostModel | None, graph: PruningGraph) -> Cost:
+    return costs({group.name: group.channels for group in graph.groups}) if costs else graph.cost()
 
 
 def plan_table(plan: Plan) -> str:

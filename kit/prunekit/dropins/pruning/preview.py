@@ -48,7 +48,8 @@ def plan_only(
     for line in (*frozen_lines(graph), ceiling_line(graph, scores, settings)):
         say(line)
     if family.dropped(model):
-        say("deployed    MACs are those of the network with its one-to-many head, which deployment drops")
+        what = "the target is without it" if settings.deployed else "targets are with it, too (--deployed: without)"
+        say(f"deployed    MACs are those of the network with its one-to-many head, which deployment drops; {what}")
     say(why if dense is None else _outcome(family, weights, model, graph, plan, scores, dense))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
     return plan

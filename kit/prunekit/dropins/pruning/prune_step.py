@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .counts import Cost, count
+from .deployed import deployed_cost, deployed_costs
 from .errors import PruneError
 from .family import Family
 from .graph import PruningGraph
@@ -33,14 +34,17 @@ class Dense:
     cost: Cost
     widths: Mapping[str, int]
     weights: Path | None = None  # its checkpoint
+    deployed: Cost | None = None  # its cost without what deployment drops, where that is anything
 
 
 def dense_of(family: Family, weights: Path) -> Dense:
     """Count and measure the network that ratios and targets refer to."""
     model = family.load(weights)
-    cost = count(model, family.example(model))
+    example, dropped = family.example(model), family.dropped(model)
+    cost = count(model, example)
+    deployed = deployed_cost(model, example, dropped) if dropped else None
     split_blocks(model, family.rules)
-    return Dense(cost, widths_of(model), weights)
+    return Dense(cost, widths_of(model), weights, deployed)
 
 
 def open_model(family: Family, weights: Path, settings: Settings) -> tuple[nn.Module, PruningGraph]:
@@ -103,10 +107,13 @@ def plan_step(
 
         record = read_table(Path(settings.sensitivity))
         common.update(scope="sensitivity", measured=lambda units: with_worth(units, record))
+    base = dense.cost
+    if settings.deployed and (dropped := family.dropped(model)):
+        common["costs"], base = deployed_costs(graph, dropped), dense.deployed or dense.cost
     if settings.target_macs is not None:
-        common["target_macs"] = step_target(settings.target_macs, dense.cost.macs, number, steps)
+        common["target_macs"] = step_target(settings.target_macs, base.macs, number, steps)
     elif settings.target_params is not None:
-        common["target_params"] = step_target(settings.target_params, dense.cost.params, number, steps)
+        common["target_params"] = step_target(settings.target_params, base.params, number, steps)
     elif settings.prune_ratio is None:
         raise PruneError("neither a ratio nor a target is given: --prune-ratio 0.5")
     elif settings.compound:
