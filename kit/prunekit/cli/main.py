@@ -18,12 +18,14 @@ from prunekit.cli.params import PATH
 from prunekit.cli.patches import patches
 from prunekit.cli.pins import pins, rebase, why
 from prunekit.console import Console, finish, prepare
-from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, from_os_error, nearest, need_folder
+from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, UserError, from_os_error, nearest, need_folder
 from prunekit.fork.doctor import examine
+from prunekit.fork.into import BRANCH, IntoWish, set_up_into
 from prunekit.fork.setup import Wish, set_up
 from prunekit.fork.status import find_forks, status_of, verdict_on
+from prunekit.fork.takeout import take_out
 from prunekit.kit import Kit, find_kit
-from prunekit.upstream.fetch import SOURCES
+from prunekit.upstream.fetch import SOURCES, From
 from prunekit.upstream.pins import read_pins
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
@@ -66,17 +68,57 @@ def cli(context: click.Context, kit: Path | None) -> None:
     help="Fetch from this git repository instead of the upstream's; --source auto lets the sdist stand in for it.",
 )
 @click.option("--at", metavar="VERSION", help="Another version than the pin: a release, a commit, or a branch.")
+@click.option(
+    "--into", metavar="DIR", type=PATH, help="Put it into this git clone of yours, on a new branch."
+)
+@click.option("--branch", metavar="NAME", help="The new branch of --into.  [default: prunekit]")
+@click.option("--remove", is_flag=True, help="Take it out of the clone --into again; what you made since stays.")
 @click.option("--force", is_flag=True, help="Set up anew; an existing fork is moved to DIR.backup-N as a whole.")
 @_JSON
 @click.pass_context
-def setup(context: click.Context, directory: Path | None, as_json: bool, **wish: Any) -> None:
+def setup(
+    context: click.Context,
+    directory: Path | None,
+    as_json: bool,
+    into: Path | None,
+    branch: str | None,
+    remove: bool,
+    **wish: Any,
+) -> None:
     """Make the fork TARGET in DIR (default: forks/TARGET)."""
     console = Console(as_json=as_json)
     if wish["mirror"] and context.get_parameter_source("source") is ParameterSource.DEFAULT:
         wish["source"] = "git"  # who names a mirror wants no other host asked behind their back
+    if into is not None or branch is not None or remove:
+        return _into(context.obj, into, (directory, branch, remove), wish, console)
     folder = (directory or Path("forks", wish["target"])).expanduser().resolve()
     outcome = set_up(context.obj, Wish(directory=folder, **wish), console)
     views.show_setup(outcome, console)
+
+
+def _into(
+    kit: Kit,
+    into: Path | None,
+    chosen: tuple[Path | None, str | None, bool],
+    wish: dict[str, Any],
+    console: Console,
+) -> None:
+    """Put the fork into a clone, or take it out. Raises UserError for options that do not go together."""
+    directory, branch, remove = chosen
+    if into is None:
+        raise UserError(f"{'--remove' if remove else '--branch'} needs --into DIR, the clone")
+    given = {"DIR": directory, "--at": wish["at"], "--force": wish["force"]}
+    if wrong := [name for name, value in given.items() if value]:
+        raise UserError(
+            f"{wrong[0]} and --into exclude each other: the clone is the folder, and what it holds the version"
+        )
+    folder = into.expanduser().resolve()
+    if remove:
+        upstream = read_pins(kit.pins).target(wish["target"]).upstream.name
+        views.show_removed(take_out(folder, upstream, console), console)
+        return
+    origin = From(wish["source"], wish["mirror"])
+    views.show_setup(set_up_into(kit, IntoWish(wish["target"], folder, branch or BRANCH, origin), console), console)
 
 
 @cli.command(name="list")

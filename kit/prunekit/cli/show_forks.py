@@ -18,8 +18,10 @@ from prunekit.extras import install_command
 from prunekit.fork.doctor import Check, installed
 from prunekit.fork.local_changes import local_work
 from prunekit.fork.reading import foreign_owner
+from prunekit.fork.repository import Record
 from prunekit.fork.setup import Outcome
 from prunekit.fork.status import Fork, Status, Verdict, diff_of
+from prunekit.fork.takeout import Removed
 from prunekit.upstream.pins import Pins
 
 _NEEDED = ("torch", "torchvision", "torch-pruning")
@@ -58,7 +60,17 @@ def _say_version(outcome: Outcome, console: Console) -> None:
     record = outcome.record
     if record.at is not None:
         console.say(f"{record.upstream} {record.release}: {record.at.known}")
+    if outcome.not_pinned:
         console.say(outcome.not_pinned)
+    if record.into is not None:
+        was = record.into.was.removeprefix("refs/heads/")
+        console.say(f"its commits are on the branch {record.into.branch}; {was} is as it was")
+        console.say(f"try it: prunekit pins smoke {_short(outcome.directory)}; take it out: {way_out(outcome)}")
+
+
+def way_out(outcome: Outcome) -> str:
+    """Return the command that takes prunekit out of a clone."""
+    return f"prunekit setup {outcome.target.name} --into {shlex.quote(_short(outcome.directory))} --remove"
 
 
 def next_commands(outcome: Outcome) -> list[str]:
@@ -92,7 +104,7 @@ def show_status(statuses: Sequence[Status], console: Console) -> None:
     rows = []
     for item in statuses:
         record = item.fork.record
-        at = " (--at)" if record.at else ""
+        at = " (--into)" if record.into else " (--at)" if record.at else ""
         names = (record.target, f"{record.upstream} {record.release}{at}", record.commit[:12])
         rows.append((_short(item.fork.directory), *names, item.state, item.work.describe()))
     console.table(("fork", "target", "upstream", "pin", "state", "local work"), rows)
@@ -122,18 +134,13 @@ def show_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
     for verdict in verdicts:
         place = _short(verdict.fork.directory)
         if verdict.good:
-            console.say(
-                f"{place}: exactly {verdict.fork.record.upstream} {verdict.fork.record.release}, series and drop-ins"
-            )
+            console.say(f"{place}: {_exactly(verdict.fork.record)}")
             continue
         console.fail(verdict.message or f"{place}: {len(verdict.drift)} files are not what the kit makes")
         for item in verdict.drift:
             console.say(f"  {item.what:<9} {item.path}")
         if verdict.drift:
-            own = verdict.fork.record.at
-            at = f" --at {own.asked}" if own else ""
-            anew = f"prunekit setup {verdict.fork.record.target} {place}{at} --force"
-            console.say(f"see them: prunekit diff {place}; set up anew, keeping this one: {anew}")
+            console.say(f"see them: prunekit diff {place}; {_anew(verdict.fork.record, place)}")
     console.document(
         [
             {
@@ -145,6 +152,30 @@ def show_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
             for it in verdicts
         ]
     )
+
+
+def _exactly(record: Record) -> str:
+    """Return what a fork is that has not drifted."""
+    if record.into:
+        return f"series and drop-ins are exactly what the kit makes on {record.upstream} {record.release}"
+    return f"exactly {record.upstream} {record.release}, series and drop-ins"
+
+
+def _anew(record: Record, place: str) -> str:
+    """Return what sets a fork up anew, and what it was called."""
+    if record.into:
+        return f"take prunekit out, your changes kept: prunekit setup {record.target} --into {place} --remove"
+    at = f" --at {record.at.asked}" if record.at else ""
+    return f"set up anew, keeping this one: prunekit setup {record.target} {place}{at} --force"
+
+
+def show_removed(removed: Removed, console: Console) -> None:
+    """Show what `setup --into DIR --remove` did."""
+    by = f"; commit {removed.commit[:12]} takes it out" if removed.commit else ""
+    console.say(f"{removed.directory} is without prunekit, on {removed.on}{by}")
+    for note in removed.kept:
+        console.warn(f"kept: {note}")
+    console.document({"status": "removed", **asdict(removed), "directory": str(removed.directory)})
 
 
 def show_diffs(forks: Sequence[Fork], base: str, stat: bool, console: Console) -> None:

@@ -145,7 +145,7 @@ def _by_git(
         path: entry for path, entry in rows_at(repo, upstream, commit, upstream.covers).items() if path not in left_out
     }
     release = _RELEASE.fullmatch(at)
-    version = _version_in(folder, upstream)
+    version = version_in(folder, upstream)
     if version:
         _need_young(upstream, version, at)
     name = release.group(1) if release else f"{version or upstream.release}-{commit[:12]}"
@@ -174,7 +174,7 @@ def _left_out(upstream: Upstream, pinned: Manifest, origin: Origin) -> set[str]:
     return rows_at(Repo(origin.pin.folder), upstream, upstream.commit, upstream.covers).keys() - pinned.keys()
 
 
-def _version_in(folder: Path, upstream: Upstream) -> str:
+def version_in(folder: Path, upstream: Upstream) -> str:
     """Return the version that the upstream's package says it has, or nothing."""
     file = folder / upstream.engine.partition("/")[0] / "__init__.py"
     found = _VERSION.search(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else None
@@ -183,11 +183,16 @@ def _version_in(folder: Path, upstream: Upstream) -> str:
 
 def _need_young(upstream: Upstream, release: str, at: str) -> None:
     """Raise UserError for a release before the first that the series can be moved to."""
-    if upstream.oldest and _numbers(release) < _numbers(upstream.oldest):
+    if is_too_old(upstream, release):
         said = "" if release in at else f", which is {release},"
         raise UserError(
             f"--at {at}{said} is too old: {upstream.oldest} is the first release of {upstream.name} that works"
         )
+
+
+def is_too_old(upstream: Upstream, release: str) -> bool:
+    """Return whether a release is from before the first that the series can be moved to."""
+    return upstream.oldest is not None and _numbers(release) < _numbers(upstream.oldest)
 
 
 def _numbers(release: str) -> tuple[int, ...]:

@@ -43,21 +43,22 @@ def compose(repo: Repo, kit: Kit, upstream: Upstream, root: str, report: Callabl
 
 
 def compose_moved(
-    repo: Repo, kit: Kit, pin: Upstream, version: Upstream, report: Report
+    repo: Repo, kit: Kit, pin: Upstream, version: Upstream, report: Report, base: str | None = None
 ) -> tuple[Composed, list[Move]]:
     """Make the series, moved from the pin to another version, and the drop-ins; touches no branch and no file.
 
-    The repository must hold both trees. Raises PatchConflict naming the first patch that has no certain place.
+    The repository must hold both trees. `base`: the commit to stand on, whose tree the version's is; else one is made.
+    Raises PatchConflict naming the first patch that has no certain place.
     """
     patches, names = read_series(kit, pin), [path.name for path in read_series(kit, pin)]
-    moves, head = _moved(repo, pin, version, patches, names, report)
+    moves, head = _moved(repo, pin, version, patches, names, report, base)
     bad = {move.name for move in moves if move.verdict == FAILED}
     older = {old for old in _older(kit, pin) if any(name.startswith(old[0]) for name in bad)}
     if older:
         with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
             patches = [_in_older_form(path, older, Path(folder)) for path in patches]
-            moves, head = _moved(repo, pin, version, patches, names, report)
-    _need_places(moves, version)
+            moves, head = _moved(repo, pin, version, patches, names, report, base)
+    _need_places(moves, version, base)
     head = [head, *(move.commit for move in moves if move.commit)][-1]
     repo.run("read-tree", head)
     head, count = commit_dropins(fork.dated(repo, version), kit, version, head)
@@ -66,13 +67,19 @@ def compose_moved(
 
 
 def _moved(
-    repo: Repo, pin: Upstream, version: Upstream, patches: list[Path], names: list[str], report: Report
+    repo: Repo,
+    pin: Upstream,
+    version: Upstream,
+    patches: list[Path],
+    names: list[str],
+    report: Report,
+    base: str | None,
 ) -> tuple[list[Move], str]:
     """Apply the patches at the pin and move them; returns (moves, commit with the version's files)."""
     root = _root(fork.dated(repo, pin), pin)
     commits = commit_series(fork.dated(repo, pin), patches, root, report)
     report(f"from {pin.release} to {version.release}")
-    target = _root(fork.dated(repo, version), version)
+    target = base or _root(fork.dated(repo, version), version)
     return move_series(fork.dated(repo, version), root, commits, names, target), target
 
 
@@ -110,12 +117,14 @@ def _in_older_form(patch: Path, older: set[tuple[str, str, str]], folder: Path) 
     return made
 
 
-def _need_places(moves: list[Move], version: Upstream) -> None:
+def _need_places(moves: list[Move], version: Upstream, base: str | None) -> None:
     """Raise PatchConflict for the first patch without a place."""
     for move in moves:
         if move.verdict == FAILED:
             why = f" ({move.conflicts[0].path}: {move.conflicts[0].reason})" if move.conflicts else ""
+            other = "Take another version (docs/compatibility.md lists those that were tried)"
+            own = "Put that place back as upstream has it, commit, then try again"
             raise PatchConflict(
                 f"{move.name} has no certain place in {version.name} {version.release}{why}; nothing was set up. "
-                "Take another version (docs/compatibility.md lists those that were tried)"
+                f"{own if base else other}"
             )

@@ -21,7 +21,7 @@ from prunekit.errors import PrunekitError
 from prunekit.extras import install_command
 from prunekit.fork import repository as fork
 from prunekit.fork.reading import foreign_owner
-from prunekit.fork.status import NoFork, find_forks, status_of
+from prunekit.fork.status import NoFork, Status, find_forks, status_of
 from prunekit.git import MIN_GIT, Repo, git_version
 from prunekit.kit import Kit
 from prunekit.upstream.pins import Upstream, read_pins
@@ -206,10 +206,18 @@ def _forks(kit: Kit) -> list[Check]:
     for status in found:
         good = status.state in ("as set up", "changed")
         text = f"{status.fork.directory}: {status.state}; {status.work.describe()}"
-        again = shlex.join(["prunekit", "setup", status.fork.record.target, str(status.fork.directory), "--force"])
-        fix = foreign_owner(status.fork.directory) or ("" if good else again)
+        fix = foreign_owner(status.fork.directory) or ("" if good else _again(status))
         checks.append(Check("fork", "warning" if fix else "ok", text, fix))
     return checks
+
+
+def _again(status: Status) -> str:
+    """Return what brings a fork up to date; in a clone of the user's own, what takes prunekit out first."""
+    folder, record = str(status.fork.directory), status.fork.record
+    if record.into and status.state == "not checked out":
+        return shlex.join(["git", "-C", folder, "switch", record.into.branch])
+    own = ["--into", folder, "--remove"] if record.into else [folder, "--force"]
+    return shlex.join(["prunekit", "setup", record.target, *own])
 
 
 def _host(upstream: Upstream) -> Check:

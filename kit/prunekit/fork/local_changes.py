@@ -41,6 +41,12 @@ def local_work(directory: Path, record: fork.Record) -> LocalWork:
     return LocalWork(tuple(commits), tuple(path for path in changed if path), kept)
 
 
+def holds(directory: Path, record: fork.Record) -> bool:
+    """Return whether what is checked out stands on setup's last commit."""
+    with reading(directory) as repo:
+        return repo.run("merge-base", "--is-ancestor", record.head, "HEAD", check=False).status == 0
+
+
 def keep_as_branch(old: Path, new: Repo, name: str) -> str | None:
     """Bring the old fork's commits and changes to tracked files into the new one as a branch; only reads the old one.
 

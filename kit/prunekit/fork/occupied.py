@@ -47,14 +47,14 @@ def _fork_in(directory: Path) -> fork.Record | None:
     if not directory.is_dir():
         raise UserError(f"{directory} is a file: name another DIR")
     record = fork.read_record(directory)
+    if record is not None and record.into:
+        raise UserError(f"{directory} is a clone of your own that has prunekit's commits: name it with --into DIR")
     if record is None and any(directory.iterdir()):
         raise UserError(f"{directory} is not empty and no fork of prunekit: name another DIR, or move it away")
     return record
 
 
-def _judge(
-    kit: Kit, upstream: Upstream, directory: Path, record: fork.Record, at: str | None
-) -> tuple[LocalWork, str]:
+def _judge(kit: Kit, upstream: Upstream, directory: Path, record: fork.Record, at: str | None) -> tuple[LocalWork, str]:
     """Return the local work in a fork, and why it is not the fork that setup would make ("" where it is)."""
     try:
         work = local_work(directory, record)

@@ -61,6 +61,12 @@ def foreign_owner(directory: Path) -> str:
     )
 
 
+def head_ref(directory: Path) -> str:
+    """Return the branch that is checked out, as a ref, or "" where a commit is."""
+    ref = _REF.fullmatch(_text(directory / ".git" / "HEAD").strip())
+    return ref[1] if ref else ""
+
+
 def _room(directory: Path, folder: Path) -> Repo:
     """Make the git folder below `folder`."""
     source, room = directory / ".git", folder / "git"

@@ -23,6 +23,7 @@ RECORD = ".git/prunekit.json"
 _SHA, _NAME = r"[0-9a-f]{40}", r"\w[\w./+@#=,-]*"
 _SHAPES = dict.fromkeys(("target", "upstream", "release", "commit", "source", "asked"), _NAME)
 _SHAPES |= dict.fromkeys(("root", "head", "tree"), _SHA)
+_SHAPES |= {"branch": _NAME, "was": rf"{_SHA}|refs/heads/[^\s~^:?*\[\\\x00-\x1f]+"}
 _SHAPES |= {"date": r"[0-9][0-9T:+Z -]+", "tag": rf"({_NAME})?", "sha256": r"([0-9a-f]{64})?"}
 # What training and installing leave behind; not in the tree, so that upstream's files stay upstream's.
 _EXCLUDED = "runs/\ndatasets/\nweights/\n*.pt\n*.onnx\n*.engine\n__pycache__/\n*.egg-info/\nbuild/\ndist/\n.venv/\n"
@@ -47,10 +48,19 @@ class At:
 
 
 @dataclass(frozen=True)
+class Into:
+    """A clone of the user's own that setup put its commits on: their branch, and what was checked out before."""
+
+    branch: str
+    was: str  # a ref, or a commit where none was checked out
+
+
+@dataclass(frozen=True)
 class Record:
     """What setup made: names, the pin, and the ids of the fork's root commit, last commit and tree.
 
     `at` is there where the fork is of another version than the kit's pin; release and commit are that version's then.
+    `into`: where the fork is a clone of the user's own; `root` and the version are then the commit that was there.
     """
 
     target: str
@@ -62,6 +72,7 @@ class Record:
     head: str
     tree: str
     at: At | None = None
+    into: Into | None = None
 
     def version(self, pin: Upstream) -> Upstream:
         """Return the upstream as this fork has it: the kit's pin, or the version that `--at` named."""
@@ -108,8 +119,15 @@ def finish(repo: Repo, record: Record) -> None:
     """Point the branch at the last commit, write the files out, remember what was made."""
     repo.run("update-ref", "refs/heads/main", record.head)
     repo.run("reset", "--quiet", "--hard", record.head)
-    values = {key: value for key, value in asdict(record).items() if key != "at" or value}
-    (repo.folder / RECORD).write_text(json.dumps(values, indent=2) + "\n")
+    write_record(repo.folder, record)
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write what is to be remembered about a fork, whole."""
+    values = {key: value for key, value in asdict(record).items() if value is not None}
+    fresh = folder / f"{RECORD}.new"
+    fresh.write_text(json.dumps(values, indent=2) + "\n")
+    fresh.replace(folder / RECORD)
 
 
 def read_record(folder: Path) -> Record | None:
@@ -122,9 +140,10 @@ def read_record(folder: Path) -> Record | None:
         return None
     try:
         values = json.loads(read_text(path, ""))
-        at = values.get("at")
-        record = Record(**{**values, "at": At(**at) if at else None})
-        given = {**asdict(record), **(asdict(record.at) if record.at else {})}
+        at, into = values.get("at"), values.get("into")
+        record = Record(**{**values, "at": At(**at) if at else None, "into": Into(**into) if into else None})
+        parts = [asdict(part) for part in (record, record.at, record.into) if part]
+        given = {key: value for part in parts for key, value in part.items()}
         wrong = [key for key, shape in _SHAPES.items() if key in given and not re.fullmatch(shape, given[key] or "")]
     except (UserError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read; move {folder} away and set it up again") from error

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from prunekit.errors import DriftError, PatchConflict, UserError, nearest
 from prunekit.fork import repository as fork
-from prunekit.fork.local_changes import LocalWork, local_work
+from prunekit.fork.into import elsewhere
+from prunekit.fork.local_changes import LocalWork, holds, local_work
 from prunekit.fork.reading import PLAIN_DIFF, reading
 from prunekit.fork.verify import Drift, drift, expected
 from prunekit.git import GitError
@@ -27,7 +28,10 @@ class Fork:
 
 @dataclass(frozen=True)
 class Status:
-    """A fork's state: "as set up", "changed", "outdated" (the kit makes another by now) or "damaged"."""
+    """A fork's state: "as set up", "changed", "outdated" (the kit makes another by now) or "damaged".
+
+    "not checked out": a clone of the user's own, on another branch than the one that setup made.
+    """
 
     fork: Fork
     state: str
@@ -62,15 +66,15 @@ def find_forks(kit: Kit, directory: Path | None) -> list[Fork]:
     here = next((path for path in (Path.cwd(), *Path.cwd().parents) if (path / fork.RECORD).is_file()), None)
     folders = [here] if here else sorted(path.parent.parent for path in Path.cwd().glob(f"forks/*/{fork.RECORD}"))
     if not folders:
-        raise NoFork(
-            "there is no fork here nor in forks/: name its folder, or make one with `prunekit setup TARGET`"
-        )
+        raise NoFork("there is no fork here nor in forks/: name its folder, or make one with `prunekit setup TARGET`")
     return [_open(kit, folder) for folder in folders]
 
 
 def status_of(kit: Kit, it: Fork) -> Status:
     """Return a fork's state; reads only."""
     try:
+        if it.record.into and not holds(it.directory, it.record):
+            return Status(it, "not checked out", LocalWork((), (), ()))
         work = local_work(it.directory, it.record)
         made = expected(it.directory, kit, it.upstream, it.record)
     except PatchConflict:  # the kit's series of today has no place in the version that `--at` named
@@ -85,8 +89,10 @@ def status_of(kit: Kit, it: Fork) -> Status:
 def verdict_on(kit: Kit, it: Fork) -> Verdict:
     """Compare a fork byte for byte with what the kit makes."""
     try:
+        if it.record.into and not holds(it.directory, it.record):
+            return Verdict(it, (), elsewhere(it.directory, it.record))
         return Verdict(it, tuple(drift(it.directory, kit, it.upstream, it.record)), "")
-    except DriftError as error:
+    except (DriftError, GitError) as error:
         return Verdict(it, (), str(error))
 
 

@@ -18,8 +18,6 @@ from prunekit.kit import Kit
 from prunekit.upstream.manifest import Entry, blob_id
 from prunekit.upstream.pins import Upstream
 
-_ANEW = "`prunekit setup TARGET DIR --force` sets it up anew and keeps the old one beside it"
-
 
 @dataclass(frozen=True)
 class Drift:
@@ -51,12 +49,15 @@ def expected(
         if record.at is None:
             composed = compose(repo, kit, upstream, root, lambda _: None)
         else:
-            composed, _ = compose_moved(repo, kit, upstream, version, lambda _: None)
+            base = record.root if record.into else None
+            composed, _ = compose_moved(repo, kit, upstream, version, lambda _: None, base)
         return composed, git_objects.files_of(repo, composed.head)
 
 
 def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) -> list[Drift]:
     """Return every file of the fork that is not what the kit makes; untracked files are the user's own and never count.
+
+    In a clone of the user's own only the files that setup changed or added are looked at.
 
     Raises DriftError where the fork does not hold the pin's files at all.
     """
@@ -65,12 +66,25 @@ def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) ->
         with reading(directory) as repo:
             at_setup = git_objects.files_of(repo, record.head)
             own = git_objects.files_of(repo, "HEAD")
+            before = git_objects.files_of(repo, record.root) if record.into else {}
     except GitError as error:
-        raise DriftError(f"git cannot read {directory} ({error}); {_ANEW}") from error
+        raise DriftError(f"git cannot read {directory} ({error}); {_anew(record)}") from error
     if made is None:
-        raise DriftError(f"{directory} does not hold {upstream.name} at {upstream.commit[:12]}, the kit's pin; {_ANEW}")
-    found = [_look(directory, path, made[1].get(path), at_setup.get(path)) for path in own.keys() | made[1].keys()]
+        pin = f"{upstream.name} at {upstream.commit[:12]}, the kit's pin"
+        raise DriftError(f"{directory} does not hold {pin}; {_anew(record)}")
+    paths = own.keys() | made[1].keys()
+    if record.into:
+        sides = (made[1], at_setup)
+        paths = {path for side in sides for path in side.keys() | before.keys() if side.get(path) != before.get(path)}
+    found = [_look(directory, path, made[1].get(path), at_setup.get(path)) for path in paths]
     return sorted((item for item in found if item.what), key=lambda item: item.path)
+
+
+def _anew(record: fork.Record) -> str:
+    """Return what sets a fork up anew."""
+    if record.into:
+        return "`prunekit setup TARGET --into DIR --remove` takes prunekit out, and without --remove it puts it in anew"
+    return "`prunekit setup TARGET DIR --force` sets it up anew and keeps the old one beside it"
 
 
 def _look(directory: Path, path: str, entry: Entry | None, at_setup: Entry | None) -> Drift:

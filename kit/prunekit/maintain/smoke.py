@@ -79,7 +79,7 @@ def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, te
         found += _run_tests(subject, python)
     if subject.upstream in WAYS and all(item.passed for item in found):
         found += walk_through(subject.folder, WAYS[subject.upstream], python, scratch / "walk", report)
-    return found
+    return [_with_hint(item, subject.folder, python) for item in found]
 
 
 def _nothing_to_try(subject: Subject) -> Tried:
@@ -97,12 +97,16 @@ def import_modules(fork: Path, files: Sequence[str], python: str, scratch: Path)
     )
     program = _IMPORT.format(names=names, optional=_OPTIONAL)
     scratch.mkdir(parents=True, exist_ok=True)
-    tried = run("import", [python, "-c", program], scratch, fork_environment(fork, scratch))
+    return run("import", [python, "-c", program], scratch, fork_environment(fork, scratch))
+
+
+def _with_hint(tried: Tried, fork: Path, python: str) -> Tried:
+    """Return a failed check with what to do about a package that is not there."""
     lacks = _MISSING.search(tried.said)
-    if lacks and not (fork / lacks[1]).exists():
-        hint = f"{python} has no {lacks[1]}: install it there, or name a Python that has it: --python PY"
-        return replace(tried, said=f"{tried.said}\n{hint}")
-    return tried
+    if lacks is None or (fork / lacks[1]).exists():
+        return tried
+    hint = f"{python} has no {lacks[1]}: install it there, or name a Python that has it: --python PY"
+    return replace(tried, said=f"{tried.said}\n{hint}")
 
 
 def _run_tests(subject: Subject, python: str) -> list[Tried]:
