@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 
 import pytest
-from pinworld import Place, git, make_kit
+from pinworld import DATE, Place, git, make_kit
 
 PAIR = "        clip(self.model)\n        self.optimizer.step()\n"
 BREAKS = {
@@ -102,10 +103,13 @@ def test_nothing_to_explain(place: Place) -> None:
 def test_check(place: Place) -> None:
     """Nothing moved; then the patch whose function was touched comes first."""
     assert place.prunekit("pins", "check") == 0 and "nothing has moved" in place.out
+    days = (datetime.now(timezone.utc) - datetime.fromisoformat(DATE)).days
+    assert f"the pin is {days} days old (2024-01-02)" in place.out
     noise(place, 1)
     place.upstream("`small 1.3`", ("pkg/engine.py", "        self.unscale()\n", "        self.unscale(1)\n"))
     assert place.prunekit("pins", "check", "small", "--json") == 0
     (found,) = json.loads(place.out)
+    assert (found["date"], found["days"]) == (DATE, days)
     assert found["commits"] == 3 and found["releases"] == ["1.3"]
     assert (found["risks"][0]["patch"][:4], found["risks"][0]["commits"], found["risks"][0]["functions"]) == (
         "0002",

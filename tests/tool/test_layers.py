@@ -15,7 +15,7 @@ from prunekit.cli.main import cli
 
 PACKAGE = Path(prunekit.__file__).parent
 GOLDEN = Path(__file__).parent / "golden"
-COMMANDS = ["", "setup", "list", "status", "verify", "diff", "doctor", "patches"]
+COMMANDS = ["", "setup", "upgrade", "list", "status", "verify", "diff", "doctor", "patches"]
 COMMANDS += [f"patches {name}" for name in ("list", "show", "checkout", "export", "refresh", "lint", "drop")]
 COMMANDS += ["why", "rebase", "pins"]
 COMMANDS += [f"pins {name}" for name in ("show", "freeze", "check", "add", "update", "recover", "matrix", "smoke")]

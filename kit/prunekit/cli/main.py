@@ -19,6 +19,7 @@ from prunekit.cli.patches import patches
 from prunekit.cli.pins import pins, rebase, why
 from prunekit.console import Console, finish, prepare
 from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, UserError, from_os_error, nearest, need_folder
+from prunekit.fork import upgrade as upgrades
 from prunekit.fork.doctor import examine
 from prunekit.fork.into import BRANCH, IntoWish, set_up_into
 from prunekit.fork.setup import Wish, set_up
@@ -68,9 +69,7 @@ def cli(context: click.Context, kit: Path | None) -> None:
     help="Fetch from this git repository instead of the upstream's; --source auto lets the sdist stand in for it.",
 )
 @click.option("--at", metavar="VERSION", help="Another version than the pin: a release, a commit, or a branch.")
-@click.option(
-    "--into", metavar="DIR", type=PATH, help="Put it into this git clone of yours, on a new branch."
-)
+@click.option("--into", metavar="DIR", type=PATH, help="Put it into this git clone of yours, on a new branch.")
 @click.option("--branch", metavar="NAME", help="The new branch of --into.  [default: prunekit]")
 @click.option("--remove", is_flag=True, help="Take it out of the clone --into again; what you made since stays.")
 @click.option("--force", is_flag=True, help="Set up anew; an existing fork is moved to DIR.backup-N as a whole.")
@@ -119,6 +118,30 @@ def _into(
         return
     origin = From(wish["source"], wish["mirror"])
     views.show_setup(set_up_into(kit, IntoWish(wish["target"], folder, branch or BRANCH, origin), console), console)
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=PATH)
+@click.option("--continue", "go_on", is_flag=True, help="Go on after a conflict was resolved.")
+@click.option("--abort", is_flag=True, help="Give up an upgrade that has stopped; DIR is as it was.")
+@click.option(
+    "--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where the files come from."
+)
+@click.option("--mirror", metavar="URL", help="Fetch from this git repository instead of the upstream's.")
+@_JSON
+@click.pass_obj
+def upgrade(
+    kit: Kit, directory: Path, go_on: bool, abort: bool, source: str, mirror: str | None, as_json: bool
+) -> None:
+    """Bring the fork in DIR to what the kit makes now: own commits are rebased, everything else of yours stays."""
+    console, folder = Console(as_json=as_json), directory.expanduser().resolve()
+    if go_on and abort:
+        raise UserError("--continue and --abort exclude each other")
+    if go_on or abort:
+        done = upgrades.go_on(folder, console) if go_on else upgrades.give_up(folder, console)
+    else:
+        done = upgrades.upgrade(kit, folder, From(source, mirror), console)
+    views.show_upgraded(done, console)
 
 
 @cli.command(name="list")

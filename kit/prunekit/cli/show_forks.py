@@ -22,6 +22,7 @@ from prunekit.fork.repository import Record
 from prunekit.fork.setup import Outcome
 from prunekit.fork.status import Fork, Status, Verdict, diff_of
 from prunekit.fork.takeout import Removed
+from prunekit.fork.upgrade import Upgraded
 from prunekit.upstream.pins import Pins
 
 _NEEDED = ("torch", "torchvision", "torch-pruning")
@@ -176,6 +177,18 @@ def show_removed(removed: Removed, console: Console) -> None:
     for note in removed.kept:
         console.warn(f"kept: {note}")
     console.document({"status": "removed", **asdict(removed), "directory": str(removed.directory)})
+
+
+def show_upgraded(done: Upgraded, console: Console) -> None:
+    """Show what `upgrade` did."""
+    place = _short(done.directory)
+    if done.status != "upgraded":
+        said = "is up to date" if done.status == "up to date" else "is as it was: the upgrade was given up"
+        console.say(f"{place} {said} ({done.now})")
+    else:
+        work = f"{done.commits} own commits rebased" + (", uncommitted changes kept" if done.uncommitted else "")
+        console.say(f"{place}: {done.was} -> {done.now}; {work}; as it was: refs/prunekit/before")
+    console.document({**asdict(done), "directory": str(done.directory)})
 
 
 def show_diffs(forks: Sequence[Fork], base: str, stat: bool, console: Console) -> None:

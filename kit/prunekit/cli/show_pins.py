@@ -138,6 +138,7 @@ def document(done: Updated, dry_run: bool) -> dict[str, Any]:
 def show_ahead(found: Sequence[Ahead], console: Console) -> None:
     """Show what has moved upstream since each pin, the patch most at risk first."""
     for it in found:
+        console.say(f"{it.upstream}: the pin is {it.days} days old ({it.date[:10]})")
         if not it.commits:
             console.say(f"{it.upstream}: nothing has moved, the pin is upstream's newest commit ({it.head[:12]})")
             continue

@@ -59,11 +59,11 @@ def need_clone(directory: Path) -> None:
     """Raise UserError unless a folder is a git clone with files, of this user, in which nothing is half-way."""
     place = directory / ".git"
     if not directory.is_dir():
-        raise UserError(f"there is no folder {directory}: --into names a git clone")
+        raise UserError(f"there is no folder {directory}: name a git clone")
     if place.is_file():
-        raise UserError(f"{directory} is a linked worktree or a submodule: --into names a clone with a .git folder")
+        raise UserError(f"{directory} is a linked worktree or a submodule: name a clone with a .git folder")
     if not place.is_dir():
-        raise UserError(f"{directory} is no git clone: --into names one; `prunekit setup TARGET DIR` makes a fork")
+        raise UserError(f"{directory} is no git clone: name one; `prunekit setup TARGET DIR` makes a fork")
     if (foreign := foreign_owner(directory)) and own_git(directory).run("rev-parse", "--git-dir", check=False).status:
         raise UserError(foreign)
     busy = [name for name in _AT_WORK if (place / name).exists()]
@@ -125,15 +125,15 @@ def bring(room: Repo, directory: Path) -> None:
         own_git(directory).run("index-pack", "--stdin", stdin=pack)
 
 
-def need_clean(directory: Path, old: str, new: str) -> None:
+def need_clean(directory: Path, old: str, new: str, index: bool = True) -> None:
     """Raise UserError where going from commit `old` to `new` could lose something: a change that no commit holds.
 
-    Files that are as in `new` already are no obstacle: an earlier run was killed.
+    Files that are as in `new` already are no obstacle: an earlier run was killed. `index`: what is staged counts, too.
     """
     with reading(directory) as repo:
         dirty = {
             path
-            for words in (("diff",), ("diff", "--cached"))
+            for words in (("diff",), ("diff", "--cached"))[: 1 + index]
             for path in repo.text(*words, "--name-only", *PLAIN_DIFF, "-z", old, "--").split("\0")
             if path
         }
@@ -164,18 +164,28 @@ def switch(directory: Path, old: str, new: str, ref: str) -> None:
     Each file is whole at any time; a run that was killed is finished by another one. Raises UserError (need_clean).
     """
     need_clean(directory, old, new)
-    with reading(directory) as repo:
-        wanted = _changes(repo, old, new)
-        for path, (_, entry) in wanted.items():
-            _put(directory, path, None if entry is None else _content(repo, entry), entry)
-        repo.run("read-tree", "-i", "-m", old, new)
-        repo.run("update-index", "-q", "--refresh", check=False)
-        _put_index(directory, (Path(repo.env["GIT_DIR"]) / "index").read_bytes())
+    put_files(directory, old, new)
+    put_index(directory, "-i", "-m", old, new)
     git = own_git(directory)
     if ref:
         git.run("symbolic-ref", "-m", "prunekit setup", "HEAD", ref)
     else:
         git.run("update-ref", "--no-deref", "-m", "prunekit setup", "HEAD", new)
+
+
+def put_files(directory: Path, old: str, new: str) -> None:
+    """Write the files that differ between two commits as the second has them."""
+    with reading(directory) as repo:
+        for path, (_, entry) in _changes(repo, old, new).items():
+            _put(directory, path, None if entry is None else _content(repo, entry), entry)
+
+
+def put_index(directory: Path, *words: str) -> None:
+    """Make the index what `git read-tree WORDS` makes of it."""
+    with reading(directory) as repo:
+        repo.run("read-tree", *words)
+        repo.run("update-index", "-q", "--refresh", check=False)
+        _put_index(directory, (Path(repo.env["GIT_DIR"]) / "index").read_bytes())
 
 
 def _changes(repo: Repo, old: str, new: str) -> dict[str, tuple[Entry | None, Entry | None]]:

@@ -212,8 +212,10 @@ def _forks(kit: Kit) -> list[Check]:
 
 
 def _again(status: Status) -> str:
-    """Return what brings a fork up to date; in a clone of the user's own, what takes prunekit out first."""
+    """Return what brings a fork up to date, or makes it anew."""
     folder, record = str(status.fork.directory), status.fork.record
+    if status.state == "outdated":
+        return shlex.join(["prunekit", "upgrade", folder])
     if record.into and status.state == "not checked out":
         return shlex.join(["git", "-C", folder, "switch", record.into.branch])
     own = ["--into", folder, "--remove"] if record.into else [folder, "--force"]

@@ -168,10 +168,7 @@ def _again(kit: Kit, target: Target, directory: Path, record: fork.Record, conso
     except PatchConflict:
         made = None
     if made is None or made[0].head != record.head:
-        raise UserError(
-            f"{directory} was set up by another state of the kit: take that out (`{way_out(directory, record)}`), "
-            "then set it up again"
-        )
+        raise UserError(f"{directory} was set up by another state of the kit: prunekit upgrade {directory}")
     if work := local_work(directory, record):
         console.warn(f"{directory} has {work.describe()}: kept as they are; `prunekit diff {directory}` shows them")
     return Outcome("already set up", directory, target, record)

@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from prunekit.errors import UserError
 from prunekit.kit import Kit
@@ -65,6 +66,8 @@ class Ahead:
     commits: int
     releases: tuple[str, ...]
     risks: tuple[Risk, ...]
+    date: str = ""  # of the pin
+    days: int = 0  # since then
 
 
 def why(kit: Kit, name: str, onto: str, origin: From, report: Report) -> Why:
@@ -107,8 +110,9 @@ def check(kit: Kit, upstream: Upstream, to: str | None, origin: From, report: Re
     rows = commits_between(repo, upstream.commit, head)
     subjects = [subject for _, subject in rows if upstream.name in subject or subject.startswith("v")]
     releases = tuple(dict.fromkeys(n for subject in subjects for n in _NUMBER.findall(subject)))
+    days = (datetime.now(timezone.utc) - datetime.fromisoformat(upstream.date.replace("Z", "+00:00"))).days
     if not rows:
-        return Ahead(upstream.name, head, 0, (), ())
+        return Ahead(upstream.name, head, 0, (), (), upstream.date, days)
     with scratch() as folder:
         bench = set_up_bench(kit, upstream, origin, folder, report)
         probe = Probe(bench, repo, memory=load(kit, upstream.name))
@@ -116,7 +120,7 @@ def check(kit: Kit, upstream: Upstream, to: str | None, origin: From, report: Re
     order = sorted(
         risks, key=lambda r: (r.verdict == FAILED, r.verdict == "re-anchored", r.functions, r.commits), reverse=True
     )
-    return Ahead(upstream.name, head, len(rows), releases, tuple(order))
+    return Ahead(upstream.name, head, len(rows), releases, tuple(order), upstream.date, days)
 
 
 def _risk(probe: Probe, upstream: Upstream, number: int, head: str, report: Report) -> Risk:

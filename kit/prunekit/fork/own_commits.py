@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The user's commits, and changes that no commit holds, onto another state of the fork: in a folder beside it.
+
+git's own rebase does it, in a repository that borrows the fork's objects, so that the fork itself is untouched for as
+long as anything can conflict, be given up, or be killed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prunekit import git_objects
+from prunekit.errors import UserError
+from prunekit.fork.clone import bring, own_git
+from prunekit.fork.reading import PLAIN_DIFF
+from prunekit.git import NO_CONVERSION, GitError, Repo
+
+UNCOMMITTED = "prunekit upgrade: changes that no commit holds"
+_PLAN, _RECORD = "prunekit-plan.json", "prunekit-record.json"
+_ONTO, _BRANCH = "refs/prunekit/onto", "upgrade"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An upgrade: HEAD before, the same with what no commit held, setup's last commit before and after."""
+
+    tip: str
+    work: str
+    old: str
+    new: str
+
+
+def folder_of(directory: Path) -> Path:
+    """Return the folder beside a fork in which its commits are moved."""
+    return directory.with_name(f"{directory.name}.upgrade")
+
+
+def snapshot(room: Repo, directory: Path) -> tuple[str, str]:
+    """Return (HEAD, HEAD with one more commit that holds every change to tracked files, or HEAD itself)."""
+    tip = room.text("rev-parse", "HEAD")
+    changed = room.run("diff-files", "--name-only", *PLAIN_DIFF, "-z").out
+    if changed:
+        room.run("update-index", "--remove", "-z", "--stdin", stdin=changed)
+    try:
+        tree = room.text("write-tree")
+    except GitError as error:
+        raise UserError(f"{directory} has unmerged files ({error}): end that first") from error
+    if tree == room.text("rev-parse", f"{tip}^{{tree}}"):
+        return tip, tip
+    dates = {f"GIT_{who}_DATE": room.text("log", "-1", "--format=%cI", tip) for who in ("AUTHOR", "COMMITTER")}
+    return tip, git_objects.commit(room.with_env(**dates), UNCOMMITTED, tip)
+
+
+def begin(directory: Path, plan: Plan, record: dict[str, Any]) -> None:
+    """Make the folder, at the commits to be moved; an earlier one must be gone. `record`: what setup remembers then."""
+    folder = folder_of(directory)
+    folder.mkdir()
+    repo = Repo(folder)
+    repo.run("init", "--quiet", "--template=", f"--initial-branch={_BRANCH}", ".")
+    info = folder / ".git" / "info"
+    info.mkdir(exist_ok=True)
+    info.joinpath("attributes").write_text(NO_CONVERSION)
+    (folder / ".git/objects/info/alternates").write_text(f"{directory / '.git/objects'}\n")
+    shallow = directory / ".git" / "shallow"
+    if shallow.is_file():
+        shutil.copyfile(shallow, folder / ".git" / "shallow")
+    repo.run("update-ref", _ONTO, plan.new)
+    repo.run("reset", "--quiet", "--hard", plan.work)
+    (folder / ".git" / _RECORD).write_text(json.dumps(record))
+    (folder / ".git" / _PLAN).write_text(json.dumps(asdict(plan)))
+
+
+def read_plan(directory: Path) -> Plan | None:
+    """Return the plan of an upgrade that has stopped, or None."""
+    path = folder_of(directory) / ".git" / _PLAN
+    return Plan(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """Return what `begin` was given."""
+    return dict(json.loads((folder_of(directory) / ".git" / _RECORD).read_text()))
+
+
+def rebase(directory: Path, plan: Plan) -> tuple[str, str]:
+    """Move the commits, or go on with it; returns (HEAD then, the same with what no commit held).
+
+    Raises UserError at a conflict: it says what to resolve, and what to type then.
+    """
+    folder = folder_of(directory)
+    repo = Repo(folder).with_env(GIT_EDITOR="true", GIT_SEQUENCE_EDITOR="true")
+    done = None
+    if (folder / ".git/rebase-merge").is_dir():
+        done = repo.run("rebase", "--continue", check=False)
+    elif repo.run("merge-base", "--is-ancestor", plan.new, "HEAD", check=False).status:  # not begun
+        done = repo.run("rebase", "--quiet", "--rebase-merges", "--onto", _ONTO, plan.old, _BRANCH, check=False)
+    if done is not None and done.status:
+        raise UserError(_stopped(directory, repo, done.err))
+    result = repo.text("rev-parse", "HEAD")
+    held = plan.work != plan.tip and repo.text("log", "-1", "--format=%s", result) == UNCOMMITTED
+    return (repo.text("rev-parse", f"{result}^") if held else result), result
+
+
+def end(directory: Path) -> None:
+    """Remove the folder."""
+    shutil.rmtree(folder_of(directory), ignore_errors=True)
+
+
+def fetch_back(directory: Path) -> None:
+    """Bring the commits that were made in the folder into the fork's store."""
+    folder = folder_of(directory)
+    for pack in (folder / ".git/objects/pack").glob("*.pack"):  # where its user's own git has tidied up
+        own_git(directory).run("index-pack", "--stdin", stdin=pack.read_bytes())
+    bring(Repo(folder).with_env(GIT_DIR=str(folder / ".git")), directory)
+
+
+def _stopped(directory: Path, repo: Repo, said: str) -> str:
+    """Return what to do about a conflict."""
+    folder = folder_of(directory)
+    files = sorted({row.split("\t")[1] for row in repo.text("ls-files", "-u").splitlines()})
+    subject = repo.run("log", "-1", "--format=%s", "REBASE_HEAD", check=False).out.decode("utf-8", "replace").strip()
+    if not files:
+        last = [line for line in said.splitlines() if line.strip()][-1:] or ["no message"]
+        return f"git could not go on in {folder} ({last[0]}): prunekit upgrade {directory} --continue, or --abort"
+    return (
+        f"'{subject}' conflicts with the new version in {', '.join(files)}: resolve that in {folder}, then type: "
+        f"git -C {folder} add {' '.join(files)} && prunekit upgrade {directory} --continue; or give it up: --abort"
+    )

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`prunekit upgrade DIR`: a fork, or a clone that setup put its commits on, as the kit makes it now; own work on top.
+
+What the kit makes and the user's rebased commits are finished aside first. Then a journal is written, and files, index,
+branch and record follow: a run that was killed before the journal has changed nothing, one after it is finished by the
+next. What was there before stays under `refs/prunekit/before`.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from prunekit import git_objects
+from prunekit.console import Console
+from prunekit.errors import UserError
+from prunekit.fork import own_commits
+from prunekit.fork import repository as fork
+from prunekit.fork.clone import bring, held, need_clean, own_git, put_files, put_index
+from prunekit.fork.compose import compose, compose_moved
+from prunekit.fork.local_changes import holds
+from prunekit.fork.own_commits import Plan, folder_of
+from prunekit.fork.reading import head_ref, reading
+from prunekit.git import Repo, need_git
+from prunekit.kit import Kit
+from prunekit.temporary import temporary
+from prunekit.upstream.fetch import From, fetch
+from prunekit.upstream.manifest import read_manifest
+from prunekit.upstream.pins import Upstream, read_pins
+
+BEFORE = "refs/prunekit/before"
+_JOURNAL = ".git/prunekit-upgrade.json"
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """What an upgrade did: "up to date", "upgraded" or "given up"; the releases, and how many commits were moved."""
+
+    directory: Path
+    status: str
+    was: str
+    now: str
+    commits: int = 0
+    uncommitted: bool = False
+
+
+@dataclass(frozen=True)
+class _Journal:
+    """What is left to be done: files go from `work` to `result`, the branch (or HEAD) from `tip` to `head`."""
+
+    work: str
+    result: str
+    tip: str
+    head: str
+
+
+def upgrade(kit: Kit, directory: Path, origin: From, console: Console) -> Upgraded:
+    """Bring a fork to what the kit makes now; raises UserError (a conflict, too), PatchConflict, GitError."""
+    need_git()
+    with held(directory):
+        if (done := _finish(directory, console)) is not None:
+            return done
+        record, upstream = _known(kit, directory)
+        if own_commits.read_plan(directory) or folder_of(directory).exists():
+            raise UserError(f"{folder_of(directory)} is there: prunekit upgrade {directory} --continue, or --abort")
+        made = _made(kit, upstream, directory, record, origin, console)
+        if made.head == record.head:
+            return Upgraded(directory, "up to date", record.release, made.release)
+        with reading(directory) as room:
+            tip, work = own_commits.snapshot(room, directory)
+            bring(room, directory)
+        plan = Plan(tip, work, record.head, made.head)
+        own_commits.begin(directory, plan, asdict(made))
+        return _move(directory, plan, console)
+
+
+def go_on(directory: Path, console: Console) -> Upgraded:
+    """Go on after a conflict was resolved."""
+    with held(directory):
+        if (done := _finish(directory, console)) is not None:
+            return done
+        plan = own_commits.read_plan(directory)
+        if plan is None:
+            raise UserError(f"no upgrade of {directory} has stopped: prunekit upgrade {directory}")
+        return _move(directory, plan, console)
+
+
+def give_up(directory: Path, console: Console) -> Upgraded:
+    """Remove what a stopped upgrade has made; the fork was not touched."""
+    with held(directory):
+        if (done := _finish(directory, console)) is not None:
+            return done
+        if not folder_of(directory).exists():
+            raise UserError(f"no upgrade of {directory} has stopped: there is nothing to give up")
+        if not (folder_of(directory) / ".git").is_dir() and any(folder_of(directory).iterdir()):
+            raise UserError(f"{folder_of(directory)} is no folder of prunekit's: move it away")
+        own_commits.end(directory)
+        record = fork.read_record(directory)
+        release = record.release if record else ""
+        return Upgraded(directory, "given up", release, release)
+
+
+def _known(kit: Kit, directory: Path) -> tuple[fork.Record, Upstream]:
+    """Return the fork's record and upstream; raises UserError where it is none, or is not checked out."""
+    record = fork.read_record(directory)
+    if record is None:
+        raise UserError(f"{directory} is no fork of prunekit: `prunekit setup TARGET DIR` makes one")
+    if not holds(directory, record):
+        raise UserError(
+            f"{directory} is on {head_ref(directory).removeprefix('refs/heads/') or 'a commit'}, which does not hold "
+            "what setup made: git switch to the branch that does"
+        )
+    return record, read_pins(kit.pins).target(record.target).upstream
+
+
+def _made(kit: Kit, pin: Upstream, directory: Path, record: fork.Record, origin: From, console: Console) -> fork.Record:
+    """Make what the kit makes now, in the fork's store but on no branch; returns what will be remembered."""
+    with ExitStack() as stack:
+        room, scratch = stack.enter_context(reading(directory)), stack.enter_context(temporary())
+        room = room.with_env(GIT_INDEX_FILE=str(scratch / "index"))
+        how = _with_pin(kit, pin, room, scratch, origin, console)
+        with console.step("series") as step:
+            if record.at is None:
+                version, root = pin, _root(room, pin)
+                made = compose(fork.dated(room, pin), kit, pin, root, step.report)
+            else:
+                version, root = record.version(pin), record.root
+                base = root if record.into else None
+                made, _ = compose_moved(room, kit, pin, version, step.report, base)
+            step.result = f"{made.patches} patches, {made.dropins} drop-ins on {version.release}"
+        bring(room, directory)
+        if record.at is not None:
+            own_git(directory).run("update-ref", fork.PIN, room.text("rev-parse", fork.PIN))
+    source = how or record.source
+    own = {"release": version.release, "commit": version.commit, "source": source, "root": root}
+    return replace(record, **own, head=made.head, tree=made.tree)  # type: ignore[arg-type]
+
+
+def _with_pin(kit: Kit, pin: Upstream, room: Repo, scratch: Path, origin: From, console: Console) -> str:
+    """See to it that the room has the pin's files, under their ref; returns where they came from ("": there)."""
+    there = room.run("cat-file", "-e", f"{pin.tree}^{{tree}}", check=False).status == 0
+    if there:
+        room.run("read-tree", pin.tree)
+        room.run("update-ref", fork.PIN, git_objects.commit(fork.dated(room, pin), fork.root_message(pin)))
+        return ""
+    manifest = read_manifest(kit.manifests / f"{pin.name}.txt", pin.tree)
+    with console.step("source") as step:
+        words = {"source": origin.source, "mirror": origin.mirror, "scratch": scratch, "report": step.report}
+        fetched = fetch(pin, manifest, **words)  # type: ignore[arg-type]
+        step.result = f"{fetched.how}, {fetched.size / 1e6:.1f} MB fetched, {len(manifest)} blob ids checked"
+    for note in fetched.notes:
+        console.warn(note)
+    fork.keep_pin(room, fetched.folder, manifest, pin)
+    return fetched.how
+
+
+def _root(room: Repo, pin: Upstream) -> str:
+    """Commit the pin's files, as setup does; the index holds them then."""
+    room.run("read-tree", pin.tree)
+    return git_objects.commit(fork.dated(room, pin), fork.root_message(pin))
+
+
+def _move(directory: Path, plan: Plan, console: Console) -> Upgraded:
+    """Rebase the user's work aside, then bring the fork there."""
+    with console.step("own work") as step:
+        head, result = own_commits.rebase(directory, plan)
+        with reading(directory) as room:
+            now = own_commits.snapshot(room, directory)
+            count = len(room.text("rev-list", f"{plan.old}..{plan.tip}").split())
+        if now != (plan.tip, plan.work):
+            raise UserError(
+                f"{directory} has changed since the upgrade began: prunekit upgrade {directory} --abort, then again"
+            )
+        own_commits.fetch_back(directory)
+        need_clean(directory, plan.work, result, index=False)
+        step.result = f"{count} commits" + (", and changes that no commit holds" if plan.work != plan.tip else "")
+    own_git(directory).run("update-ref", BEFORE, plan.work)
+    journal = {"record": own_commits.read_record(directory)}
+    steps = _Journal(plan.work, result, plan.tip, head)
+    fresh = directory / f"{_JOURNAL}.new"
+    fresh.write_text(json.dumps({**journal, "steps": asdict(steps)}))
+    fresh.replace(directory / _JOURNAL)
+    done = _finish(directory, console)
+    assert done is not None
+    return replace(done, commits=count, uncommitted=plan.work != plan.tip)
+
+
+def _finish(directory: Path, console: Console) -> Upgraded | None:
+    """Do what the journal says, from wherever a killed run has left it; None where there is no journal."""
+    path = directory / _JOURNAL
+    if not path.is_file():
+        return None
+    values = json.loads(path.read_text())
+    steps, at, into = _Journal(**values["steps"]), values["record"].get("at"), values["record"].get("into")
+    parts = {"at": fork.At(**at) if at else None, "into": fork.Into(**into) if into else None}
+    record, before = fork.Record(**{**values["record"], **parts}), fork.read_record(directory)
+    with console.step("switch") as step:
+        with reading(directory) as room:
+            if room.text("rev-parse", "HEAD") not in (steps.tip, steps.head):
+                raise UserError(f"{directory} is elsewhere than when its upgrade was killed: git checkout {steps.tip}")
+        need_clean(directory, steps.work, steps.result, index=False)
+        put_files(directory, steps.work, steps.result)
+        put_index(directory, "--reset", steps.head)
+        ref = head_ref(directory)
+        own_git(directory).run(
+            "update-ref", "-m", "prunekit upgrade", *([ref] if ref else ["--no-deref", "HEAD"]), steps.head
+        )
+        fork.write_record(directory, record)
+        step.result = f"{record.release}, {steps.head[:12]}"
+    path.unlink()
+    own_commits.end(directory)
+    return Upgraded(directory, "upgraded", before.release if before else "", record.release)
