@@ -3,7 +3,8 @@
 
 MACs are torch-pruning's: multiply-adds of convolutions and linear layers (plus their biases), two per element of
 a BatchNorm, one per element of pooling, upsampling and the activations it knows (ReLU, LeakyReLU, GELU; not SiLU).
-Products of two activations (attention's q k and a v) are not in it. Published numbers use these rules.
+Products of two activations (attention's q k and a v) are not in it, but for those of nn.MultiheadAttention, which
+torch-pruning counts whole. Published numbers use these rules.
 
 Two things are counted otherwise than torch-pruning does. A module that several parents share (one activation for all
 blocks) is counted once per call; torch-pruning adds all of its calls once per parent. A transposed convolution works
