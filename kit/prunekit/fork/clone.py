@@ -106,7 +106,7 @@ def _need_upstream(
     best = max(shares, key=lambda name: shares[name])
     if shares[upstream.name] <= 0.5 or shares[best] > shares[upstream.name]:
         other = f"; it looks like one of {best}" if best != upstream.name and shares[best] > 0.5 else ""
-        raise UserError(f"{directory} is no clone of {upstream.name}{other}: its files are not there")
+        raise UserError(f"{directory} is no clone of {upstream.name}: its files are not there{other}")
 
 
 def _share(patches: list[Path], paths: set[str]) -> float:

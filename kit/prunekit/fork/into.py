@@ -117,14 +117,14 @@ def _composed(
 ) -> fork.Record:
     """Make the commits in the reading room; returns what is to be remembered. Nothing in the clone changes."""
     pin, (fetched, manifest) = target.upstream, files
-    release = f"{clone.version or pin.release}-{clone.head[:12]}"
+    release = f"{clone.version}-{clone.head[:12]}" if clone.version else clone.head[:12]
     own = {"commit": clone.head, "release": release, "date": clone.date, "tag": None, "tree": clone.tree}
     version = replace(pin, **own, sdist=None)  # type: ignore[arg-type]
     with console.step("series") as step:
         fork.keep_pin(room, fetched.folder, manifest, pin)
         made, moves = compose_moved(room, kit, pin, version, step.report, clone.head)
         step.result = ", ".join(f"{move.name[:4]} {move.verdict}" for move in moves) or "no patches"
-    known = known_of(kit, pin, release)
+    known = known_of(kit, pin, release) if clone.version else "which release this is, its files do not say"
     at = fork.At(clone.head, clone.date, None, clone.tree, None, known)
     names = (target.name, pin.name, release, clone.head, fetched.how)
     return fork.Record(*names, clone.head, made.head, made.tree, at, fork.Into(wish.branch, clone.was))

@@ -66,7 +66,7 @@ def _judge(kit: Kit, upstream: Upstream, directory: Path, record: fork.Record, a
     except GitError as error:
         return LocalWork((), (), ()), f"is a fork with a damaged repository ({error})"
     if made is None or made[0].head != record.head:
-        origin = f"{record.upstream} {record.release}; {work.describe()}"
+        origin = f"{record.upstream} {record.release}; {work.describe()}; `prunekit upgrade` brings it up to date"
         return work, f"was made from another pin or version of the kit ({origin})"
     return work, ""
 
