@@ -15,9 +15,13 @@ from prunekit.kit import find_kit
 from prunekit.maintain.edit_series import pick
 from prunekit.maintain.probe import Probe
 from prunekit.maintain.series_repo import scratch, set_up_bench
+from prunekit.maintain.staged_kit import root_commit
+from prunekit.porting.memory import load
+from prunekit.porting.series import move_series
 from prunekit.upstream.fetch import From
 from prunekit.upstream.history import history
 from prunekit.upstream.manifest import read_manifest, tree_id
+from prunekit.upstream.new_pin import find_candidate
 from prunekit.upstream.pins import read_pins
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -202,6 +206,25 @@ def test_the_series_of_yolov5_in_its_past(
     assert found["older"] and found["commit"] == truth
     reasons = [(it["path"], it["reason"]) for it in found["conflicts"]]
     assert ("segment/train.py", "upstream no longer has this file") in reasons
+
+
+def test_the_series_of_yolov5_to_its_v7_and_back() -> None:
+    """No conflict is left on the way there, nor on the way back, which makes the same files again."""
+    kit = find_kit()
+    (upstream,) = pick(read_pins(kit.pins), "yolov5")
+    manifest = read_manifest(kit.manifests / "yolov5.txt", upstream.tree)
+    with scratch() as folder:
+        bench = set_up_bench(kit, upstream, From(), folder / "old", lambda _: None)
+        candidate = find_candidate(upstream, manifest, "v7.0", From(), None, folder / "new", lambda _: None)
+        repo, names, memory = bench.repo, [path.name for path in bench.patches], load(kit, "yolov5")
+        target = root_commit(bench, candidate)
+        there = move_series(repo, bench.root, bench.commits, names, target, memory)
+        assert [move.verdict for move in there] == ["re-anchored", "moved", "re-anchored", "re-anchored", "re-anchored"]
+        commits = [move.commit for move in there if move.commit]
+        back = move_series(repo, target, commits, names, bench.root, memory)
+        assert [move.verdict for move in back] == ["re-anchored", "moved", "re-anchored", "re-anchored", "re-anchored"]
+        ends = [repo.text("rev-parse", f"{commit}^{{tree}}") for commit in (back[-1].commit, bench.commits[-1])]
+        assert ends[0] == ends[1]
 
 
 def test_yolov7_has_not_moved(capsys: pytest.CaptureFixture[str]) -> None:
