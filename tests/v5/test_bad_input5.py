@@ -120,7 +120,7 @@ print("ANSWERS" + json.dumps(said))
 def bench(fork5: Path, copy_of: Callable[[Path], Home], nets5: Path, tiny5: dict[str, Path]) -> Home:
     """One fork for the whole table: nothing here may change it."""
     home = copy_of(fork5)
-    for name in ("eighty.pt", "fused.pt"):
+    for name in ("eighty.pt", "fused.pt", "pruned.pt"):
         shutil.copy(nets5 / name, home.root)
     shutil.copy(nets5 / "dense.pt", home.root / "best.pt")
     for name, code in (("evil.pt", EVIL), ("eight.pt", EIGHT), ("lookup.pt", LOOKUP)):
@@ -169,3 +169,14 @@ def test_missing_packages_are_named(bench: Home, tmp_path: Path) -> None:
     output = bench.python("prune.py", "--weights", "best.pt", code=2, PYTHONPATH=str(tmp_path))
     said = ("YOLOv5 needs the ultralytics package", "No module named 'ultralytics'")  # not installed; installed, hidden
     assert any(text in output for text in said) and "Type: pip install" in output and "Traceback" not in output
+
+
+def test_train_does_not_drop_pruned_weights(bench: Home) -> None:
+    """--cfg of the dense network beside a pruned --weights: upstream would train an untrained network, and say nothing.
+
+    No run folder is left.
+    """
+    words = ("train.py", "--weights", "pruned.pt", "--cfg", "yolov5n.yaml", "--data", "tiny.yaml", "--device", "cpu")
+    said = bench.python(*words, "--img", "64", "--workers", "0", code=2)
+    assert "--cfg" in said and "is not the pruned network of --weights" in said and "leave --cfg out" in said
+    assert "Traceback" not in said and not list((bench.root / "runs").glob("train/*"))
