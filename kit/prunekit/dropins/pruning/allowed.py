@@ -63,13 +63,13 @@ class Bare:
 
     def __init__(self, kind: type, name: str) -> None:
         self._kind, self._name = kind, name
-        self.__new__ = self._empty  # type: ignore[method-assign]  # what the unpickler's NEWOBJ calls
+        self.__new__ = self._empty  # type: ignore[method-assign, assignment]  # what the unpickler's NEWOBJ calls
 
     def _empty(self, _: Bare, *args: Any) -> Any:
         """An instance with nothing in it; its state follows in the file."""
         if args:
             self(*args)
-        return self._kind.__new__(self._kind)
+        return self._kind.__new__(self._kind)  # type: ignore[call-overload]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The unpickler's REDUCE: a constructor, which an ordinary checkpoint does not call."""

@@ -55,6 +55,7 @@ def add_l1(model: nn.Module, gamma: float, beta: float) -> Reach:
     training = [m for m in layers if m.weight.requires_grad]
     reached = [m for m in training if m.weight.grad is not None]
     for m in reached:
+        assert m.weight.grad is not None
         m.weight.grad.add_(m.weight.detach().sign(), alpha=gamma)
         if m.bias.grad is not None:
             m.bias.grad.add_(m.bias.detach().sign(), alpha=beta)

@@ -115,13 +115,13 @@ def sealed(module: nn.Module) -> Iterator[None]:
         inputs = [tensor for tensor in _flat([args, kwargs]) if tensor.requires_grad]
         return _mapped(output, lambda tensor: _Sealed.apply(tensor, *inputs) if inputs else tensor)
 
-    module.forward = forward  # type: ignore[method-assign]
+    module.forward = forward
     try:
         yield
     finally:
         del module.forward
         if own is not None:
-            module.forward = own  # type: ignore[method-assign]
+            module.forward = own
 
 
 def _flat(values: Any) -> list[Tensor]:

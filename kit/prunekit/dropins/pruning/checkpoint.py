@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import torch
 
-from .allowed import Entry, FusedError, Rules, entries_for
+from .allowed import FusedError, Rules, entries_for
 from .archive import Damaged, require_plain
 from .errors import PruneError
 from .label_cache import restricted_arrays
@@ -73,7 +73,8 @@ def door(*, trust: bool = False) -> Iterator[None]:
         with restricted_arrays(lambda: _door["trust"]):
             yield
     finally:
-        torch.load, _door["original"], _door["trust"] = _door["original"], None, False
+        torch.load = _original()
+        _door["original"], _door["trust"] = None, False
         os.environ.pop(INHERITED, None)
         if before is not None:
             os.environ[INHERITED] = before
@@ -145,9 +146,9 @@ class _Refused(Exception):
 
 def _restricted(path: str | Path, file: IO[bytes], rules: Rules, how: dict[str, Any]) -> Any:
     """Load under the list; `_Refused` for what is not on it, PruneError for what is damaged."""
-    entries: list[Entry] = []
+    entries: list[Any] = []
     try:
-        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))  # type: ignore[arg-type]
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except Exception as error:
         raise _hard_to_read(path, file, error, rules) from error
     found = {name: entries_for(name, rules) for name in names}

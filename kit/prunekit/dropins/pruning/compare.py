@@ -60,7 +60,8 @@ def play(model: nn.Module, image: Tensor, film: Film, only: Collection[str] | No
     Raises:
         Differs: at the first difference.
     """
-    frames, active = iter(film.frames), []
+    frames = iter(film.frames)
+    active: list[str] = []
 
     def hold(name: str, side: str, found: list[Tensor], active: list[str]) -> None:
         # what goes into a module, the one that called it has computed

@@ -65,7 +65,7 @@ def _width(dense: int, key: int, terms: Terms) -> Width:
 
 
 def _product(
-    module: nn.Module, macs: int, inputs: Terms, outputs: Terms, transposed: tuple[int, int] | None
+    module: Any, macs: int, inputs: Terms, outputs: Terms, transposed: tuple[int, int] | None
 ) -> LayerCost:
     """A convolution or linear layer: weights between each input and each output channel.
 
@@ -98,7 +98,7 @@ def _product(
     )
 
 
-def _norm(module: nn.Module, macs: int, outputs: Terms) -> LayerCost:
+def _norm(module: Any, macs: int, outputs: Terms) -> LayerCost:
     width, per = _width(module.num_features, id(module), outputs), 2 if module.affine else 0
     return LayerCost("each", Width(0), width, kernel=per, places=macs // module.num_features, ops=1)
 

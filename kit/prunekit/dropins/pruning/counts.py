@@ -146,7 +146,7 @@ def _counters(model: nn.Module) -> Iterator[set[type]]:
         op_counter.CUSTOM_MODULES_MAPPING = before
 
 
-def _transposed(module: nn.Module, inputs: Any, output: Tensor) -> None:
+def _transposed(module: Any, inputs: Any, output: Tensor) -> None:
     """torch-pruning's hook for a transposed convolution: weights at each place of the input, biases of the output."""
     weights = module.weight.numel() * math.prod(inputs[0].shape[2:])
     biases = 0 if module.bias is None else module.out_channels * math.prod(output.shape[2:])

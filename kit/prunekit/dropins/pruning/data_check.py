@@ -42,7 +42,7 @@ def check_places(data: str, key: str, value: Any, endings: Collection[str]) -> N
 
 def looping(place: Path) -> Path | None:
     """A link, at any depth, to a folder that it lies in: upstreams follow it for ever."""
-    pending = [(place, (os.path.realpath(place),))] if place.is_dir() else []
+    pending: list[tuple[Path, tuple[str, ...]]] = [(place, (os.path.realpath(place),))] if place.is_dir() else []
     while pending:
         folder, above = pending.pop()
         for entry in os.scandir(folder):

@@ -78,7 +78,7 @@ def differing_norms(fresh: nn.Module, owner: nn.Module) -> dict[str, Any]:
     return {"eps": eps, "momentum": momentum} if all(pair == [eps, momentum] for pair in found.values()) else found
 
 
-def fit_norms(model: nn.Module, block: dict[str, Any]) -> None:
+def fit_norms(model: nn.Module, block: Mapping[str, Any]) -> None:
     """Set eps and momentum of the norms as the block says (again: upstream resets them after parsing)."""
     bn = block.get("bn", {})
     for name, norm in _batch_norms(model):

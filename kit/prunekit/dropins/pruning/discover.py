@@ -46,7 +46,8 @@ def discover(model: nn.Module, traced: Trace, kept: Mapping[str, str], halves: M
         kept: layer name -> why its output channels stay.
         halves: split block -> its two halves, to get equal widths.
     """
-    found, seen = Found(), set()
+    found = Found()
+    seen: set[str] = set()
     for name, layer in _roots(model):
         if name in kept:
             found.frozen[name] = kept[name]

@@ -43,7 +43,7 @@ class Lesson:
     answers: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        layers = self.teacher.model  # every YOLO family calls its parsed layers one by one
+        layers: Any = self.teacher.model  # every YOLO family calls its parsed layers one by one
         self.first, self.head = layers[0], layers[-1]
         self.own = {id(module) for module in self.teacher.modules()}
         self.teacher.train().requires_grad_(False)
@@ -51,7 +51,7 @@ class Lesson:
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
 
-    def learns(self, module: nn.Module, like: nn.Module) -> bool:
+    def learns(self, module: nn.Module, like: Any) -> bool:
         """`module` is the trained network's counterpart of the teacher's layer `like`."""
         return module.training and torch.is_grad_enabled() and type(module) is type(like) and id(module) not in self.own
 
@@ -68,7 +68,8 @@ def taught(teacher: nn.Module, strength: float) -> Iterator[Lesson | None]:
         yield None
         return
     lesson = Lesson(teacher, strength)
-    before = torch_hooks.register_module_forward_pre_hook(lambda module, args: _before(lesson, module, args))
+    asked: Any = lambda module, args: _before(lesson, module, args)  # noqa: E731  # torch's type forbids an answer
+    before = torch_hooks.register_module_forward_pre_hook(asked)
     after = torch_hooks.register_module_forward_hook(lambda module, args, output: _after(lesson, module, output))
     try:
         yield lesson
@@ -77,7 +78,7 @@ def taught(teacher: nn.Module, strength: float) -> Iterator[Lesson | None]:
         after.remove()
 
 
-def _before(lesson: Lesson, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+def _before(lesson: Lesson, module: nn.Module, args: tuple[Any, ...]) -> Any:
     """Note the image; before the trained head, ask the teacher and pull on what the head is given."""
     if id(module) in lesson.own:
         if module is lesson.head:
@@ -109,7 +110,7 @@ def _is_image(args: tuple[Any, ...], lesson: Lesson) -> bool:
     return isinstance(args[0], Tensor) and args[0].dim() == 4 and args[0].shape[1] == channels
 
 
-def _channels_of(first: nn.Module) -> int:
+def _channels_of(first: Any) -> int:
     weight = next(first.parameters(), None)
     return 3 if weight is None or weight.dim() != 4 else int(weight.shape[1])
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import nn
 from torch_pruning import ops
@@ -194,7 +194,7 @@ def _elementwise(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
 
 def _view(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
     """A reshape leaves the channels if an axis of their number stands behind the same number of elements."""
-    (_, dim, shape), *_ = [entry for entry in inputs if _free(entry[1])]
+    (dim, shape), *_ = _free_ones(inputs)
     out, before = _shape(node, 0), prod(shape[:dim])
     fits = [place for place, size in enumerate(out) if size == shape[dim] and prod(out[:place]) == before]
     if not fits:
@@ -203,7 +203,7 @@ def _view(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
 
 
 def _expand(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
-    source, dim, shape = inputs[0]
+    source, (dim, shape) = inputs[0][0], _free_ones(inputs)[0]
     out = _shape(node, 0)
     place = dim + len(out) - len(shape)
     if out[place] == shape[dim]:
@@ -213,13 +213,13 @@ def _expand(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
 
 
 def _permute(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
-    _, dim, shape = inputs[0]
+    dim, shape = _free_ones(inputs)[0]
     axes = [_axis(axis, len(shape)) for axis in node._saved_dims]
     return axes.index(dim)
 
 
 def _transpose(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
-    _, dim, shape = inputs[0]
+    dim, shape = _free_ones(inputs)[0]
     first, second = (_axis(getattr(node, f"_saved_dim{i}", i), len(shape)) for i in (0, 1))
     return {first: second, second: first}.get(dim, dim)
 
@@ -228,8 +228,8 @@ def _along(what: str, keeps_rank: bool = True) -> Callable[[_Walk, Node, Inputs]
     """An operation along other dimensions than the channels'."""
 
     def rule(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
-        free = [entry for entry in inputs if _free(entry[1])]
-        (_, dim, shape), given = free[0], getattr(node, "_saved_dim", getattr(node, "_saved_dims", None))
+        free = _free_ones(inputs)
+        (dim, shape), given = free[0], getattr(node, "_saved_dim", getattr(node, "_saved_dims", None))
         if given is None or len(free) > 1:
             return f"{what} the channels"
         axes = [_axis(axis, len(shape)) for axis in (given if isinstance(given, (tuple, list)) else [given])]
@@ -262,8 +262,8 @@ def _pooling(spatial: int) -> Callable[[_Walk, Node, Inputs], int | str]:
     """Works on the last `spatial` dimensions, each channel by itself."""
 
     def rule(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
-        free = [entry for entry in inputs if _free(entry[1])]
-        _, dim, shape = free[0]
+        free = _free_ones(inputs)
+        dim, shape = free[0]
         wrong = len(free) > 1 or dim >= len(shape) - spatial or len(_shape(node, 0)) != len(shape)
         return "pools or resamples along the channels" if wrong else dim
 
@@ -271,7 +271,7 @@ def _pooling(spatial: int) -> Callable[[_Walk, Node, Inputs], int | str]:
 
 
 def _padding(walk: _Walk, node: Node, inputs: Inputs) -> int | str:
-    _, dim, shape = inputs[0]
+    dim, shape = _free_ones(inputs)[0]
     pads = list(getattr(node, "_saved_pad", getattr(node, "_saved_padding", ())))
     from_end = len(shape) - 1 - dim
     changed = pads[2 * from_end : 2 * from_end + 2]
@@ -312,9 +312,14 @@ _RULES: dict[str, Callable[[_Walk, Node, Inputs], Any]] = {
 }
 
 
-def _free(dim: int | None) -> bool:
+def _free(dim: int | None) -> TypeGuard[int]:
     """Is this a dimension of channels that may go?"""
     return dim is not None and dim >= 0
+
+
+def _free_ones(inputs: Inputs) -> list[tuple[int, Shape]]:
+    """(dimension of the channels, shape) of each input that has channels which may go; a rule is given at least one."""
+    return [(dim, shape) for _, dim, shape in inputs if _free(dim)]
 
 
 def _axis(axis: int, rank: int) -> int:

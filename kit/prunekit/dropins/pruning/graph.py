@@ -170,7 +170,7 @@ def _halves(model: nn.Module, rules: Iterable[SwapRule]) -> dict[str, tuple[str,
     """{split block: the full names of its two halves}."""
     halves = {rule.split_type: rule.halves for rule in rules}
     return {
-        name: tuple(f"{name}.{half}" for half in halves[type(module)])
+        name: (f"{name}.{halves[type(module)][0]}", f"{name}.{halves[type(module)][1]}")
         for name, module in model.named_modules()
         if type(module) in halves
     }

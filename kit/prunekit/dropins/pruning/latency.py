@@ -52,7 +52,7 @@ def latency(description: str, argv: list[str], upstream: Upstream) -> dict[str, 
     plenty = Plenty(options.threads, options.rounds, options.limit)
     if options.json:
         check_place("--json", options.json, "latency.json")
-    found = {}
+    found: dict[str, tuple[Family, Path]] = {}
     for path in (options.dense, *options.pruned):
         opened = upstream.open(path, words, Settings(), trust=options.trust)
         found[_name(opened.weights, found)] = (opened.family, opened.weights)

@@ -156,9 +156,10 @@ def search(
     assert target is not None
     roundings = dict.fromkeys((settings.round_to, max(settings.round_to, min(2 * settings.round_to, BLOCK))))
     first = [_measured(probe, max(target, least_of(n) * 1.02), n, False, say) for n in roundings]
-    tried = [min((one for one in first if one), key=lambda one: one.share, default=None)]
-    if tried[0] is None:
+    made_first = [one for one in first if one is not None]
+    if not made_first:
         raise PruneError(f"--target-latency {target}: no plan could be made near it. Give a smaller --round-to.")
+    tried = [min(made_first, key=lambda one: one.share)]
     round_to, least = tried[0].round_to, least_of(tried[0].round_to)
     for _ in range(PROBES):
         best = _nearest(tried, target)
@@ -180,7 +181,8 @@ def _measured(
     try:
         made = probe(fraction, round_to, at_length)
     except Unreachable as error:
-        return say(f"  {fraction:.1%} of the MACs in multiples of {round_to}: {error}")
+        say(f"  {fraction:.1%} of the MACs in multiples of {round_to}: {error}")
+        return None
     say(
         f"  {made.macs:.1%} of the MACs in multiples of {round_to}: {made.share:.3f} of the dense time "
         f"({made.low:.3f} to {made.high:.3f}){', at length' if at_length else ''}"

@@ -88,11 +88,13 @@ class Settings:
         if self.repair is not None and self.repair < 0:
             raise PruneError(f"--repair {self.repair}: must be a number of images, or 0 for no repair.")
         _within("--steps", self.steps, 1, MOST_STEPS, "pruning steps")
-        chosen = {"--importance": (self.importance, CRITERIA), "--scope": (self.scope, (*SCOPES, "sensitivity")),
-                  "--head": (self.head, HEADS), "--schedule": (self.schedule, SCHEDULES)}
-        for flag, (value, known) in chosen.items():
-            if value not in known:
-                raise PruneError(f"{flag} {value}: one of {', '.join(known)}.")
+        chosen: dict[str, tuple[str, tuple[str, ...]]] = {
+            "--importance": (self.importance, CRITERIA), "--scope": (self.scope, (*SCOPES, "sensitivity")),
+            "--head": (self.head, HEADS), "--schedule": (self.schedule, SCHEDULES),
+        }
+        for flag, (word, known) in chosen.items():
+            if word not in known:
+                raise PruneError(f"{flag} {word}: one of {', '.join(known)}.")
         counts = {"--round-to": self.round_to, "--min-channels": self.min_channels}
         for flag, count in counts.items():
             if count < 1:

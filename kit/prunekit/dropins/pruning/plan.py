@@ -101,8 +101,8 @@ class Plan:
         pruned = graph.cost(keep)
         same = (pruned, graph.example_shape) == (self.pruned, self.example)
         notes = self.notes if same or EDITED in self.notes else (EDITED,)
-        fresh = {"dense": graph.cost(), "pruned": pruned, "example": graph.example_shape, "frozen": dict(graph.frozen)}
-        return replace(self, **fresh, notes=notes)
+        shape, frozen = graph.example_shape, dict(graph.frozen)
+        return replace(self, dense=graph.cost(), pruned=pruned, example=shape, frozen=frozen, notes=notes)
 
 
 def make_plan(
@@ -165,6 +165,7 @@ def make_plan(
     elif target_macs is not None:
         widths = by_target(graph, units, scope, target_macs * (base.macs if target_macs <= 1 else 1), "macs", costs)
     else:
+        assert target_params is not None  # _check_settings
         target = target_params * (base.params if target_params <= 1 else 1)
         widths = by_target(graph, units, scope, target, "params", costs)
     keep = {name: width for unit, width in zip(units, widths, strict=True) for name in unit.names}
@@ -231,8 +232,9 @@ def _check_settings(
         raise PruneError(f"Give one of ratio, target_macs and target_params; got {', '.join(named) or 'none'}.")
     if ratio is not None and not 0 < ratio < 1:
         raise PruneError(f"ratio {ratio}: must lie between 0 and 1 (the fraction of channels to remove).")
-    if ratio is None and not given[named[0]] > 0:
-        raise PruneError(f"{named[0]} {given[named[0]]}: must be above 0.")
+    target = target_macs if target_params is None else target_params
+    if target is not None and not target > 0:
+        raise PruneError(f"{named[0]} {target}: must be above 0.")
     if round_to < 1 or floor < 1 or not 0 < max_ratio <= 1:
         raise PruneError(f"round_to {round_to} and floor {floor} must be 1 or more, max_ratio {max_ratio} in (0, 1].")
 

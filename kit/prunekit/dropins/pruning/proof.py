@@ -181,7 +181,7 @@ def _mask(model: nn.Module, graph: PruningGraph, removed: Mapping[str, set[int]]
             if graph.dependencies.is_out_channel_pruning_fn(handler):
                 continue
             places = [place for place, root in zip(item.idxs, item.root_idxs, strict=True) if root in removed[group]]
-            weight = model.get_submodule(names[module]).weight.data
+            weight = model.get_submodule(names[module]).get_parameter("weight").data
             if isinstance(module, nn.modules.conv._ConvTransposeNd):
                 weight[places] = 0
             else:
@@ -210,7 +210,7 @@ def randomise(model: nn.Module) -> None:
     """Draw every weight and statistic anew, in place: nothing is zero, equal, or too large for float64."""
     generator = torch.Generator().manual_seed(2)
 
-    def uniform(like: Tensor, low: float, high: float) -> Tensor:
+    def uniform(like: Any, low: float, high: float) -> Tensor:
         return torch.rand(like.shape, generator=generator, dtype=like.dtype) * (high - low) + low
 
     with torch.no_grad():
@@ -228,5 +228,5 @@ def randomise(model: nn.Module) -> None:
                 else:
                     tensor.data.mul_(uniform(tensor, 0.8, 1.2)).add_(uniform(tensor, -0.2, 0.2))
             if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_var is not None:
-                module.running_mean.copy_(uniform(module.running_mean, -0.3, 0.3))
+                module.get_buffer("running_mean").copy_(uniform(module.running_mean, -0.3, 0.3))
                 module.running_var.copy_(uniform(module.running_var, 0.5, 1.5))

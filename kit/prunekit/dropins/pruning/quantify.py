@@ -187,7 +187,7 @@ def summary(record: dict[str, Any]) -> str:
 def _measured(
     full: Path, small: Path, sizes: Sizes, accuracy: list[Metrics], speeds: tuple[Speed, Speed], request: Request
 ) -> dict[str, Any]:
-    sides = [
+    sides: list[dict[str, Any]] = [
         {"file": path.name, "bytes": path.stat().st_size, "map50": metrics.map50, "map50_95": metrics.map50_95,
          "seconds": speed.seconds}
         for path, metrics, speed in zip((full, small), accuracy, speeds, strict=True)

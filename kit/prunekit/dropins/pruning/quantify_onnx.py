@@ -117,7 +117,7 @@ def _reader(images: Iterable[Tensor], name: str) -> Any:
     """Calibration images in the form that onnxruntime asks for."""
     from onnxruntime.quantization import CalibrationDataReader
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.rest: Iterator[Tensor] = iter(images)
 

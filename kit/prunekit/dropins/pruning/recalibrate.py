@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .errors import PruneError
 
-Batches = Callable[[], Iterable[Tensor]]
+Batches = Callable[[], Iterable[Any]]  # each a forward pass; what comes of it is not looked at
 
 
 def recalibrate(model: nn.Module, batches: Batches) -> int:
@@ -45,13 +45,13 @@ def recalibrate(model: nn.Module, batches: Batches) -> int:
         model.train()
         with torch.no_grad():
             seen = sum(1 for _ in batches())
-        reached = any(int(norm.num_batches_tracked) for norm in norms)
+        reached = any(_tracked(norm) for norm in norms)
     finally:
         for module, mode in modes.items():
             module.training = mode
         for norm, momentum, statistics in before:
             norm.momentum = momentum
-            if not (reached and int(norm.num_batches_tracked)):  # a branch that training does not use keeps its own
+            if not (reached and _tracked(norm)):  # a branch that training does not use keeps its own
                 _put_back(norm, statistics)
     if norms and not reached:
         raise PruneError("No training batch reached a BatchNorm: is the data set empty? Leave --recalibrate out.")
@@ -65,3 +65,8 @@ def _statistics(norm: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _put_back(norm: Any, statistics: tuple[Tensor, Tensor, Tensor]) -> None:
     for buffer, value in zip((norm.running_mean, norm.running_var, norm.num_batches_tracked), statistics, strict=True):
         buffer.copy_(value)
+
+
+def _tracked(norm: nn.Module) -> int:
+    """How many batches a norm has averaged."""
+    return int(norm.get_buffer("num_batches_tracked"))

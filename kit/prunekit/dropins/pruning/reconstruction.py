@@ -44,7 +44,7 @@ def reconstruction_scores(
     graph: PruningGraph,
     images: list[Tensor],
     *,
-    tracing: Callable[[nn.Module], AbstractContextManager[None]] = nullcontext,
+    tracing: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext,
     seed: int = 0,
 ) -> dict[str, Tensor]:
     """Scores of a graph's groups: what a channel's removal adds to the outputs' error for each MAC that it saves.
@@ -153,7 +153,7 @@ def _gains(model: nn.Module, named: Mapping[str, nn.Module], image: Tensor) -> d
     found: dict[str, Tensor] = {}
     last: list[Any] = [None, ""]
 
-    def before(norm: nn.Module, args: Any) -> None:
+    def before(norm: Any, args: Any) -> None:
         if args[0] is last[0] and norm.running_var is not None:
             scale = norm.weight.detach() if norm.affine else torch.ones_like(norm.running_var)
             found[last[1]] = (scale / (norm.running_var + norm.eps).sqrt()).double().abs()
@@ -189,7 +189,7 @@ def _removal_costs(members: list[tuple[Reader, Tensor]], channels: int) -> Tenso
     states = [(reader.inverse.clone(), reader.weights.clone(), rows) for reader, rows in members]
     left, costs, worst = torch.ones(channels, dtype=torch.bool), torch.zeros(channels, dtype=torch.float64), 0.0
     for number in range(channels):
-        cost = sum(_costs(*state, left) for state in states)
+        cost = torch.stack([_costs(*state, left) for state in states]).sum(0)
         cost[~left] = float("inf")
         best = int(cost.argmin())
         worst = max(worst, float(cost[best])) * (1 + 1e-6)  # ties keep the order, in float32, too

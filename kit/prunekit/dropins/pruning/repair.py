@@ -22,7 +22,7 @@ from .stages import Stages, frozen_modes, in_batches
 
 BATCH = 8
 
-Tracing = Callable[[nn.Module], AbstractContextManager[None]]
+Tracing = Callable[[nn.Module], AbstractContextManager[Any]]
 
 
 @torch.no_grad()

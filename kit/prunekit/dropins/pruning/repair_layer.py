@@ -8,15 +8,18 @@ are (groups, samples, ...): a depthwise convolution has as many groups as channe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+Layer = Any  # an nn.Module; to a checker each attribute of one is a Tensor or a Module, numbers included
+
 KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def obstacle(layer: nn.Module) -> str | None:
+def obstacle(layer: Layer) -> str | None:
     """Why this layer cannot be solved here, if so."""
     if isinstance(layer, nn.ConvTranspose2d):
         square = layer.kernel_size == layer.stride and len(set(layer.stride)) == 1
@@ -25,14 +28,14 @@ def obstacle(layer: nn.Module) -> str | None:
     return None
 
 
-def features_of(layer: nn.Module) -> int:
+def features_of(layer: Layer) -> int:
     """Inputs that one output sums over (without the bias)."""
     if isinstance(layer, nn.ConvTranspose2d):
         return layer.in_channels
     return int(layer.weight[0].numel())
 
 
-def places(layer: nn.Module, output: Tensor, number: int, generator: torch.Generator) -> Tensor:
+def places(layer: Layer, output: Tensor, number: int, generator: torch.Generator) -> Tensor:
     """Random places to look at: (images, number) flat positions; for a linear layer (number,) of all its rows."""
     if isinstance(layer, nn.Linear):
         rows = output.numel() // output.shape[-1]
@@ -44,7 +47,7 @@ def places(layer: nn.Module, output: Tensor, number: int, generator: torch.Gener
     return torch.stack(chosen)
 
 
-def targets(layer: nn.Module, output: Tensor, at: Tensor, kept: Sequence[int] | None = None) -> Tensor:
+def targets(layer: Layer, output: Tensor, at: Tensor, kept: Sequence[int] | None = None) -> Tensor:
     """(samples, outputs) of a layer's output at these places; only the channels `kept`."""
     if isinstance(layer, nn.Linear):
         rows = output.reshape(-1, output.shape[-1])[at]
@@ -56,7 +59,7 @@ def targets(layer: nn.Module, output: Tensor, at: Tensor, kept: Sequence[int] | 
     return _at(output, at)
 
 
-def features(layer: nn.Module, given: Tensor, at: Tensor) -> Tensor:
+def features(layer: Layer, given: Tensor, at: Tensor) -> Tensor:
     """(groups, samples, features) that a layer's outputs at these places are sums of."""
     if isinstance(layer, nn.Linear):
         return given.reshape(-1, given.shape[-1])[at][None]
@@ -66,13 +69,13 @@ def features(layer: nn.Module, given: Tensor, at: Tensor) -> Tensor:
     return patches.reshape(len(patches), layer.groups, -1).transpose(0, 1)
 
 
-def grouped(layer: nn.Module, rows: Tensor) -> Tensor:
+def grouped(layer: Layer, rows: Tensor) -> Tensor:
     """(samples, outputs) as (groups, samples, outputs of a group)."""
     groups = getattr(layer, "groups", 1)
     return rows.reshape(len(rows), groups, -1).transpose(0, 1)
 
 
-def matrix(layer: nn.Module) -> Tensor:
+def matrix(layer: Layer) -> Tensor:
     """The weights as (groups, features, outputs of a group), float64."""
     weight = layer.weight.detach().double()
     if isinstance(layer, nn.ConvTranspose2d):
@@ -81,7 +84,7 @@ def matrix(layer: nn.Module) -> Tensor:
     return weight.reshape(groups, weight.shape[0] // groups, -1).transpose(1, 2)
 
 
-def write(layer: nn.Module, solved: Tensor) -> None:
+def write(layer: Layer, solved: Tensor) -> None:
     """Put a matrix of the form that `matrix` gives back into the weights."""
     flat = solved if isinstance(layer, nn.ConvTranspose2d) else solved.transpose(1, 2)
     layer.weight.data.copy_(flat.reshape(layer.weight.shape))
@@ -94,7 +97,7 @@ def _at(maps: Tensor, at: Tensor) -> Tensor:
     return chosen.transpose(1, 2).reshape(-1, flat.shape[1])
 
 
-def _patches(layer: nn.Module, given: Tensor, at: Tensor) -> Tensor:
+def _patches(layer: Layer, given: Tensor, at: Tensor) -> Tensor:
     """(n * places, channels, kernel height * width) of what a convolution sees at (n, places) of its output."""
     (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
     padding = layer._reversed_padding_repeated_twice  # left, right, top, bottom, also where it was given as a word
@@ -109,7 +112,7 @@ def _patches(layer: nn.Module, given: Tensor, at: Tensor) -> Tensor:
     return found.flatten(0, 1).flatten(1, 2).transpose(1, 2)
 
 
-def shift(layer: nn.Module) -> Tensor:
+def shift(layer: Any) -> Tensor:
     """The bias as (groups, 1, outputs of a group), float64; zeros where there is none."""
     width = matrix(layer).shape[2]
     groups = getattr(layer, "groups", 1)

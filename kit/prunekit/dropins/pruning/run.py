@@ -208,7 +208,9 @@ def _prune(
     made = state.folder / f"step{number}_plan.yaml"
     write_whole(made, plan.save)
     say(plan_table(plan))
-    dense_model, survivors, fits = copy.deepcopy(model) if state.settings.repair else None, {}, {}
+    dense_model = copy.deepcopy(model) if state.settings.repair else None
+    survivors: dict[str, Any] = {}
+    fits: dict[str, Any] = {}
     state.proof = graph.proof.as_dict()
     say(f"Proof: {graph.proof}")
     removed = apply_plan(graph, plan, scores, survivors)

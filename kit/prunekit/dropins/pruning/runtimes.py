@@ -29,7 +29,8 @@ def torch_call(model: nn.Module, image: Tensor, device: str = "cpu") -> Call:
         device: as torch names it.
     """
     model = model.eval().requires_grad_(False)  # YOLOv7's heads fold their implicit knowledge in place
-    fused = model.fuse().to(device) if callable(getattr(model, "fuse", None)) else model.to(device)
+    fuse: Any = getattr(model, "fuse", None)
+    fused = fuse().to(device) if callable(fuse) else model.to(device)
     on_device = image.to(device)
     wait = torch.cuda.synchronize if on_device.is_cuda else lambda: None
 

@@ -22,7 +22,7 @@ from .slimming import CRITERION, largest_scales
 
 Losses = Callable[[], Iterable[Tensor]]
 Images = Callable[[], list[Tensor]]
-Tracing = Callable[[nn.Module], AbstractContextManager[None]]
+Tracing = Callable[[nn.Module], AbstractContextManager[Any]]
 
 # normalizer=None: scores are checked before they are normalised, since LAMP ranks even equal ones
 _MAKERS: Mapping[str, Callable[[], Any]] = {

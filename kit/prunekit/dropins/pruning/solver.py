@@ -141,7 +141,8 @@ class Solver:
 
     def _wave(self, number: int, looks: Mapping[str, _Look]) -> list[Any] | None:
         """Solve the next layers of a stage that are given the same tensor; its outputs if all are solved."""
-        outputs, sums = [], {}
+        outputs: list[Any] = []
+        sums: dict[tuple[str, bool], Moments] = {}
         for batch in range(len(self.own.batches)):
             part: dict[str, Moments] = {}
             with hooked(list(self._watching(part, batch, looks))):

@@ -28,9 +28,9 @@ class Stages:
 
     def __init__(self, model: nn.Module, batches: list[Tensor]) -> None:
         """Begin before the first stage."""
-        row = getattr(model, "model", None)
+        row: Any = getattr(model, "model", None)
         listed = isinstance(row, nn.Sequential) and all(hasattr(m, "f") and hasattr(m, "i") for m in row)
-        self.modules: list[nn.Module] = list(row) if listed and isinstance(row, nn.Sequential) else [model]
+        self.modules: list[Any] = list(row) if listed and isinstance(row, nn.Sequential) else [model]
         self.batches = batches
         self._sources = [_absolute(module.f, at) if listed else -1 for at, module in enumerate(self.modules)]
         self._last = {at: number for number, source in enumerate(self._sources) for at in _listed(source, number)}

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from .errors import PruneError
 
+Layer = Any  # an nn.Module; to a checker each attribute of one is a Tensor or a Module, numbers included
+
 
 @dataclass(frozen=True)
 class SwapRule:
@@ -119,7 +121,7 @@ def halved(
         made.stock = type(block)  # type: ignore[assignment]
         return made
 
-    def together(block: nn.Module) -> nn.Module:
+    def together(block: Layer) -> nn.Module:
         kind: Any = block.stock
         made = recast(block, kind, _replaced(block, ("cv0", "cv1"), {whole: join(block.cv0, block.cv1)}))
         del made.stock
@@ -140,13 +142,13 @@ def _replaced(block: nn.Module, old: Sequence[str], new: Mapping[str, nn.Module]
 
 def recast(block: nn.Module, kind: type, modules: Mapping[str, nn.Module]) -> nn.Module:
     """A `kind` with the submodules `modules` and everything else of `block`: plain attributes, hooks, training flag."""
-    twin = kind.__new__(kind)
+    twin: nn.Module = kind.__new__(kind)  # type: ignore[call-overload]
     twin.__dict__.update({key: value for key, value in block.__dict__.items() if key != "_modules"})
     twin.__dict__["_modules"] = type(block._modules)(modules)
     return twin
 
 
-def halve(block: nn.Module) -> tuple[nn.Module, nn.Module]:
+def halve(block: Layer) -> tuple[Layer, Layer]:
     """Two blocks that give the first and the second half of the output channels of a conv (+ bn + act) `block`."""
     width = block.conv.out_channels
     if width % 2:
@@ -154,7 +156,7 @@ def halve(block: nn.Module) -> tuple[nn.Module, nn.Module]:
     return _slice(block, slice(0, width // 2)), _slice(block, slice(width // 2, width))
 
 
-def join(first: nn.Module, second: nn.Module) -> nn.Module:
+def join(first: Layer, second: Layer) -> Layer:
     """One conv (+ bn + act) block with the output channels of `first`, then those of `second`.
 
     Raises:
@@ -167,7 +169,7 @@ def join(first: nn.Module, second: nn.Module) -> nn.Module:
     return whole
 
 
-def pad_outputs(block: nn.Module, extra: int) -> None:
+def pad_outputs(block: Layer, extra: int) -> None:
     """Append `extra` output channels that are exactly zero to a conv (+ bn + act) block, in place.
 
     Raises:
@@ -180,7 +182,7 @@ def pad_outputs(block: nn.Module, extra: int) -> None:
     _set_outputs(block, lambda name: _grow(_leaf(block, name), 0, extra, 1.0 if name in ones else 0.0))
 
 
-def pad_inputs(conv: nn.Module, at: Sequence[int], extra: int) -> None:
+def pad_inputs(conv: Layer, at: Sequence[int], extra: int) -> None:
     """Insert `extra` ignored input channels into a plain convolution before each of the original positions `at`."""
     if conv.groups != 1:
         raise PruneError("Cannot pad the input of a grouped convolution: merge such a block by hand.")
@@ -197,23 +199,23 @@ def pad_inputs(conv: nn.Module, at: Sequence[int], extra: int) -> None:
 _PER_OUTPUT = ("conv.weight", "conv.bias", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
 
 
-def _form(block: nn.Module) -> tuple[object, ...]:
+def _form(block: Layer) -> tuple[object, ...]:
     conv, norm = block.conv, getattr(block, "bn", None)
     shape = (conv.in_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
     return (*shape, conv.bias is None, norm is None, getattr(norm, "eps", None), repr(block.act))
 
 
-def _leaf(block: nn.Module, name: str) -> Tensor | None:
+def _leaf(block: Layer, name: str) -> Any:
     owner, _, key = name.partition(".")
     return getattr(getattr(block, owner, None), key, None)
 
 
-def _clone(block: nn.Module) -> nn.Module:
+def _clone(block: Layer) -> Layer:
     # Upstream shares one activation object between its blocks: share it on.
     return copy.deepcopy(block, {id(block.act): block.act})
 
 
-def _slice(block: nn.Module, part: slice) -> nn.Module:
+def _slice(block: Layer, part: slice) -> Layer:
     half = _clone(block)
     _set_outputs(half, lambda name: _leaf(block, name)[part].clone())
     return half
@@ -225,7 +227,7 @@ def _grow(tensor: Tensor, dim: int, extra: int, value: float) -> Tensor:
     return torch.cat([tensor, tensor.new_full(shape, value)], dim)
 
 
-def _set_outputs(block: nn.Module, make: Callable[[str], Tensor]) -> None:
+def _set_outputs(block: Layer, make: Callable[[str], Tensor]) -> None:
     """Replace each per-output-channel tensor of `block` by `make(name)` and update the recorded widths."""
     with torch.no_grad():
         fresh = {name: make(name).detach() for name in _PER_OUTPUT if _leaf(block, name) is not None}

@@ -217,8 +217,8 @@ def _counted(model: nn.Module, traced: Trace) -> Iterator[None]:
 
     def note_places(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-            now, before = (args[0], output), traced.places.get(name, (0, 0))
-            traced.places[name] = tuple(sum(pair) for pair in zip(before, map(_positions, now), strict=True))
+            taken, given = traced.places.get(name, (0, 0))
+            traced.places[name] = taken + _positions(args[0]), given + _positions(output)
 
         return hook
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -133,8 +134,10 @@ def _resize(name: str, layer: nn.Module, new_in: int | None, new_out: int | None
         layer.in_features, layer.out_features = new
         _renew(layer, weight=(new[1], new[0]), bias=(new[1],))
     else:
+        assert isinstance(layer, nn.modules.conv._ConvNd)  # _width knows no other kind
         _resize_conv(name, layer, *new)
-    layer.reset_parameters()
+    again: Any = layer
+    again.reset_parameters()
     return 1
 
 
