@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from .schedule import GIVEN, Schedule
 from .surgery import SwapRule
 
+Network = Any  # an upstream's network or layer: to a checker each attribute of an nn.Module is a Tensor or a Module
+
 
 @dataclass(frozen=True)
 class Metrics:

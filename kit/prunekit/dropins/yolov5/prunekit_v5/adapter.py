@@ -29,7 +29,7 @@ from pruning.checkpoint import door, know, read
 from pruning.data_check import rehearse
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.family import Metrics
+from pruning.family import Family, Metrics, Network
 from pruning.hooked import check_hooks
 from pruning.network_form import check_form
 from pruning.once import Opened
@@ -37,7 +37,7 @@ from pruning.ranges import check_freeze, check_numbers
 from pruning.schedule import GIVEN, Schedule
 from pruning.scratch import Scratch, temporary_folder
 from pruning.surgery import SwapRule, own_rules
-from torch import Tensor, nn
+from torch import Tensor
 from ultralytics.utils import LOGGER
 from utils.callbacks import Callbacks
 from utils.downloads import attempt_download
@@ -138,11 +138,11 @@ class Yolov5:
             small = argparse.Namespace(**{**self._given, "batch_size": 2})
             rehearse(calibration.losses(model, small, self.task), self._given["data"])
 
-    def load(self, weights: Path) -> nn.Module:
+    def load(self, weights: Path) -> Network:
         """See `Family.load`; each file is opened once."""
         return self._opened(weights, self._load)
 
-    def _load(self, weights: Path) -> nn.Module:
+    def _load(self, weights: Path) -> Network:
         try:
             model = attempt_load(str(weights), device=torch.device("cpu"), fuse=False)
         except PruneError:
@@ -160,17 +160,17 @@ class Yolov5:
         check_form(model, weights)
         return model.float().requires_grad_(True)
 
-    def example(self, model: nn.Module) -> Tensor:
+    def example(self, model: Network) -> Tensor:
         """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
         size = self._given["imgsz"]
         return torch.zeros(1, model.yaml.get("ch", 3), size, size)
 
-    def ignored(self, model: nn.Module) -> Mapping[str, str]:
+    def ignored(self, model: Network) -> Mapping[str, str]:
         """See `Family.ignored`."""
         return ignored_layers(model, self._head)
 
     @contextmanager
-    def tracing(self, model: nn.Module) -> Iterator[None]:
+    def tracing(self, model: Network) -> Iterator[None]:
         """See `Family.tracing`: training mode, in which the head gives its convolutions' outputs."""
         modes = {module: module.training for module in model.modules()}
         model.train()
@@ -180,15 +180,15 @@ class Yolov5:
             for module, mode in modes.items():
                 module.training = mode
 
-    def dropped(self, model: nn.Module) -> Sequence[str]:
+    def dropped(self, model: Network) -> Sequence[str]:
         """See `Family.dropped`: none that is counted."""
         return ()
 
-    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+    def losses(self, model: Network) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""
         return calibration.losses(model, argparse.Namespace(**self._given), self.task)
 
-    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+    def save(self, model: Network, source: Path, target: Path) -> None:
         """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
         checkpoint = read(source, map_location="cpu")
         model = deepcopy(model).eval()
@@ -294,7 +294,7 @@ class Yolov5:
         return dict(self._given)
 
 
-def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
+def ignored_layers(model: Network, head: str = "outputs") -> dict[str, str]:
     """Layers whose output channels must stay, with the reason; `head` "whole" keeps all of the head."""
     kept = dict(output_layers(model))
     if head == "whole":
@@ -327,7 +327,7 @@ def _image_channels(exporter: Any) -> Iterator[None]:
     """
     load = exporter.attempt_load
 
-    def loaded(*args: Any, **more: Any) -> nn.Module:
+    def loaded(*args: Any, **more: Any) -> Network:
         model = load(*args, **more)
         first, every = next(model.parameters()), model.parameters
         stand_in = first.detach().new_empty(1, model.yaml.get("ch", 3), 1, 1)
@@ -354,3 +354,6 @@ def train(task: str, options: Mapping[str, Any]) -> argparse.Namespace:
     given = argparse.Namespace(**deepcopy(dict(options)))
     trainer_of(task).main(given, **({"callbacks": Callbacks()} if task == "detect" else {}))
     return given
+
+
+_: type[Family] = Yolov5  # a checker holds the adapter against the contract

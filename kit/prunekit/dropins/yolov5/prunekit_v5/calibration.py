@@ -11,7 +11,8 @@ from typing import Any
 import torch
 import yaml
 from pruning.data_check import check_classes
-from torch import Tensor, nn
+from pruning.family import Network
+from torch import Tensor
 from utils import dataloaders, loss
 from utils.general import check_dataset
 from utils.segment import dataloaders as mask_dataloaders
@@ -21,7 +22,7 @@ BATCHES = 8
 BATCH = 16
 
 
-def losses(model: nn.Module, opt: argparse.Namespace, task: str) -> Iterator[Tensor]:
+def losses(model: Network, opt: argparse.Namespace, task: str) -> Iterator[Tensor]:
     """One scalar a batch, graph attached, weighted as train.py weights it; `model` is in training mode meanwhile."""
     hyp = _hyp(model, opt)
     own, model.hyp, mode = getattr(model, "hyp", None), hyp, model.training
@@ -50,7 +51,7 @@ def images(opt: argparse.Namespace, stride: int) -> Iterator[Tensor]:
         yield made[number][0][None].float() / 255  # (1, 3, imgsz, imgsz)
 
 
-def _hyp(model: nn.Module, opt: argparse.Namespace) -> dict[str, Any]:
+def _hyp(model: Network, opt: argparse.Namespace) -> dict[str, Any]:
     """The hyperparameters with their loss gains scaled to the task, as train.py does before its first batch."""
     with open(opt.hyp, encoding="utf-8", errors="ignore") as file:
         hyp = yaml.safe_load(file)
@@ -62,12 +63,14 @@ def _hyp(model: nn.Module, opt: argparse.Namespace) -> dict[str, Any]:
     return hyp
 
 
-def _loader(model: nn.Module, opt: argparse.Namespace, hyp: dict[str, Any], segment: bool) -> Any:
+def _loader(model: Network, opt: argparse.Namespace, hyp: dict[str, Any], segment: bool) -> Any:
     """Upstream's training loader, without workers: what they would read ahead is thrown away."""
     batch = opt.batch_size if opt.batch_size > 0 else BATCH
     common = {"hyp": hyp, "augment": True, "rect": opt.rect, "workers": 0, "shuffle": True, "seed": opt.seed}
     place = (check_dataset(opt.data)["train"], opt.imgsz, batch, max(int(model.stride.max()), 32), opt.single_cls)
     if segment:
         masks = {"mask_downsample_ratio": opt.mask_ratio, "overlap_mask": not opt.no_overlap}
-        return mask_dataloaders.create_dataloader(*place, **common, **masks)[0]
-    return dataloaders.create_dataloader(*place, **common)[0]
+        create: Any = mask_dataloaders.create_dataloader
+        return create(*place, **common, **masks)[0]
+    create = dataloaders.create_dataloader
+    return create(*place, **common)[0]

@@ -21,6 +21,7 @@ from pruning import checkpoint
 from pruning.bn import penalise
 from pruning.differences import fit_norms
 from pruning.errors import PruneError
+from pruning.family import Network
 from pruning.yaml_rows import require_rows
 from torch import nn, optim
 from ultralytics.utils import LOGGER, RANK, colorstr
@@ -46,7 +47,7 @@ def _say(text: str, level: int = logging.INFO) -> None:
         LOGGER.log(level, f"{PREFIX}{text}")
 
 
-def amp_off(model: nn.Module) -> bool:
+def amp_off(model: Network) -> bool:
     """Patch 1, in `check_amp`, on every DDP rank: train in full precision."""
     if next(model.parameters()).device.type not in ("cpu", "mps"):
         _say("AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
@@ -58,7 +59,7 @@ def autocast(half: bool) -> None:
     torch.set_autocast_enabled("cuda", bool(half))
 
 
-def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
+def bn_l1(model: Network, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
     """Patch 2, once per optimizer step, between clipping and the step: add the BN-L1 penalty to the gradients.
 
     Raises:
@@ -83,14 +84,14 @@ def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any]) -> None:
         LOGGER.info(f"{PREFIX}pruned structure kept: {changed} layers resized, {total:,} parameters")
 
 
-def keep_norms(model: nn.Module) -> None:
+def keep_norms(model: Network) -> None:
     """Patch 3, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
     block = model.yaml.get(structure.BLOCK)
     if block:
         fit_norms(model, block)
 
 
-def say_if_dense(saved: nn.Module, built: nn.Module, cfg: str) -> None:
+def say_if_dense(saved: Network, built: Network, cfg: str) -> None:
     """Patch 3, after train.py has loaded weights: stop where --cfg replaces a pruned network by another one.
 
     Raises:

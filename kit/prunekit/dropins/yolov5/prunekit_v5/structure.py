@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from pruning.block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from pruning.errors import PruneError
+from pruning.family import Network
 from torch import nn
 from ultralytics.utils import LOGGER
 
@@ -23,7 +24,7 @@ from ultralytics.utils import LOGGER
 GUARD = '{}["' + GUARD_TEXT.format(how="copy the file there") + '"]'
 
 
-def close_structure(model: nn.Module) -> dict[str, Any]:
+def close_structure(model: Network) -> dict[str, Any]:
     """The `yaml` that a pruned model must carry: upstream's rows, its real anchors, the width block, and the guard.
 
     Args:
@@ -52,14 +53,14 @@ def fit_layers(layers: Iterable[nn.Module], d: dict[str, Any]) -> int:
     """
     if BLOCK not in d:
         return 0
-    owner = owner_of(nn.Sequential(*layers))
+    owner: Network = owner_of(nn.Sequential(*layers))
     changed = fit(owner, d[BLOCK])
     for layer in owner.model:
         layer.np = sum(p.numel() for p in layer.parameters())
     return changed
 
 
-def output_layers(model: nn.Module) -> dict[str, str]:
+def output_layers(model: Network) -> dict[str, str]:
     """The layers whose output width the task sets, not the architecture: {name: reason}.
 
     Raises:
@@ -76,14 +77,14 @@ def output_layers(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def real_anchors(model: nn.Module) -> list[list[float]]:
+def real_anchors(model: Network) -> list[list[float]]:
     """The anchors in pixels, (levels, 2 * anchors), as AutoAnchor left them; upstream's YAML keeps the old ones."""
     head = model.model[-1]
     pixels = head.anchors.float() * head.stride.float().to(head.anchors.device).view(-1, 1, 1)  # (levels, anchors, 2)
     return [[int(x) if x == int(x) else x for x in level] for level in pixels.flatten(1).tolist()]
 
 
-def _build(plain: dict[str, Any]) -> nn.Module:
+def _build(plain: dict[str, Any]) -> Network:
     """A fresh dense network from upstream's rows, without touching the random state or the default activation."""
     from models.common import Conv
     from models.yolo import parse_model

@@ -25,7 +25,7 @@ from pruning.checkpoint import door, know, read
 from pruning.data_check import rehearse
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.family import Metrics
+from pruning.family import Family, Metrics, Network
 from pruning.hooked import check_hooks
 from pruning.network_form import check_form
 from pruning.once import Opened
@@ -33,7 +33,7 @@ from pruning.ranges import check_freeze
 from pruning.schedule import GIVEN, Schedule
 from pruning.scratch import Scratch, temporary_folder
 from pruning.surgery import SwapRule, own_rules
-from torch import Tensor, nn
+from torch import Tensor
 from utils.datasets import create_dataloader
 from utils.general import check_img_size
 from utils.torch_utils import select_device
@@ -109,11 +109,11 @@ class Yolov7:
         if self._given["epochs"] != 0:
             rehearse(calibration.losses(model, Namespace(**{**self._given, "batch_size": 2})), self._given["data"])
 
-    def load(self, weights: Path) -> nn.Module:
+    def load(self, weights: Path) -> Network:
         """See `Family.load`; each file is opened once."""
         return self._opened(weights, self._load)
 
-    def _load(self, weights: Path) -> nn.Module:
+    def _load(self, weights: Path) -> Network:
         try:
             checkpoint = _read(weights)
         except PruneError:
@@ -128,28 +128,28 @@ class Yolov7:
         check_form(model, weights)
         return model.float().requires_grad_(True)
 
-    def example(self, model: nn.Module) -> Tensor:
+    def example(self, model: Network) -> Tensor:
         """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
         size = self._given["img_size"][0]
         return torch.zeros(1, model.yaml.get("ch", 3), size, size)
 
-    def ignored(self, model: nn.Module) -> Mapping[str, str]:
+    def ignored(self, model: Network) -> Mapping[str, str]:
         """See `Family.ignored`."""
         return network.ignored_layers(model)
 
-    def tracing(self, model: nn.Module) -> AbstractContextManager[None]:
+    def tracing(self, model: Network) -> AbstractContextManager[None]:
         """See `Family.tracing`."""
         return network.tracing(model)
 
-    def dropped(self, model: nn.Module) -> Sequence[str]:
+    def dropped(self, model: Network) -> Sequence[str]:
         """See `Family.dropped`: none that is counted."""
         return ()
 
-    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+    def losses(self, model: Network) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's OTA loss on batches of its own train loader, one scalar a batch."""
         return calibration.losses(model, Namespace(**self._given))
 
-    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+    def save(self, model: Network, source: Path, target: Path) -> None:
         """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
         write_checkpoint(model, source, target)
 
@@ -253,7 +253,7 @@ class Yolov7:
         """See `Family.arguments`."""
         return dict(self._given)
 
-    def _check_same(self, weights: Path, model: nn.Module, cfg: str) -> None:
+    def _check_same(self, weights: Path, model: Network, cfg: str) -> None:
         """`--cfg` beside `--weights` says what the network is; PruneError if it is another."""
         data.read_architecture("--cfg", cfg)
         with quiet(), torch.random.fork_rng(devices=[]):
@@ -267,7 +267,7 @@ class Yolov7:
             )
 
 
-def write_checkpoint(model: nn.Module, source: Path, target: Path) -> None:
+def write_checkpoint(model: Network, source: Path, target: Path) -> None:
     """Write a network as a checkpoint with the metadata of `source`: float32, nothing of a training's progress."""
     model = deepcopy(model).eval()
     sync_attributes(model)
@@ -283,6 +283,9 @@ def _read(weights: Path) -> dict[str, Any]:
     return content if type(content) is dict else {"model": content}
 
 
-def _stripped(checkpoint: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+def _stripped(checkpoint: Mapping[str, Any], model: Network) -> dict[str, Any]:
     """A checkpoint that begins a training of `model`: nothing of another one's progress."""
     return {**checkpoint, **dict.fromkeys(STALE), "epoch": -1, "model": model.requires_grad_(False)}
+
+
+_: type[Family] = Yolov7  # a checker holds the adapter against the contract

@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 from pruning.data_check import check_classes
-from torch import Tensor, nn
+from pruning.family import Network
+from torch import Tensor
 from utils import loss
 from utils.datasets import create_dataloader
 from utils.general import init_seeds
@@ -19,7 +20,7 @@ from .data import read_yaml
 BATCHES = 8
 
 
-def losses(model: nn.Module, opt: Namespace) -> Iterator[Tensor]:
+def losses(model: Network, opt: Namespace) -> Iterator[Tensor]:
     """One scalar a batch, graph attached, weighted as upstream weights it; `model` is in training mode meanwhile."""
     hyp, had = _hyp(model, opt), {key: getattr(model, key, None) for key in ("hyp", "gr")}
     model.hyp, model.gr, mode = hyp, 1.0, model.training
@@ -39,7 +40,7 @@ def losses(model: nn.Module, opt: Namespace) -> Iterator[Tensor]:
         model.train(mode)
 
 
-def _hyp(model: nn.Module, opt: Namespace) -> dict[str, Any]:
+def _hyp(model: Network, opt: Namespace) -> dict[str, Any]:
     """The hyperparameters with their loss gains scaled to the task, as train.py does before its first batch."""
     hyp, levels = read_yaml("--hyp", opt.hyp), model.model[-1].nl
     hyp["box"] *= 3 / levels
@@ -49,7 +50,7 @@ def _hyp(model: nn.Module, opt: Namespace) -> dict[str, Any]:
     return hyp
 
 
-def _loader(model: nn.Module, opt: Namespace, hyp: dict[str, Any]) -> Any:
+def _loader(model: Network, opt: Namespace, hyp: dict[str, Any]) -> Any:
     """Upstream's training loader, without workers: what they would read ahead is thrown away."""
     train = read_yaml("--data", opt.data)["train"]
     size, stride = opt.img_size[0], max(int(model.stride.max()), 32)

@@ -13,8 +13,8 @@ from pruning import ranks
 from pruning.data_check import check_places
 from pruning.errors import PruneError
 from pruning.failures import reason_of
+from pruning.family import Network
 from pruning.ranges import check_hyperparameters, check_numbers
-from torch import nn
 from utils.datasets import img_formats
 from utils.general import check_file
 
@@ -102,7 +102,7 @@ def check_device(device: str) -> None:
         raise PruneError(f"--device {device}: {gone[0]} is none of the {torch.cuda.device_count()} CUDA devices here.")
 
 
-def check_data(name: str, model: nn.Module, weights: Path, trainer: str, single_cls: bool) -> None:
+def check_data(name: str, model: Network, weights: Path, trainer: str, single_cls: bool) -> None:
     """Hold a data set against a network, before upstream's own check would try to download it.
 
     Raises:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from models.yolo import Model
 from pruning.errors import PruneError
+from pruning.family import Network
 from torch import Tensor, nn
 
 from .pruned_yaml import exact_structure
@@ -44,7 +45,7 @@ def deploy_structure(made: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     return {**made, "backbone": new[:cut], "head": new[cut:]}, kept
 
 
-def deployed(model: nn.Module) -> nn.Module:
+def deployed(model: Network) -> Network:
     """The deploy form of a network, in evaluation mode; `model` is not changed.
 
     Raises:
@@ -60,7 +61,7 @@ def deployed(model: nn.Module) -> nn.Module:
     return new.float().eval()
 
 
-def apart(model: nn.Module, other: nn.Module) -> float:
+def apart(model: Network, other: nn.Module) -> float:
     """How far the boxes of two networks are from each other on a few images, relative to the largest output."""
     size = 2 * int(model.stride.max())
     images = torch.rand(2, model.yaml.get("ch", 3), size, size, generator=torch.Generator().manual_seed(0))
@@ -72,7 +73,7 @@ def apart(model: nn.Module, other: nn.Module) -> float:
     return float((got - wanted).abs().max() / wanted.abs().max())
 
 
-def _weights(model: nn.Module, kept: list[int]) -> dict[str, Tensor]:
+def _weights(model: Network, kept: list[int]) -> dict[str, Tensor]:
     """The state of the deploy form: kept rows renumbered, the head folded."""
     last, number = len(model.model) - 1, {old: new for new, old in enumerate(kept)}
     state = {}
@@ -96,6 +97,7 @@ def folded(conv: nn.Conv2d, added: Tensor, factor: Tensor) -> tuple[Tensor, Tens
         added: (1, in, 1, 1).
         factor: (1, out, 1, 1).
     """
+    assert conv.bias is not None  # where upstream has such a layer, it has one
     weight, bias = conv.weight.detach().double(), conv.bias.detach().double()
     scale = factor.detach().double().flatten()
     shifted = bias + weight.flatten(1) @ added.detach().double().flatten()

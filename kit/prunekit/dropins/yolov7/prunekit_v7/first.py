@@ -17,10 +17,10 @@ from pruning.block import BLOCK
 from pruning.checkpoint import know, read, stay
 from pruning.counts import Cost, count
 from pruning.errors import PruneError
+from pruning.family import Network
 from pruning.plan import make_plan
 from pruning.proof import prove
 from pruning.scores import score_groups
-from torch import nn
 
 from .network import MADE_OF, graph_of, ignored_layers, refuse_unknown, tracing
 from .offline import PUBLISHED
@@ -76,7 +76,7 @@ def _unreadable(opt: Namespace) -> str:
     return f"--{flag} {name}: damaged, or not what training wrote ({why}). Copy it again, or give another one"
 
 
-def _replaced(opt: Namespace, saved: nn.Module) -> str:
+def _replaced(opt: Namespace, saved: Network) -> str:
     """What is wrong with a --cfg that builds another network than the pruned one in --weights."""
     from models.yolo import Model  # imports this package itself
     from utils.general import check_file
@@ -135,7 +135,7 @@ def _wrong_file(opt: Namespace) -> str:
     return "" if opt.weights else "no network given: --weights best.pt (channels are ranked by trained weights)"
 
 
-def prune_first(model: nn.Module, opt: Namespace, ckpt: dict[str, Any]) -> None:
+def prune_first(model: Network, opt: Namespace, ckpt: dict[str, Any]) -> None:
     """Prune `model` in place, once: a resumed run goes on with the network that its checkpoint holds.
 
     Args:
@@ -166,7 +166,7 @@ def _take_away(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _prune_and_say(model: nn.Module, opt: Namespace) -> None:
+def _prune_and_say(model: Network, opt: Namespace) -> None:
     refuse_unknown(model, opt.weights or opt.cfg)
     size = max(-(-opt.img_size[0] // 64) * 64, 64)  # a multiple of every stride
     example = torch.zeros(1, model.yaml.get("ch", 3), size, size, device=next(model.parameters()).device)
@@ -180,7 +180,7 @@ def _prune_and_say(model: nn.Module, opt: Namespace) -> None:
         print(f"After Pruning: {_figures(after)}, MACs ratio={before.macs / after.macs}")
 
 
-def _prune(model: nn.Module, example: torch.Tensor, ratio: float) -> None:
+def _prune(model: Network, example: torch.Tensor, ratio: float) -> None:
     """Local LAMP, eight channels at least, as prune_one_shot.py; all ranks of a DDP run come to the same widths."""
     for parameter in model.parameters():
         parameter.requires_grad_(True)

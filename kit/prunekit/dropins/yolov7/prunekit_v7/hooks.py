@@ -18,6 +18,7 @@ from pruning.bn import penalise
 from pruning.checkpoint import read
 from pruning.differences import fit_norms
 from pruning.errors import PruneError
+from pruning.family import Network
 from pruning.yaml_rows import require_rows
 from torch import nn, optim
 
@@ -63,7 +64,7 @@ def sparsity_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--sparsity-beta", type=float, default=0.0, help=about.format("beta"))
 
 
-def bn_l1(model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
+def bn_l1(model: Network, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
     """Patch 3, once per optimizer step, before it: add the BN-L1 penalty to the gradients.
 
     Raises:
@@ -90,14 +91,14 @@ def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any]) -> None:
         )
 
 
-def keep_norms(model: nn.Module) -> None:
+def keep_norms(model: Network) -> None:
     """Patch 4, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
     block = model.yaml.get(BLOCK)
     if block:
         fit_norms(model, block)
 
 
-def say_if_dense(saved: nn.Module, built: nn.Module, cfg: str) -> None:
+def say_if_dense(saved: Network, built: Network, cfg: str) -> None:
     """Patch 4, after weights are loaded: a pruned network that --cfg replaces by another is announced."""
     if cfg and BLOCK in saved.yaml:
         was, now = (sum(p.numel() for p in model.parameters()) for model in (saved, built))
@@ -118,7 +119,7 @@ def row_widths(args: list[Any]) -> dict[str, Any]:
     return structure.row_widths(args)
 
 
-def fit_row(block: nn.Module, widths: dict[str, Any]) -> None:
+def fit_row(block: Network, widths: dict[str, Any]) -> None:
     """Patch 5, after a row's module was built: give it those widths."""
     structure.fit_row(block, widths)
 

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 import torch
 from pruning.allowed import Rules
 from pruning.errors import PruneError
+from pruning.family import Network
 from pruning.graph import PruningGraph
-from torch import nn
 
 from .structure import HEADS, output_layers
 
 MADE_OF = Rules(packages=("models", "utils"), never=("models.common.autoShape",))  # which opens what it is given
 
 
-def refuse_unknown(model: nn.Module, source: str) -> None:
+def refuse_unknown(model: Network, source: str) -> None:
     """PruneError for a network that cannot be pruned, or not be trained afterwards; `source` names it."""
     kinds = {type(module).__name__ for module in model.modules()}
     if kinds & {"RepConv_OREPA", "OREPA_3x3_RepConv"}:
@@ -35,14 +35,14 @@ def refuse_unknown(model: nn.Module, source: str) -> None:
         )
 
 
-def ignored_layers(model: nn.Module, head: str = "outputs") -> dict[str, str]:
+def ignored_layers(model: Network, head: str = "outputs") -> dict[str, str]:
     """Layers whose output channels must stay, with the reason. YOLOv7's heads are output layers and nothing else."""
     modules = dict(model.named_modules())
     return {name: reason for name, reason in output_layers(model).items() if name in modules}
 
 
 @contextmanager
-def tracing(model: nn.Module) -> Iterator[None]:
+def tracing(model: Network) -> Iterator[None]:
     """Training mode: the head gives its convolutions' outputs, an auxiliary head those of its aux branch too."""
     modes = {module: module.training for module in model.modules()}
     model.train()
@@ -54,7 +54,7 @@ def tracing(model: nn.Module) -> Iterator[None]:
 
 
 def graph_of(
-    model: nn.Module,
+    model: Network,
     example: torch.Tensor,
     more: Mapping[str, str] | None = None,
     opaque: Mapping[str, str] | None = None,

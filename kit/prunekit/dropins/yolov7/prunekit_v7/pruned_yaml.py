@@ -18,7 +18,8 @@ from models.yolo import Model, parse_model
 from pruning.block import BLOCK, owner_of, yaml_text
 from pruning.differences import differing_acts, differing_norms
 from pruning.errors import PruneError
-from torch import Tensor, nn
+from pruning.family import Network
+from torch import Tensor
 from utils.general import make_divisible
 from utils.torch_utils import initialize_weights
 
@@ -29,7 +30,7 @@ from .structure import EXACT, HEADS, PREFIX, open_structure, real_anchors
 PARTS = ("backbone", "head")
 
 
-def exact_structure(model: nn.Module) -> dict[str, Any]:
+def exact_structure(model: Network) -> dict[str, Any]:
     """The YAML of exact rows that builds a network; it has been tried.
 
     Args:
@@ -73,7 +74,7 @@ def _note(number: int, pair: tuple[int, int] | None) -> str:
     return f"{number}: {pair[1]}" if pair else str(number)
 
 
-def verify(model: nn.Module, file: Path) -> float:
+def verify(model: Network, file: Path) -> float:
     """Build a network from a file, load the weights of `model` strictly, and compare outputs; the largest difference.
 
     Both forms are compared, inference and training (where an auxiliary head gives its second branch), on one image.
@@ -98,7 +99,7 @@ def verify(model: nn.Module, file: Path) -> float:
     return worst
 
 
-def _outputs(model: nn.Module, image: Tensor, training: bool) -> list[Tensor]:
+def _outputs(model: Network, image: Tensor, training: bool) -> list[Tensor]:
     """All tensors that a network gives for an image, norms as in evaluation; its mode is put back."""
     mode, head = model.training, model.model[-1]
     model.eval()
@@ -114,7 +115,7 @@ def _tensors(output: Any) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) else [tensor for part in output for tensor in _tensors(part)]
 
 
-def check_same_rows(model: nn.Module, dense: Mapping[str, Any], name: str, weights: Path) -> None:
+def check_same_rows(model: Network, dense: Mapping[str, Any], name: str, weights: Path) -> None:
     """Hold a network against the YAML that it is said to be pruned from: the same rows but for their widths.
 
     Raises:
@@ -132,7 +133,7 @@ def check_same_rows(model: nn.Module, dense: Mapping[str, Any], name: str, weigh
         raise PruneError(f"--model {name} has {len(theirs)} rows, {weights} {len(ours)}: it is not its YAML.")
 
 
-def _exact_row(row: list[Any], layer: nn.Module, number: int) -> list[Any]:
+def _exact_row(row: list[Any], layer: Network, number: int) -> list[Any]:
     """A row with the layer's own width in it; a row without a width is taken as it stands."""
     f, n, name, args = row
     if n != 1:
@@ -147,7 +148,7 @@ def _exact_row(row: list[Any], layer: nn.Module, number: int) -> list[Any]:
     return [f, n, f"{PREFIX}{name}", [width, *rest, *([inner] if inner else [])]]
 
 
-def _width(layer: nn.Module) -> int | None:
+def _width(layer: Network) -> int | None:
     """Output channels of a layer whose row says them; None for one that has none of its own."""
     kind = type(layer)
     if kind is Conv:
@@ -169,7 +170,7 @@ def _built_width(row: list[Any], dense: Mapping[str, Any]) -> int:
     return int(make_divisible(width * dense["width_multiple"], 8))
 
 
-def _check(model: nn.Module, made: dict[str, Any]) -> None:
+def _check(model: Network, made: dict[str, Any]) -> None:
     """PruneError unless a fresh build has every tensor, activation and norm of `model`; shapes only, no memory."""
     with quiet(), torch.device("meta"):
         layers = parse_model(yaml.safe_load(yaml_text(made)), ch=[model.yaml.get("ch", 3)])[0]

@@ -10,13 +10,13 @@ from typing import Any
 
 from models.common import SPPCSPC, DownC, RepConv
 from pruning.errors import PruneError
+from pruning.family import Network
 from pruning.widths import apply_widths
-from torch import nn
 
 POOLED = 4  # SPPCSPC stacks cv4's output and three poolings of it
 
 
-def widths_of_block(block: nn.Module) -> dict[str, Any]:
+def widths_of_block(block: Network) -> dict[str, Any]:
     """The last argument of a block's exact row; empty for a block whose row says everything."""
     if type(block) is RepConv:
         return {} if block.rbr_identity is not None else {"identity": False}
@@ -24,7 +24,7 @@ def widths_of_block(block: nn.Module) -> dict[str, Any]:
     return {f"cv{i}": getattr(block, f"cv{i}").conv.out_channels for i in range(1, inner + 1)}
 
 
-def fitted(block: nn.Module, widths: dict[str, Any]) -> None:
+def fitted(block: Network, widths: dict[str, Any]) -> None:
     """Give a fresh block the inner widths of its row, in place.
 
     Raises:
@@ -47,7 +47,7 @@ def _without_identity(block: RepConv, identity: Any) -> None:
     block.rbr_identity = None
 
 
-def _apply(block: nn.Module, widths: dict[str, int]) -> None:
+def _apply(block: Network, widths: dict[str, int]) -> None:
     """Resize the convolutions of a SPPCSPC or DownC; what goes in and what comes out is as the row says."""
     out = block.cv7.conv.out_channels if isinstance(block, SPPCSPC) else sum(widths[key] for key in ("cv2", "cv3"))
     one = block.cv1.conv.in_channels

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from pruning.block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from pruning.errors import PruneError
+from pruning.family import Network
 from torch import nn
 
 GUARD = '{}["' + GUARD_TEXT.format(how="copy the file there") + '"]'
@@ -32,7 +33,7 @@ EXACT = "exact_widths"
 HEADS = ("Detect", "IDetect", "IAuxDetect")
 
 
-def close_structure(model: nn.Module) -> dict[str, Any]:
+def close_structure(model: Network) -> dict[str, Any]:
     """The `yaml` that a pruned model must carry: its rows, its real anchors, the width block, and the guard.
 
     Args:
@@ -65,14 +66,14 @@ def fit_layers(layers: Iterable[nn.Module], d: dict[str, Any]) -> int:
     """
     if BLOCK not in d:
         return 0
-    owner = owner_of(nn.Sequential(*layers))
+    owner: Network = owner_of(nn.Sequential(*layers))
     changed = fit(owner, d[BLOCK], sync_attributes)
     for layer in owner.model:
         layer.np = sum(p.numel() for p in layer.parameters())
     return changed
 
 
-def sync_attributes(owner: nn.Module) -> None:
+def sync_attributes(owner: Network) -> None:
     """Bring the widths that YOLOv7's modules note beside their layers in line: fusing a RepConv reads them."""
     from models.common import ImplicitA, ImplicitM, RepConv
 
@@ -86,7 +87,7 @@ def sync_attributes(owner: nn.Module) -> None:
             module.channel = module.implicit.shape[1]
 
 
-def output_layers(model: nn.Module) -> dict[str, str]:
+def output_layers(model: Network) -> dict[str, str]:
     """The layers whose width the task sets, not the architecture: {name: reason}. ImplicitM's are bare parameters.
 
     Raises:
@@ -104,7 +105,7 @@ def output_layers(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def real_anchors(model: nn.Module) -> list[list[float]]:
+def real_anchors(model: Network) -> list[list[float]]:
     """The anchors in pixels, (levels, 2 * anchors), as autoanchor left them; upstream's YAML keeps the old ones."""
     head = model.model[-1]
     pixels = head.anchors.float() * head.stride.float().to(head.anchors.device).view(-1, 1, 1)  # (levels, anchors, 2)
@@ -116,7 +117,7 @@ def row_widths(args: list[Any]) -> dict[str, Any]:
     return args.pop() if args and isinstance(args[-1], dict) else {}
 
 
-def fit_row(block: nn.Module, widths: dict[str, Any]) -> None:
+def fit_row(block: Network, widths: dict[str, Any]) -> None:
     """Give a freshly built SPPCSPC, DownC or RepConv the inner widths of its row, in place.
 
     Raises:
@@ -139,7 +140,7 @@ def _open_rows(d: dict[str, Any]) -> dict[str, Any]:
     return {**d, "backbone": bare[:cut], "head": bare[cut:], EXACT: True}
 
 
-def _build(plain: dict[str, Any]) -> nn.Module:
+def _build(plain: dict[str, Any]) -> Network:
     """A fresh network from `plain` rows, without touching the random state."""
     from models.yolo import parse_model
     from utils.torch_utils import initialize_weights

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pruning.errors import PruneError
+from pruning.family import Network
 from pruning.files import write_whole
 from pruning.options import Parser, normalise
 from pruning.state import REPORT, State
-from torch import nn
 
 from .adapter import Yolov7
 from .data import found, read_architecture
@@ -88,7 +88,7 @@ def _title(options: argparse.Namespace, weights: Path) -> str:
     )
 
 
-def _figures(model: nn.Module, made: dict[str, Any], dense: dict[str, Any]) -> str:
+def _figures(model: Network, made: dict[str, Any], dense: dict[str, Any]) -> str:
     pairs = [pair for pair in width_pairs(made, dense) if pair]
     total = sum(parameter.numel() for parameter in model.parameters())
     return f"{sum(now < was for now, was in pairs)} of {len(pairs)} layers narrower, {total:,} parameters"

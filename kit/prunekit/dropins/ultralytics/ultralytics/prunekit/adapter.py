@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.data.utils import IMG_FORMATS, check_cls_dataset, check_det_dataset
@@ -23,7 +23,7 @@ from ultralytics.pruning.checkpoint import door, know
 from ultralytics.pruning.data_check import check_places, rehearse
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.failures import reason_of
-from ultralytics.pruning.family import Metrics
+from ultralytics.pruning.family import Family, Metrics, Network
 from ultralytics.pruning.hooked import check_hooks
 from ultralytics.pruning.network_form import check_form
 from ultralytics.pruning.once import Opened
@@ -151,7 +151,7 @@ class Ultralytics:
     def _check_classes(self, weights: Path, found: Mapping[str, Any]) -> None:
         """PruneError unless the data set has the network's classes and key points."""
         data, structure = self._given["data"], self.load(weights).yaml
-        shape = found.get("kpt_shape")
+        shape: Any = found.get("kpt_shape")
         if self.task == "pose" and list(structure.get("kpt_shape") or shape) != list(shape):
             raise PruneError(f"{weights} has key points {structure['kpt_shape']}, {data} has {list(shape)}.")
         classes = 1 if self._given.get("single_cls") else found["nc"]
@@ -188,11 +188,11 @@ class Ultralytics:
             first = str(error).strip().splitlines()[0]
             raise PruneError(f"{first} Leave --device out to use what is here, or give --device cpu.") from error
 
-    def load(self, weights: Path) -> nn.Module:
+    def load(self, weights: Path) -> Network:
         """See `Family.load`; each file is opened once."""
         return self._opened(weights, self._load)
 
-    def _load(self, weights: Path) -> nn.Module:
+    def _load(self, weights: Path) -> Network:
         try:
             model, _ = load_checkpoint(weights)
         except PruneError:
@@ -210,27 +210,27 @@ class Ultralytics:
         model.criterion = None
         return model.float().requires_grad_(True)
 
-    def example(self, model: nn.Module) -> Tensor:
+    def example(self, model: Network) -> Tensor:
         """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
         size = self._given["imgsz"]
         return torch.zeros(1, model.yaml.get("channels", 3), size, size)
 
-    def ignored(self, model: nn.Module) -> Mapping[str, str]:
+    def ignored(self, model: Network) -> Mapping[str, str]:
         """See `Family.ignored`."""
         return ignored_layers(model, mode="head" if self._head == "whole" else "outputs")
 
-    def dropped(self, model: nn.Module) -> Sequence[str]:
+    def dropped(self, model: Network) -> Sequence[str]:
         """See `Family.dropped`: the branches of an end-to-end head that have a one-to-one twin."""
         head, prefix = model.model[-1], f"model.{len(model.model) - 1}"
         if not getattr(head, "end2end", False):
             return ()
         return [f"{prefix}.{name}" for name, _ in head.named_children() if hasattr(head, f"one2one_{name}")]
 
-    def tracing(self, model: nn.Module) -> AbstractContextManager[None]:
+    def tracing(self, model: Network) -> AbstractContextManager[None]:
         """See `Family.tracing`."""
         return tracing(model)
 
-    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+    def losses(self, model: Network) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""
         overrides = {**self._overrides(Path(self._scratch.name) / "calibration"), "model": "calibration.pt"}
         trainer = TRAINERS[self.task](overrides=overrides)  # for its data; the model is handed to it
@@ -244,7 +244,7 @@ class Ultralytics:
             yield model.loss(trainer.preprocess_batch(batch))[0].sum()
         model.criterion = None
 
-    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+    def save(self, model: Network, source: Path, target: Path) -> None:
         """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
         _, checkpoint = load_checkpoint(source)
         model = deepcopy(model)
@@ -382,3 +382,6 @@ def _metrics(task: str, result: Any) -> Metrics:
         return Metrics(map50=float(result.top5), map50_95=float(result.top1), labels=("top-5", "top-1"))
     own = {"segment": "seg", "pose": "pose"}.get(task, "box")
     return Metrics(map50=float(getattr(result, own).map50), map50_95=float(getattr(result, own).map))
+
+
+_: type[Family] = Ultralytics  # a checker holds the adapter against the contract

@@ -23,6 +23,7 @@ from typing import Any
 from torch import nn
 from ultralytics.pruning.differences import fit_norms
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.family import Network
 from ultralytics.pruning.surgery import merge_blocks
 from ultralytics.pruning.widths import read_widths
 from ultralytics.utils import LOGGER, RANK, SETTINGS, colorstr
@@ -72,7 +73,7 @@ def read(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:
     return ckpt, *rest
 
 
-def adopt_structure(built: nn.Module, weights: nn.Module) -> None:
+def adopt_structure(built: Network, weights: Network) -> None:
     """Before `weights` are loaded into `built`: if it was built from the very YAML of `weights` and that YAML does not
     tell its widths, give `built` these widths, in place, and a YAML that does.
 
@@ -139,20 +140,20 @@ def _stand_ins(names: list[tuple[str, str]]) -> Iterator[None]:
             made.append((sys.modules[module], name, kind))
         yield
     finally:
-        for module, name, kind in made:
-            if getattr(module, name, None) is kind:
-                delattr(module, name)
+        for home, name, kind in made:
+            if getattr(home, name, None) is kind:
+                delattr(home, name)
         for module in made_modules:
             sys.modules.pop(module, None)
 
 
-def _models(ckpt: Any) -> list[nn.Module]:
+def _models(ckpt: Any) -> list[Network]:
     """The networks in a checkpoint, in any of the forms that `torch_safe_load` accepts."""
     held = [ckpt.get("model"), ckpt.get("ema")] if isinstance(ckpt, dict) else [getattr(ckpt, "model", None)]
     return [model for model in held if isinstance(model, nn.Module)]
 
 
-def _refuse_stand_ins(model: nn.Module, file: str) -> None:
+def _refuse_stand_ins(model: Network, file: str) -> None:
     left = {f"{type(m).__module__}.{type(m).__name__}" for m in model.modules() if isinstance(m, StandIn)}
     if left:
         raise PruneError(

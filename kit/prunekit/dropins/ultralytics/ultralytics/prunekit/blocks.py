@@ -29,10 +29,24 @@ from ultralytics.prunekit.releases import (
     RealNVP,
 )
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.family import Network
 from ultralytics.pruning.surgery import SwapRule, halved, join, recast, swap_modules
 
 
-class SplitC2f(nn.Module):
+class _Split(nn.Module):
+    """The layers of a twin are those of the stock block, which `recast` puts there."""
+
+    cv0: Any
+    cv1: Any
+    cv2: Any
+    cv3: Any
+    cv4: Any
+    m: Any
+    attn: Any
+    ffn: Any
+
+
+class SplitC2f(_Split):
     """C2f, C3k2, C2fCIB or C2fPSA with a convolution for each half. Shapes as there: (n, c1, h, w) -> (n, c2, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,7 +56,7 @@ class SplitC2f(nn.Module):
         return self.cv2(torch.cat(parts, 1))
 
 
-class SplitC2PSA(nn.Module):
+class SplitC2PSA(_Split):
     """C2PSA with a convolution for each half: (n, c1, h, w) -> (n, c1, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +64,7 @@ class SplitC2PSA(nn.Module):
         return self.cv2(torch.cat((self.cv0(x), self.m(self.cv1(x))), 1))
 
 
-class SplitPSA(nn.Module):
+class SplitPSA(_Split):
     """PSA (YOLOv10) with a convolution for each half: (n, c1, h, w) -> (n, c1, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +75,7 @@ class SplitPSA(nn.Module):
         return self.cv2(torch.cat((self.cv0(x), b), 1))
 
 
-class SplitC2(nn.Module):
+class SplitC2(_Split):
     """C2 (the P6 networks) with a convolution for each half: (n, c1, h, w) -> (n, c2, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +83,7 @@ class SplitC2(nn.Module):
         return self.cv2(torch.cat((self.m(self.cv0(x)), self.cv1(x)), 1))
 
 
-class SplitELAN(nn.Module):
+class SplitELAN(_Split):
     """RepNCSPELAN4 or ELAN1 (YOLOv9) with a convolution for each half: (n, c1, h, w) -> (n, c2, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,7 +105,7 @@ _TWINS: Mapping[type, type] = {
 }
 
 
-def merge_block(block: nn.Module) -> nn.Module:
+def merge_block(block: Network) -> Network:
     """The stock block of a twin. Unequal halves (foreign checkpoints) are padded with silent channels first.
 
     Raises:
@@ -99,7 +113,7 @@ def merge_block(block: nn.Module) -> nn.Module:
     """
     equalise(block)
     rest = {name: child for name, child in block._modules.items() if name not in ("cv0", "cv1")}
-    whole = recast(block, block.stock, {"cv1": join(block.cv0, block.cv1), **rest})
+    whole: Network = recast(block, block.stock, {"cv1": join(block.cv0, block.cv1), **rest})
     del whole.stock
     whole.c = whole.cv1.conv.out_channels // 2
     return whole
@@ -108,7 +122,7 @@ def merge_block(block: nn.Module) -> nn.Module:
 RULES: tuple[SwapRule, ...] = tuple(halved(stock, twin, merge=merge_block) for stock, twin in _TWINS.items())
 
 
-def merge_split_blocks(model: nn.Module) -> int:
+def merge_split_blocks(model: Network) -> int:
     """Merge the split blocks of published scripts (`C2f_v2` and its like: cv0, cv1, cv2, m) to stock, in place.
 
     Returns how many. Each merged block is compared with its original on random input.
@@ -120,16 +134,16 @@ def merge_split_blocks(model: nn.Module) -> int:
     return swap_modules(model, dict.fromkeys(foreign, _merge_foreign))
 
 
-def _is_foreign(module: nn.Module) -> bool:
+def _is_foreign(module: Network) -> bool:
     return type(module) not in _TWINS.values() and {"cv0", "cv1", "cv2", "m"} <= set(module._modules)
 
 
-def _merge_foreign(block: nn.Module) -> nn.Module:
+def _merge_foreign(block: Network) -> Network:
     before = _probe(block)
     block.stock = _stock_of(block)
     whole = merge_block(block)
     after = _probe(whole)
-    if before is not None and not torch.allclose(before, after, rtol=1e-3, atol=1e-4):
+    if before is not None and after is not None and not torch.allclose(before, after, rtol=1e-3, atol=1e-4):
         raise PruneError(
             f"{type(block).__name__} is not a split {block.stock.__name__}: merged, its output differs by "
             f"{float((before - after).abs().max()):.3g}. Convert the checkpoint with the script that wrote it."
@@ -137,7 +151,7 @@ def _merge_foreign(block: nn.Module) -> nn.Module:
     return whole
 
 
-def _stock_of(block: nn.Module) -> type:
+def _stock_of(block: Network) -> type:
     """The class that `block` was split from, by the name upstream gave it, its contents, or its own name."""
     named = {kind.__name__: kind for kind in (C2f, C3k2, C2fCIB, C2fPSA, C2PSA)}
     given = str(getattr(block, "type", "")).rpartition(".")[2]
@@ -150,7 +164,7 @@ def _stock_of(block: nn.Module) -> type:
     return named.get(type(block).__name__.partition("_")[0], C2f)
 
 
-def _probe(block: nn.Module) -> Tensor | None:
+def _probe(block: Network) -> Tensor | None:
     """Float32 output of a copy of `block` on fixed random input; None if its class came without a forward."""
     if type(block).forward is nn.Module.forward:
         return None
@@ -166,7 +180,7 @@ def _probe(block: nn.Module) -> Tensor | None:
         block.train(training).to(dtype)
 
 
-def ignored_layers(model: nn.Module, mode: str = "outputs", attention: str | None = None) -> dict[str, str]:
+def ignored_layers(model: Network, mode: str = "outputs", attention: str | None = None) -> dict[str, str]:
     """Layers whose output channels must stay, with the reason. Ask after surgery.
 
     Args:
@@ -182,8 +196,8 @@ def ignored_layers(model: nn.Module, mode: str = "outputs", attention: str | Non
     kept: dict[str, str] = {}
     for name, module in model.named_modules():
         reason = _reason(module, mode, attention)
-        for below, layer in module.named_modules(prefix=name) if reason else ():
-            if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
+        for below, layer in module.named_modules(prefix=name):
+            if reason and isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
                 kept.setdefault(below, reason)
         if isinstance(module, (Detect, Classify)):
             kept.update(_outputs(name, module))
@@ -193,7 +207,7 @@ def ignored_layers(model: nn.Module, mode: str = "outputs", attention: str | Non
 _ATTENTION_BLOCKS = (SplitC2PSA, C2PSA, SplitPSA, PSA, PSABlock, A2C2f)
 
 
-def _reason(module: nn.Module, mode: str, attention: str) -> str | None:
+def _reason(module: Network, mode: str, attention: str) -> str | None:
     """Why all of `module` stays, if it does."""
     if isinstance(module, (Attention, AAttn)):
         return "attention: its reshapes fix the width"
@@ -206,7 +220,7 @@ def _reason(module: nn.Module, mode: str, attention: str) -> str | None:
     return "attention block kept whole" if attention == "block" and isinstance(module, _ATTENTION_BLOCKS) else None
 
 
-def _outputs(name: str, head: nn.Module) -> dict[str, str]:
+def _outputs(name: str, head: Network) -> dict[str, str]:
     """The convolutions and linear layers of a head whose width is a number of classes, bins, points or masks."""
     inner = {id(block.conv) for block in head.modules() if isinstance(block, (Conv, DFL))}
     inner |= {id(layer) for flow in head.modules() if isinstance(flow, RealNVP) for layer in flow.modules()}
@@ -227,7 +241,7 @@ _NOT_PRUNED = {
 }
 
 
-def refuse_unknown(model: nn.Module, source: object) -> None:
+def refuse_unknown(model: Network, source: object) -> None:
     """PruneError for a network that cannot be pruned and used as before; `source` names it."""
     heads = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
     for head, reason in _NOT_PRUNED.items():
@@ -236,7 +250,7 @@ def refuse_unknown(model: nn.Module, source: object) -> None:
 
 
 @contextmanager
-def tracing(model: nn.Module) -> Iterator[None]:
+def tracing(model: Network) -> Iterator[None]:
     """The state in which every branch of the network is visible to autograd; all is as before afterwards.
 
     Training mode shows training-only branches, with BatchNorm left in eval so that no statistic moves. End-to-end heads
@@ -250,7 +264,7 @@ def tracing(model: nn.Module) -> Iterator[None]:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.training = False
-        torch.Tensor.detach = lambda self: self
+        torch.Tensor.detach = lambda self: self  # type: ignore[assignment, return-value]
         yield
     finally:
         torch.Tensor.detach = detach
@@ -259,7 +273,7 @@ def tracing(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def trace_forward(model: nn.Module, example: Tensor) -> Any:
+def trace_forward(model: Network, example: Tensor) -> Any:
     """All outputs of all branches for `example` (1, channels, h, w), for the dependency graph."""
     with tracing(model):
         return model(example)

@@ -22,7 +22,7 @@ def images(given: Mapping[str, Any], task: str, stride: int) -> Iterator[Tensor]
         task: the network's.
         stride: largest stride of the network, in pixels.
     """
-    args = get_cfg(overrides={**given, "task": task, "rect": False})
+    args: Any = get_cfg(overrides={**given, "task": task, "rect": False})
     if task == "classify":
         data = check_cls_dataset(args.data)
         made: Any = ClassificationDataset(root=data["train"], args=args, augment=False, prefix="calibration")

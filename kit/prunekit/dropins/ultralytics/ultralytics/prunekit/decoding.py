@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from types import MethodType
 
-from torch import Tensor, nn
+from torch import Tensor
 from ultralytics.nn.modules.block import DFL
+from ultralytics.pruning.family import Network
 
 
-def integrate_boxes_fast(model: nn.Module) -> None:
+def integrate_boxes_fast(model: Network) -> None:
     """Give each box integral of a network that is about to be traced this forward, in place."""
     for module in model.modules():
         if type(module) is DFL:  # a subclass computes what we do not know
-            module.forward = MethodType(_integral, module)
+            module.forward = MethodType(_integral, module)  # type: ignore[method-assign]
 
 
 def _integral(dfl: DFL, x: Tensor) -> Tensor:

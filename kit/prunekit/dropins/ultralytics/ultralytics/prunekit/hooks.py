@@ -13,6 +13,7 @@ from ultralytics.pruning import checkpoint
 from ultralytics.pruning.allowed import Rules
 from ultralytics.pruning.bn import Reach, add_l1, gamma_strength, reach_report
 from ultralytics.pruning.differences import fit_norms
+from ultralytics.pruning.family import Network
 from ultralytics.pruning.yaml_rows import require_rows
 from ultralytics.utils import LOGGER, RANK, colorstr
 
@@ -52,9 +53,10 @@ def bn_l1(trainer: BaseTrainer) -> None:
     sparsity, beta = trainer.args.sparsity, trainer.args.sparsity_beta
     if not (sparsity or beta):
         return
-    reach = add_l1(unwrap_model(trainer.model), gamma_strength(sparsity, trainer.epoch, trainer.epochs), beta)
+    network: Any = trainer.model
+    reach = add_l1(unwrap_model(network), gamma_strength(sparsity, trainer.epoch, trainer.epochs), beta)
     if not getattr(trainer, "bn_l1_said", False):
-        trainer.bn_l1_said = True
+        trainer.bn_l1_said = True  # type: ignore[attr-defined]
         _say_reach(trainer, reach)
 
 
@@ -85,7 +87,7 @@ def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any], verbose: bool
         LOGGER.info(f"{PREFIX}pruned structure kept: {changed} layers resized, {total:,} parameters")
 
 
-def keep_norms(model: nn.Module) -> None:
+def keep_norms(model: Network) -> None:
     """Patch 3, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
     block = (getattr(model, "yaml", None) or {}).get(structure.BLOCK)
     if block:

@@ -23,7 +23,7 @@ def load_by_list() -> bool:
             return plain(f, map_location, *args, **how)
         from .rules import RULES
 
-        return checkpoint.read(f, rules=RULES, map_location=map_location, **how)
+        return checkpoint.read(os.fspath(f), rules=RULES, map_location=map_location, **how)
 
     load.by_list = True  # type: ignore[attr-defined]
     torch.load = load

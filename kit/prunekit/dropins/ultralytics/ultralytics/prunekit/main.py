@@ -99,7 +99,8 @@ def yolo11(argv: list[str]) -> None:
     opened.choose()  # refuses a place where no folder can be
     opened.family.check_data(opened.weights)
     engine.preflight(opened.family, opened.weights, settings)
-    published = Opened(opened.family, opened.weights, lambda: _published_folder(overrides, opened.family.task))
+    task = getattr(opened.family, "task")  # noqa: B009  # ultralytics has tasks, the contract does not
+    published = Opened(opened.family, opened.weights, lambda: _published_folder(overrides, task))
     return command.carry(published, settings, style=style)
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from torch import nn
 from ultralytics.nn.modules.block import C3, Bottleneck
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.family import Network
 from ultralytics.pruning.surgery import pad_inputs, pad_outputs
 
 
-def equalise(block: nn.Module) -> None:
+def equalise(block: Network) -> None:
     """Pad the smaller half of a twin, and all that reads it, with channels that are exactly zero, in place.
 
     Raises:
@@ -38,8 +39,8 @@ def equalise(block: nn.Module) -> None:
     pad_inputs(block.cv2.conv, ends, extra)
 
 
-def _width_out(child: nn.Module) -> int:
-    return (child.cv3 if isinstance(child, C3) else child.cv2).conv.out_channels
+def _width_out(child: Network) -> int:
+    return int((child.cv3 if isinstance(child, C3) else child.cv2).conv.out_channels)
 
 
 def _pad_stream(child: nn.Module, extra: int) -> bool:

@@ -12,14 +12,14 @@ from ultralytics.nn.modules import block
 try:
     from ultralytics.nn.tasks import load_checkpoint
 except ImportError:  # before 8.3.19x
-    from ultralytics.nn.tasks import attempt_load_one_weight as load_checkpoint
+    from ultralytics.nn.tasks import attempt_load_one_weight as load_checkpoint  # type: ignore[attr-defined, no-redef]
 try:
     from ultralytics.utils.torch_utils import unwrap_model
 except ImportError:
-    from ultralytics.utils.torch_utils import de_parallel as unwrap_model
+    from ultralytics.utils.torch_utils import de_parallel as unwrap_model  # type: ignore[attr-defined, no-redef]
 
 
-def _block(name: str) -> type:
+def _block(name: str) -> Any:
     """The class of a block, or one in its place that no network holds, where this release does not have it yet."""
     return getattr(block, name, None) or type(name, (nn.Module,), {})
 
@@ -32,8 +32,9 @@ RealNVP = _block("RealNVP")  # 8.4
 
 def load_yaml(path: str) -> Any:
     """The content of a YAML file, as this upstream reads it."""
-    yaml = getattr(utils, "YAML", None)  # before 8.3.1xx a function
-    return yaml.load(path) if yaml else utils.yaml_load(path)
+    yaml: Any = getattr(utils, "YAML", None)
+    function: Any = getattr(utils, "yaml_load", None)  # before 8.3.1xx
+    return yaml.load(path) if yaml else function(path)
 
 
 __all__ = [

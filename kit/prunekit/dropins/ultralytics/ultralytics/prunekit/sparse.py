@@ -43,7 +43,8 @@ def _train(overrides: dict[str, Any]) -> Path:
     check_values(overrides)
     model = _resumed(overrides) if overrides.get("resume") else _fresh(overrides)
     model.train(**{**overrides, "amp": False})  # said as it is: patch 1 switches it off in any case
-    last = Path(model.trainer.last)
+    trainer: Any = model.trainer
+    last = Path(trainer.last)
     print(bn_view.done_line(last))
     return last
 
@@ -56,8 +57,9 @@ def _fresh(overrides: dict[str, Any]) -> YOLO:
     values, said = bn_view.with_defaults(overrides, "yolo train ...")
     overrides.update(values)
     model = _open(str(given))
-    overrides.setdefault("data", TASK2DATA[model.task])
-    _check_data(overrides["data"], model.task)
+    task = str(model.task)
+    overrides.setdefault("data", TASK2DATA[task])
+    _check_data(overrides["data"], task)
     print(f"{said}; data {overrides['data']}")
     return model
 
@@ -74,7 +76,7 @@ def _resumed(overrides: dict[str, Any]) -> YOLO:
     if model.ckpt.get("optimizer") is None or model.ckpt.get("epoch", -1) < 0:
         raise PruneError(f"{place}: this run is finished, or its training state is gone: there is nothing to resume")
     remembered = model.ckpt["train_args"]
-    if why := why_not_here(remembered.get("data"), model.task):
+    if why := why_not_here(remembered.get("data"), str(model.task)):
         raise PruneError(f"{place}: the run's data set is not used: {why}. Put it back, then resume")
     if not (remembered.get("sparsity") or remembered.get("sparsity_beta")):
         raise PruneError(f"{place} was trained without a penalty: yolo train resume=True model={place}")

@@ -18,6 +18,7 @@ from ultralytics.nn.modules import Classify, Detect
 from ultralytics.nn.tasks import DetectionModel, parse_model
 from ultralytics.pruning.block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.family import Network
 from ultralytics.utils.torch_utils import initialize_weights
 
 # Upstream resolves names with "nn." or "torchvision.ops." in them differently, so neither may occur here: any other
@@ -39,7 +40,7 @@ _OUTPUTS = {
 }
 
 
-def close_structure(model: nn.Module) -> dict[str, Any]:
+def close_structure(model: Network) -> dict[str, Any]:
     """The `yaml` that a pruned model must carry: upstream's rows, the width block, and the guard.
 
     Args:
@@ -76,14 +77,14 @@ def fit_layers(layers: Iterable[nn.Module], d: dict[str, Any]) -> int:
     """
     if BLOCK not in d:
         return 0
-    owner = owner_of(nn.Sequential(*layers))
+    owner: Network = owner_of(nn.Sequential(*layers))
     changed = fit(owner, d[BLOCK], sync_attributes)
     for layer in owner.model:
         layer.np = sum(p.numel() for p in layer.parameters())
     return changed
 
 
-def rebuild(model: nn.Module) -> nn.Module:
+def rebuild(model: Network) -> Network:
     """A new network from `model.yaml` with the model's weights, loaded strictly: the proof of a structure.
 
     Raises:
@@ -99,7 +100,7 @@ def rebuild(model: nn.Module) -> nn.Module:
     return new.train(model.training)
 
 
-def output_layers(model: nn.Module) -> dict[str, str]:
+def output_layers(model: Network) -> dict[str, str]:
     """The layers whose output width the task sets, not the architecture: {name: reason}.
 
     Raises:
@@ -122,7 +123,7 @@ def output_layers(model: nn.Module) -> dict[str, str]:
     return {**found, **{f"{prefix}.{name}": reason for name, reason in _OUTPUTS.items() if name in inside}}
 
 
-def sync_attributes(model: nn.Module) -> int:
+def sync_attributes(model: Network) -> int:
     """Bring `.c` (half width, in channels) of C2f, C2, C2PSA and their kin in line with the layers; count changes.
 
     Only `forward_split` and `split((c, c))` read it; it is stale after every change of width.
@@ -140,7 +141,7 @@ def _channels(d: dict[str, Any]) -> int:
     return d.get("channels") or d.get("ch") or 3
 
 
-def _build(plain: dict[str, Any], initialize: bool) -> nn.Module:
+def _build(plain: dict[str, Any], initialize: bool) -> Network:
     """A fresh dense network from upstream's rows, without touching the random state."""
     with torch.random.fork_rng(devices=[]):
         owner = owner_of(parse_model(deepcopy(plain), ch=_channels(plain), verbose=False)[0])
