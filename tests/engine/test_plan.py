@@ -156,9 +156,9 @@ def _pruned(engine: SimpleNamespace, seed: int) -> nn.Module:
 
 def test_saved_plan_is_the_plan(engine: SimpleNamespace, graph: Any, scores: Any, tmp_path: Path) -> None:
     plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=7, criterion="lamp", seed=3)
-    plan.save(tmp_path / "new" / "plan.yaml")
-    assert engine.plan.Plan.load(tmp_path / "new" / "plan.yaml") == plan
-    assert engine.plan.Plan.load(tmp_path / "new" / "plan.yaml", graph) == plan
+    engine.plan_file.write_plan(plan, tmp_path / "new" / "plan.yaml")
+    assert engine.plan_file.read_plan(tmp_path / "new" / "plan.yaml") == plan
+    assert engine.plan_file.read_plan(tmp_path / "new" / "plan.yaml").fitted(graph) == plan
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["plan.yaml"]  # no half-written file left
 
 
@@ -170,10 +170,10 @@ def test_replay_gives_the_same_network(kit: SimpleNamespace, tmp_path: Path) -> 
         graph = graph_of(kit, model)
         scores = kit.scores.score_groups(graph, "lamp")
         if replay:
-            plan = kit.plan.Plan.load(tmp_path / "plan.yaml", graph)
+            plan = kit.plan_file.read_plan(tmp_path / "plan.yaml").fitted(graph)
         else:
             plan = kit.plan.make_plan(graph, scores, scope="global", target_macs=0.5, criterion="lamp")
-            plan.save(tmp_path / "plan.yaml")
+            kit.plan_file.write_plan(plan, tmp_path / "plan.yaml")
         kit.apply.apply_plan(graph, plan, scores)
         kit.surgery.merge_blocks(model, kit.blocks.RULES)
         pruned.append(model.state_dict())
@@ -185,13 +185,13 @@ def test_edited_plan_is_followed(kit: SimpleNamespace, tmp_path: Path) -> None:
     model = build(kit, "yolov8n", dtype=torch.float32)
     graph = graph_of(kit, model)
     scores = kit.scores.score_groups(graph, "l2")
-    kit.plan.make_plan(graph, scores, ratio=0.5).save(tmp_path / "plan.yaml")
+    kit.plan_file.write_plan(kit.plan.make_plan(graph, scores, ratio=0.5), tmp_path / "plan.yaml")
     edits = {"model.0.conv": 11, "model.4.cv0.conv": 9, "model.4.cv1.conv": 9, "model.22.cv3.0.1.conv": 80}
     data = yaml.safe_load((tmp_path / "plan.yaml").read_text())
     data["groups"] = [{**group, "keep": edits.get(group["name"], group["keep"])} for group in data["groups"]]
     data["groups"] = [group for group in data["groups"] if group["name"] != "model.9.cv2.conv"]  # left out: dense
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(data))
-    plan = kit.plan.Plan.load(tmp_path / "plan.yaml", graph)
+    plan = kit.plan_file.read_plan(tmp_path / "plan.yaml").fitted(graph)
     kit.apply.apply_plan(graph, plan, scores)
     widths = {name: model.get_submodule(name).out_channels for name in [*edits, "model.9.cv2.conv", "model.1.conv"]}
     assert widths == {**edits, "model.9.cv2.conv": 256, "model.1.conv": 16}
@@ -203,11 +203,11 @@ def test_an_edited_plan_says_and_stores_its_own_costs(
     engine: SimpleNamespace, graph: Any, scores: Any, tmp_path: Path
 ) -> None:
     plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=1)
-    plan.save(tmp_path / "plan.yaml")
-    assert engine.plan.Plan.load(tmp_path / "plan.yaml").fitted(graph) == plan
+    engine.plan_file.write_plan(plan, tmp_path / "plan.yaml")
+    assert engine.plan_file.read_plan(tmp_path / "plan.yaml").fitted(graph) == plan
     text = (tmp_path / "plan.yaml").read_text().replace("keep: 12", "keep: 20", 1)
     (tmp_path / "plan.yaml").write_text(text)
-    edited = engine.plan.Plan.load(tmp_path / "plan.yaml").fitted(graph)
+    edited = engine.plan_file.read_plan(tmp_path / "plan.yaml").fitted(graph)
     assert edited.pruned == graph.cost(edited.keep) != plan.pruned
     assert edited.notes == (engine.plan.EDITED,) and f"{edited.pruned.macs:,.0f}" in engine.plan.plan_table(edited)
 
@@ -263,13 +263,13 @@ HEAD = "version: 1\nexample: [1, 3, 16, 16]\ndense: {macs: 2, params: 2}\npruned
 def test_bad_files(engine: SimpleNamespace, tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "plan.yaml").write_text(text)
     with pytest.raises(engine.errors.PruneError) as error:
-        engine.plan.Plan.load(tmp_path / "plan.yaml")
+        engine.plan_file.read_plan(tmp_path / "plan.yaml")
     assert words in str(error.value) and "plan.yaml" in str(error.value)
 
 
 def test_missing_file(engine: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(engine.errors.PruneError, match=r"Cannot read the plan .*gone\.yaml"):
-        engine.plan.Plan.load(tmp_path / "gone.yaml")
+        engine.plan_file.read_plan(tmp_path / "gone.yaml")
 
 
 @pytest.mark.parametrize(

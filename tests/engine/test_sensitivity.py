@@ -82,9 +82,9 @@ def test_an_interrupted_table_goes_on(parts: SimpleNamespace, best: Path) -> Non
     assert parts.sensitivity.measure(again, best, asked, out) == wanted
     assert again.seen == whole.seen - 4, "what was measured is not measured again"
     assert wanted["units"]["grow"]["map50_95"]["0.5"] == pytest.approx(0.5)
-    text = parts.sensitivity.table(wanted).splitlines()
+    text = parts.sensitivity_command.table(wanted).splitlines()
     assert text[1].split() == ["grow", "12", "0.150", "0.300"]
-    assert parts.sensitivity.heat_map(wanted, best.parent / "map.png").stat().st_size > 1000
+    assert parts.sensitivity_command.heat_map(wanted, best.parent / "map.png").stat().st_size > 1000
     with pytest.raises(Exception, match=r"table\.json is another measurement \(importance l2, now l1\)"):
         parts.sensitivity.measure(Opinionated(parts), best, parts.sensitivity.Asked("l1", (0.5,)), out)
 
@@ -112,8 +112,8 @@ def test_plans_follow_what_was_measured(parts: SimpleNamespace, best: Path) -> N
     plan, scores = parts.prune_step.plan_step(family, model, graph, settings, dense, 1)
     assert plan.keep["grow"] == 12 and plan.keep["hidden"] < 20 and plan.scope == "sensitivity"
     assert plan.pruned.params == pytest.approx(0.7 * plan.dense.params, rel=0.01)
-    plan.save(best.parent / "plan.yaml")
-    assert parts.plan.Plan.load(best.parent / "plan.yaml", graph).keep == plan.keep
+    parts.plan_file.write_plan(plan, best.parent / "plan.yaml")
+    assert parts.plan_file.read_plan(best.parent / "plan.yaml").fitted(graph).keep == plan.keep
     local = parts.plan.make_plan(graph, scores, target_params=0.7, floor=2)
     assert local.keep["grow"] < 12
 
@@ -131,10 +131,10 @@ def test_losses_never_fall_with_more_channels_gone(parts: SimpleNamespace) -> No
 
 def test_a_file_that_is_no_table(parts: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"none\.json: no such file\. Make it: python sensitivity\.py"):
-        parts.sensitivity.read_table(tmp_path / "none.json")
+        parts.sensitivity_table.read_table(tmp_path / "none.json")
     (tmp_path / "odd.json").write_text(json.dumps({"schema": 1}))
     with pytest.raises(Exception, match=r"odd\.json: not a table of sensitivity\.py"):
-        parts.sensitivity.read_table(tmp_path / "odd.json")
+        parts.sensitivity_table.read_table(tmp_path / "odd.json")
 
 
 def test_an_interrupted_measurement_says_how_to_go_on(
@@ -147,7 +147,7 @@ def test_an_interrupted_measurement_says_how_to_go_on(
     upstream = SimpleNamespace(
         open=lambda *words, **more: SimpleNamespace(family=Opinionated(parts, patience=2), weights=best)
     )
-    assert guarded(lambda: parts.sensitivity.sensitivity("", ["--weights", str(best)], upstream)) == 130
+    assert guarded(lambda: parts.sensitivity_command.sensitivity("", ["--weights", str(best)], upstream)) == 130
     said = capsys.readouterr()
     assert f"(1 of {len(json.loads((best.parent / 'sensitivity.json').read_text())['units'])}): 25% removed" in said.out
     assert said.err.startswith(f"interrupted: what was measured is in {best.parent}/sensitivity.json, and the same")
@@ -160,7 +160,7 @@ def test_a_place_that_takes_no_table_is_refused_before_any_validation(parts: Sim
 
     def said(out: Path) -> str:
         with pytest.raises(Exception, match="--out") as caught:
-            parts.sensitivity.sensitivity("", ["--weights", str(best), "--out", str(out)], upstream)
+            parts.sensitivity_command.sensitivity("", ["--weights", str(best), "--out", str(out)], upstream)
         return str(caught.value)
 
     folder = best.parent / "tables"

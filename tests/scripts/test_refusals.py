@@ -94,7 +94,7 @@ TABLE = [
 DRIVER = """
 import contextlib, io, json, sys
 from ultralytics.prunekit.main import guarded, prune
-from ultralytics.pruning.options import Settings
+from ultralytics.pruning.settings import Settings
 said = []
 for line in json.load(sys.stdin):
     words = line.split() if "--resume" in line else ["--device", "cpu", "--epochs", "1", *line.split()]

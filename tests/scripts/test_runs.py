@@ -207,7 +207,7 @@ def test_accuracy_limit_keeps_the_last_good_step(ready: Workshop) -> None:
 import sys
 from ultralytics.prunekit import adapter, main
 from ultralytics.pruning.family import Metrics
-from ultralytics.pruning.options import Settings
+from ultralytics.pruning.settings import Settings
 figures = iter(FIGURES)
 adapter.Ultralytics.evaluate = lambda self, weights: Metrics(0.9, next(figures))
 sys.exit(main.guarded(lambda: main.prune("", Settings(steps=3), sys.argv[1:])))
@@ -231,7 +231,7 @@ def test_export_that_fails_does_not_cost_the_run(ready: Workshop) -> None:
     code = """
 import sys
 from ultralytics.prunekit import adapter, main
-from ultralytics.pruning.options import Settings
+from ultralytics.pruning.settings import Settings
 def export(self, weights, target):
     target.write_text("half")
     raise RuntimeError("no exporter here")

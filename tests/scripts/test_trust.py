@@ -75,7 +75,7 @@ from pathlib import Path
 from ultralytics import YOLO
 from ultralytics.prunekit.main import guarded, prune
 from ultralytics.prunekit.sparse import train
-from ultralytics.pruning.options import Settings
+from ultralytics.pruning.settings import Settings
 Path("data.yaml").write_text("train: a\\nval: b\\nnames: [x]\\ndownload: \\"open('owned', 'w')\\"\\n")
 model = YOLO("yolov8n.yaml")
 model.ckpt = {}

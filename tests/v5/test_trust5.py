@@ -45,7 +45,7 @@ from pathlib import Path
 import numpy as np
 os.environ["YOLO_AUTOINSTALL"] = "false"
 from pruning.command import guarded
-from pruning.options import Settings
+from pruning.settings import Settings
 from prunekit_v5.main import prune
 from prunekit_v5.sparse import train
 from models.yolo import parse_model

@@ -30,7 +30,7 @@ BY_ENGINE = """
 import sys, torch
 from pathlib import Path
 from prunekit_v7.main import Upstream
-from pruning.options import Settings
+from pruning.settings import Settings
 def fail(*args, **more): raise RuntimeError("no exporter here")
 torch.onnx.export = fail
 found = Upstream().open(sys.argv[1], [], Settings(), trust=False)

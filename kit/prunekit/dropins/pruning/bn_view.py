@@ -17,10 +17,11 @@ from .bn import BnReport, bn_layers, bn_report
 from .checkpoint import door
 from .errors import PruneError
 from .family import Family
-from .options import Parser, Settings
+from .options import Parser
 from .plan import make_plan
 from .prune_step import open_model
 from .scores import score_groups
+from .settings import Settings
 from .slimming import CRITERION
 
 DEFAULTS: Mapping[str, Any] = {"sparsity": 1e-2, "sparsity_beta": 1e-2, "optimizer": "SGD"}

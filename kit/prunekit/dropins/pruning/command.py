@@ -12,59 +12,28 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from . import run as engine
 from .checkpoint import door
 from .errors import PruneError
 from .failures import explained
-from .family import Family
+from .family import Opened, Upstream
 from .files import locked, write_whole
 from .latency_target import resolved
-from .options import Parser, Settings, add_options, normalise, settings_of, typed
-from .places import PLAN, REPLAYED, Choose, claimed, take_back
+from .options import Parser, add_options, normalise, settings_of, typed
+from .places import PLAN, REPLAYED, claimed, take_back
 from .plan import Plan
+from .plan_file import read_plan, write_plan
 from .preview import plan_only
 from .repair_step import settled
+from .settings import Settings
 from .state import State
 
 USER_ERROR = PruneError.exit_code
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A network that was found and checked, its adapter, and how its folder is chosen (nothing is made yet)."""
-
-    family: Family
-    weights: Path
-    choose: Choose  # the folder, by what is there at the moment
-    seed: int | None = None  # where the upstream's own configuration names one
-
-
-class Upstream(Protocol):
-    """What these command lines ask of an upstream beside its `Family`."""
-
-    def help_text(self) -> str:
-        """The upstream group of `--help`: its train arguments."""
-
-    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
-        """Find and check a network before anything is written.
-
-        Args:
-            weights: as given: a path, or a name that upstream publishes.
-            words: what prunekit's parser did not know: upstream's train arguments.
-            settings: the pruning settings.
-            trust: load checkpoints that run code of their own.
-            run: what is done, which names the folder where --project and --name do not.
-
-        Raises:
-            PruneError: what the user can mend.
-        """
-
-    def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Family:
-        """The adapter of an interrupted run, from the arguments in its record."""
 
 
 def guarded(
@@ -181,7 +150,7 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
     seeded = words if options.seed is None else [*words, "--seed", str(options.seed)]
     opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust)
     settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
-    plan = Plan.load(options.plan) if options.plan else None
+    plan = read_plan(options.plan) if options.plan else None
     opened.choose()  # refuses a place where no folder can be
     named = not options.plan_only or any(word.lstrip("-").partition("=")[0] == "data" for word in words)
     if named:
@@ -229,7 +198,7 @@ def resume(
         family.check(step)
     family.check_data(weights)
     with locked(folder):
-        engine.run(state, family, plan=Plan.load(folder / state.plan) if state.plan else None, style=style)
+        engine.run(state, family, plan=read_plan(folder / state.plan) if state.plan else None, style=style)
 
 
 def carry(
@@ -244,7 +213,7 @@ def carry(
         try:
             if plan is not None:
                 state.plan = REPLAYED
-                write_whole(folder / state.plan, plan.save)
+                write_whole(folder / state.plan, partial(write_plan, plan))
             state.save()
             print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
             engine.run(state, opened.family, plan=plan, style=style)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .counts import Cost, CostModel, count_layers
 from .graph import PruningGraph
-from .options import Settings
+from .settings import Settings
 
 
 def deployed_cost(model: nn.Module, example: Tensor, dropped: Collection[str]) -> Cost:

@@ -7,7 +7,7 @@ inheritance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from .schedule import GIVEN, Schedule
+from .settings import Settings
 from .surgery import SwapRule
 
+Choose = Callable[[], Path]  # the folder of a run, by what is there at the moment
 Network = Any  # an upstream's network or layer: to a checker each attribute of an nn.Module is a Tensor or a Module
 
 
@@ -128,3 +130,37 @@ class Family(Protocol):
 
     def arguments(self) -> Mapping[str, Any]:
         """The run's upstream arguments, for the report."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network that was found and checked, its adapter, and how its folder is chosen (nothing is made yet)."""
+
+    family: Family
+    weights: Path
+    choose: Choose  # the folder, by what is there at the moment
+    seed: int | None = None  # where the upstream's own configuration names one
+
+
+class Upstream(Protocol):
+    """What these command lines ask of an upstream beside its `Family`."""
+
+    def help_text(self) -> str:
+        """The upstream group of `--help`: its train arguments."""
+
+    def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
+        """Find and check a network before anything is written.
+
+        Args:
+            weights: as given: a path, or a name that upstream publishes.
+            words: what prunekit's parser did not know: upstream's train arguments.
+            settings: the pruning settings.
+            trust: load checkpoints that run code of their own.
+            run: what is done, which names the folder where --project and --name do not.
+
+        Raises:
+            PruneError: what the user can mend.
+        """
+
+    def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Family:
+        """The adapter of an interrupted run, from the arguments in its record."""

@@ -8,33 +8,21 @@ from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from .counts import count
 from .errors import PruneError
+from .family import Family, Upstream
 from .files import check_place, write_json
-from .options import Parser, Settings, normalise
+from .options import Parser, normalise
 from .runtimes import FROM_ONNX, RUNTIMES, missing, torch_call, versions
 from .scratch import temporary_folder
-from .timing import LEAST, Speed, interleaved
-
-if TYPE_CHECKING:
-    from .command import Upstream
-    from .family import Family
-
-
-@dataclass(frozen=True)
-class Plenty:
-    """How much is measured: threads of one forward, rounds, and the seconds after which fewer rounds will do."""
-
-    threads: int = 1
-    rounds: int = 101
-    limit: float = 60.0
+from .settings import Settings
+from .timing import LEAST, Plenty, Speed, timed_calls
 
 
 def latency(description: str, argv: list[str], upstream: Upstream) -> dict[str, Any]:
@@ -155,11 +143,6 @@ def _timed(
         return timed_calls(calls, plenty)
     finally:
         torch.set_num_threads(before)
-
-
-def timed_calls(calls: Mapping[str, Callable[[], object]], plenty: Plenty) -> dict[str, Speed]:
-    """`timing.interleaved` with a warm-up that fits the rounds; the first call is the reference."""
-    return interleaved(calls, warmup=min(10, plenty.rounds), rounds=plenty.rounds, limit=plenty.limit)
 
 
 def _device(family: Family) -> str:

@@ -17,13 +17,13 @@ import torch
 from .apply import apply_plan
 from .errors import PruneError, Unreachable
 from .family import Family
-from .latency import Plenty, timed_calls
-from .options import Settings
 from .preview import ceiling
 from .prune_step import Dense, dense_of, open_model, plan_step
 from .runtimes import FROM_ONNX, missing, torch_call
 from .scratch import temporary_folder
+from .settings import Settings
 from .surgery import merge_blocks
+from .timing import Plenty, timed_calls
 
 Say = Callable[[str], None]
 CLOSE = 0.02  # of the target: near enough, if the measurement is that sure

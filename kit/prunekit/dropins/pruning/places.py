@@ -12,13 +12,13 @@ from typing import Any
 
 from .errors import Busy, PruneError
 from .failures import reason_of
+from .family import Choose
 from .files import LOCK, locked
 from .state import REPORT
 
 PLAN, REPLAYED = "plan.yaml", "replayed_plan.yaml"
 WRONG = "Give another --project or --name."
 LONGEST_NAME = 255  # bytes: what file systems take
-Choose = Callable[[], Path]
 
 
 def run_folder(base: Path, numbered: Callable[[Path], Any]) -> Path:

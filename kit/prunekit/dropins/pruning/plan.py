@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from torch import Tensor
 
@@ -62,28 +61,6 @@ class Plan:
     def removed(self) -> int:
         """Channels removed, over all groups."""
         return sum(entry.channels - entry.keep for entry in self.entries)
-
-    def save(self, path: str | Path) -> None:
-        """Write the plan as YAML that a person can edit; the file is whole or not there."""
-        from .plan_file import write_plan
-
-        write_plan(self, Path(path))
-
-    @classmethod
-    def load(cls, path: str | Path, graph: PruningGraph | None = None) -> Plan:
-        """Read and check a plan, edited or not.
-
-        Args:
-            path: a file that `save` wrote.
-            graph: check the plan against it, too, and update the costs for edited widths.
-
-        Raises:
-            PruneError: names the file, the line and what is wrong.
-        """
-        from .plan_file import read_plan
-
-        plan = read_plan(Path(path))
-        return plan if graph is None else plan.fitted(graph)
 
     def fitted(self, graph: PruningGraph) -> Plan:
         """This plan, checked against `graph`, with the graph's costs.

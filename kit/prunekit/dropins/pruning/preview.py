@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,11 +19,12 @@ from .errors import PruneError
 from .family import Family, Metrics, low_accuracy
 from .files import write_whole
 from .graph import PruningGraph
-from .options import Settings
 from .plan import Plan, plan_table
+from .plan_file import write_plan
 from .prune_step import dense_of, open_model, plan_step
 from .recalibrate import recalibrate
 from .scratch import temporary_folder
+from .settings import Settings
 from .surgery import merge_blocks
 
 Say = Callable[[str], None]
@@ -43,7 +45,7 @@ def plan_only(
         say(warning)
     model, graph = open_model(family, weights, settings)
     plan, scores = plan_step(family, model, graph, replace(settings, steps=1), dense_of(family, weights), 1)
-    write_whole(target, plan.save)
+    write_whole(target, partial(write_plan, plan))
     say(plan_table(plan))
     for line in (*frozen_lines(graph), ceiling_line(graph, scores, settings)):
         say(line)

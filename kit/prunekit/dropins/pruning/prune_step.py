@@ -18,10 +18,11 @@ from .deployed import deployed_cost, deployed_costs
 from .errors import PruneError
 from .family import Family
 from .graph import PruningGraph
-from .options import Settings
 from .plan import Plan, make_plan
 from .proof import Proof, prove
 from .scores import GRADIENT_CRITERIA, score_groups
+from .sensitivity_table import read_table, with_worth
+from .settings import Settings
 from .surgery import split_blocks
 
 IMAGES = 128  # that a criterion looks at
@@ -103,8 +104,6 @@ def plan_step(
         "criterion": settings.importance, "seed": settings.seed,
     }
     if settings.sensitivity:
-        from .sensitivity import read_table, with_worth  # it measures by this module's functions
-
         record = read_table(Path(settings.sensitivity))
         common.update(scope="sensitivity", measured=lambda units: with_worth(units, record))
     base = dense.cost

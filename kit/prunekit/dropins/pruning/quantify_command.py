@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import argparse
 
-from .command import Upstream
-from .options import Parser, Settings, normalise
+from .family import Upstream
+from .options import Parser, normalise
 from .places import reserved
 from .quantify import Request, note_quantized, quantify, require_accuracy
 from .quantify_onnx import METHODS, require_onnx
+from .settings import Settings
 
 
 def quantify_command(description: str, argv: list[str], upstream: Upstream) -> None:

@@ -13,8 +13,8 @@ from torch import nn
 
 from .errors import PruneError
 from .family import Family
-from .options import Settings
 from .repair import repair
+from .settings import Settings
 
 DEFAULT = 128  # images, where no fine-tuning follows
 

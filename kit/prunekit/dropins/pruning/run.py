@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,15 @@ from .family import Family, Metrics, low_accuracy
 from .files import fresh, write_whole
 from .finetune import finetune_step, same_shape, schedule_of
 from .onnx_check import check_onnx
-from .options import Settings
 from .plan import Plan, plan_table
+from .plan_file import write_plan
 from .prune_step import dense_of, open_model, plan_step, scores_of, widths_of
 from .recalibrate import recalibrate
 from .repair_step import repaired
 from .report import write_report
-from .scores import CRITERIA, GRADIENT_CRITERIA, IMAGE_CRITERIA
+from .scores import GRADIENT_CRITERIA, IMAGE_CRITERIA
 from .scratch import temporary_folder
+from .settings import CRITERIA, Settings
 from .state import State
 from .surgery import merge_blocks
 
@@ -206,7 +208,7 @@ def _prune(
     else:
         plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed, source)
     made = state.folder / f"step{number}_plan.yaml"
-    write_whole(made, plan.save)
+    write_whole(made, partial(write_plan, plan))
     say(plan_table(plan))
     dense_model = copy.deepcopy(model) if state.settings.repair else None
     survivors: dict[str, Any] = {}

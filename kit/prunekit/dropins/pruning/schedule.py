@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEDULES = ("given", "scaled")
 WARMUP = 0.1  # share of the step's iterations
 FULL = 0.5  # share of the MACs whose loss asks for the whole learning rate
 

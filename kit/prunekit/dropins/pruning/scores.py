@@ -18,6 +18,7 @@ from torch_pruning.pruner import importance as tp
 from .errors import PruneError
 from .graph import PruningGraph, nearest
 from .reconstruction import reconstruction_scores
+from .settings import CRITERIA
 from .slimming import CRITERION, largest_scales
 
 Losses = Callable[[], Iterable[Tensor]]
@@ -35,7 +36,6 @@ _MAKERS: Mapping[str, Callable[[], Any]] = {
     "hessian": lambda: tp.GroupHessianImportance(normalizer=None),  # optimal brain damage, with the Fisher diagonal
     "fpgm": lambda: tp.FPGMImportance(normalizer=None),  # arXiv:1811.00250, eq. 4
 }
-CRITERIA: tuple[str, ...] = (*_MAKERS, "random", "reconstruction")
 GRADIENT_CRITERIA = ("taylor", "hessian")
 IMAGE_CRITERIA = ("reconstruction",)
 

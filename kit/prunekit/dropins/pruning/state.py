@@ -24,7 +24,7 @@ from .errors import PruneError
 from .failures import reason_of
 from .family import Metrics
 from .files import write_json
-from .options import Settings
+from .settings import Settings
 
 SCHEMA = 1
 REPORT = "report.json"

@@ -112,3 +112,17 @@ def _outside(count: int) -> int:
         left_out += 1
         tail += math.comb(count, left_out)
     return left_out
+
+
+@dataclass(frozen=True)
+class Plenty:
+    """How much is measured: threads of one forward, rounds, and the seconds after which fewer rounds will do."""
+
+    threads: int = 1
+    rounds: int = 101
+    limit: float = 60.0
+
+
+def timed_calls(calls: Mapping[str, Callable[[], object]], plenty: Plenty) -> dict[str, Speed]:
+    """`interleaved` with a warm-up that fits the rounds; the first call is the reference."""
+    return interleaved(calls, warmup=min(10, plenty.rounds), rounds=plenty.rounds, limit=plenty.limit)

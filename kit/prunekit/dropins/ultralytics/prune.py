@@ -11,7 +11,7 @@ import sys
 
 from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import guarded, prune
-from ultralytics.pruning.options import Settings
+from ultralytics.pruning.settings import Settings
 
 DEFAULTS = Settings(steps=5, round_to=16, schedule="scaled")
 

@@ -10,7 +10,7 @@ import sys
 
 from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import guarded, prune
-from ultralytics.pruning.options import Settings
+from ultralytics.pruning.settings import Settings
 
 DEFAULTS = Settings(steps=1, round_to=16, schedule="scaled")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from pruning import command, ranks
 from pruning.checkpoint import trust_them
-from pruning.command import Opened
 from pruning.errors import PruneError
-from pruning.options import Settings
+from pruning.family import Opened
 from pruning.places import run_folder
+from pruning.settings import Settings
 from utils.general import increment_path
 
 from .adapter import Yolov5, find_weights, train

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pruning.command import Upstream, guarded, require_own
+from pruning.command import guarded, require_own
 from pruning.errors import PruneError
-from pruning.options import Settings
+from pruning.family import Upstream
+from pruning.settings import Settings
 
 LEAST = (8, 4, 118)
 INSTALL = "pip install 'ultralytics-opencv-headless>=8.4.118' pandas seaborn tqdm"

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pruning.command import Upstream, guarded, require_own
+from pruning.command import guarded, require_own
 from pruning.errors import PruneError
-from pruning.options import Settings
+from pruning.family import Upstream
+from pruning.settings import Settings
 
 INSTALL = "pip install torch-pruning pandas seaborn tqdm scipy opencv-python-headless"
 

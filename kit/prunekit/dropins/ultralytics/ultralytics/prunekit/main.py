@@ -9,11 +9,13 @@ from typing import Any
 
 from ultralytics.pruning import command
 from ultralytics.pruning import run as engine
-from ultralytics.pruning.command import Opened, guarded
+from ultralytics.pruning.command import guarded
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.family import Opened
 from ultralytics.pruning.files import LOCK
-from ultralytics.pruning.options import Parser, Settings, normalise, typed
+from ultralytics.pruning.options import Parser, normalise, typed
 from ultralytics.pruning.places import run_folder
+from ultralytics.pruning.settings import Settings
 from ultralytics.utils.files import increment_path
 
 from .adapter import Ultralytics, find_weights
