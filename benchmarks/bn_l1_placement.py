@@ -51,7 +51,7 @@ def main() -> None:
 def measure(place: str, optimizer: str, nbs: int, data: Path, scratch: Path, epochs: int) -> list[str]:
     """One training; the cells of its row."""
     from ultralytics.models.yolo.detect import DetectionTrainer
-    from ultralytics.pruning.bn import add_l1, bn_layers, gamma_strength
+    from ultralytics.pruning.training.bn_sparsity import add_l1, bn_layers, gamma_strength
 
     class Placed(DetectionTrainer):
         """The penalty (constant over a step, decaying over the epochs) at `place`, upstream's hook switched off."""

@@ -52,7 +52,7 @@ def main() -> None:
         rows = measured(found, options, Path(scratch))
     print(table(rows))
     if out:
-        seen = {"target": options.target, "image": options.imgsz, "machine": engine("latency").machine(), "rows": rows}
+        seen = {"target": options.target, "image": options.imgsz, "machine": engine("scripts.latency").machine(), "rows": rows}
         out.write_text(json.dumps(seen, indent=1) + "\n", encoding="utf-8")
 
 
@@ -63,7 +63,7 @@ def measured(found: Any, options: argparse.Namespace, folder: Path) -> list[dict
     """
     family, weights = found.family, found.weights
     image = torch.rand(family.example(family.load(weights)).shape)
-    call = engine("runtimes").onnx_call
+    call = engine("runtime.runtimes").onnx_call
     family.export(weights, folder / "dense.onnx")
     calls: dict[str, Callable[[], object]] = {"dense": call(folder / "dense.onnx", image, threads=1)}
     rows: dict[str, dict[str, Any]] = {}
@@ -79,7 +79,7 @@ def measured(found: Any, options: argparse.Namespace, folder: Path) -> list[dict
         calls[name] = call(file, image, threads=1)
     for name, (file, row) in upstreams(found, options, folder).items():
         calls[name], rows[name] = call(file, image, threads=1), row
-    timed = engine("timing").interleaved(calls, rounds=options.rounds, limit=options.limit)
+    timed = engine("runtime.timing").interleaved(calls, rounds=options.rounds, limit=options.limit)
     for name, speed in timed.items():
         if name in rows:
             alike = timed["u-dense"].ratio if "decoding" in rows[name] else 1.0
@@ -113,11 +113,11 @@ def plans(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def pruned(family: Any, weights: Path, asked: dict[str, Any], target: Path) -> float:
     """Prune by these settings, export to `target`; returns dense / pruned MACs."""
-    step, settings = engine("prune_step"), engine("options").Settings(**asked)
+    step, settings = engine("run.step"), engine("settings").Settings(**asked)
     model, graph = step.open_model(family, weights, settings)
     plan, scores = step.plan_step(family, model, graph, settings, step.dense_of(family, weights), 1)
-    engine("apply").apply_plan(graph, plan, scores)
-    engine("surgery").merge_blocks(model, family.rules)
+    engine("planning.apply").apply_plan(graph, plan, scores)
+    engine("network.surgery").merge_blocks(model, family.rules)
     checkpoint = target.with_suffix(".pt")
     family.save(model, weights, checkpoint)
     family.export(checkpoint, target)

@@ -35,11 +35,11 @@ RATIO, IMAGE = 0.5, 64
 def ours(model: Any, steps: int) -> int:
     """The engine; returns the parameters left."""
     from ultralytics.prunekit.blocks import RULES, ignored_layers, trace_forward
-    from ultralytics.pruning.apply import apply_plan
-    from ultralytics.pruning.graph import PruningGraph
-    from ultralytics.pruning.plan import make_plan
-    from ultralytics.pruning.scores import score_groups
-    from ultralytics.pruning.surgery import merge_blocks, split_blocks
+    from ultralytics.pruning.network.graph import PruningGraph
+    from ultralytics.pruning.network.surgery import merge_blocks, split_blocks
+    from ultralytics.pruning.planning.apply import apply_plan
+    from ultralytics.pruning.planning.plan import make_plan
+    from ultralytics.pruning.planning.scores import score_groups
 
     split_blocks(model, RULES)
     kept = ignored_layers(model)
@@ -65,7 +65,7 @@ def theirs(model: Any, steps: int) -> int:
     """Torch-Pruning's own pruner; returns the parameters left."""
     import torch_pruning as tp
     from ultralytics.prunekit.blocks import RULES, ignored_layers, tracing
-    from ultralytics.pruning.surgery import merge_blocks, split_blocks
+    from ultralytics.pruning.network.surgery import merge_blocks, split_blocks
 
     split_blocks(model, RULES)
     kept = ignored_layers(model)
@@ -84,8 +84,8 @@ def theirs(model: Any, steps: int) -> int:
 def proof(model: Any, _steps: int) -> int:
     """The proof before a run; returns what it compared."""
     from ultralytics.prunekit.blocks import RULES, ignored_layers, tracing
-    from ultralytics.pruning.proof import prove
-    from ultralytics.pruning.surgery import split_blocks
+    from ultralytics.pruning.network.surgery import split_blocks
+    from ultralytics.pruning.planning.proof import prove
 
     split_blocks(model, RULES)
     example = torch.zeros(1, 3, IMAGE, IMAGE)

@@ -154,7 +154,7 @@ def _pruned(here: SimpleNamespace, model: Any, part: Callable[[str], Any], prove
     """The proof and the four prunings of a freshly built network; without the proof, the last pruning alone."""
     import torch
 
-    surgery, proof = part("surgery"), part("proof")
+    surgery, proof = part("network.surgery"), part("planning.proof")
     proof.randomise(model)
     surgery.split_blocks(model, here.rules)
     example = torch.zeros(1, 3, 64, 64)
@@ -169,17 +169,17 @@ def _pruned(here: SimpleNamespace, model: Any, part: Callable[[str], Any], prove
     for scope, multiple in SETTINGS if proved else SETTINGS[-1:]:
         one = copy.deepcopy(model)
         with here.tracing(one):
-            graph = part("graph").PruningGraph.build(
+            graph = part("network.graph").PruningGraph.build(
                 one, small, ignored={**shown.kept, **ignored}, rules=here.rules, opaque=shown.opaque
             )
-        scores = part("scores").score_groups(graph, "lamp")
-        plan = part("plan").make_plan(graph, scores, scope=scope, ratio=0.5, round_to=multiple, floor=8)
-        part("apply").apply_plan(graph, plan, scores)
+        scores = part("planning.scores").score_groups(graph, "lamp")
+        plan = part("planning.plan").make_plan(graph, scores, scope=scope, ratio=0.5, round_to=multiple, floor=8)
+        part("planning.apply").apply_plan(graph, plan, scores)
         surgery.merge_blocks(one, here.rules)
         if sum(p.numel() for p in one.parameters()) != plan.pruned.params:
             raise AssertionError(f"{scope} {multiple}: not the parameters that the plan says")
         left[f"{scope} {multiple}"] = round(plan.pruned.macs / plan.dense.macs, 4)
-        apart = max(apart, _apart(here, one, small, part("compare")))
+        apart = max(apart, _apart(here, one, small, part("planning.compare")))
     widths = {group.name: group.channels for group in graph.groups}
     counted = [products(graph, keep) - flops(each, small) for keep, each in ((widths, model), (plan.keep, one))]
     figures.update(counts=counted, **further(here, one, small, part, here.stock, here.scratch))

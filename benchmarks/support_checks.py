@@ -74,7 +74,7 @@ def further(here: SimpleNamespace, model: Any, small: Any, part: Any, stock: Sto
     torch.save({"model": model, "ema": None, "epoch": -1, "train_args": {"task": getattr(model, "task", "")}}, weights)
     image = torch.randn(small.shape, generator=torch.Generator().manual_seed(0))
     own, theirs = loaded_outputs(here.kind, weights, image), stock.outputs(weights, image)
-    differ = part("compare").difference
+    differ = part("planning.compare").difference
     found = {"stock": max(differ(a, b) for a, b in zip(own, theirs, strict=True))}
     return {**found, "onnx": _onnx(here.kind, weights, small.shape[-1], part, folder)}
 
@@ -88,7 +88,7 @@ def _onnx(kind: str, weights: Path, size: int, part: Any, folder: Path) -> float
     family.task = getattr(model, "task", None) or ("segment" if "Segment" in type(model).__name__ else "detect")
     with contextlib.redirect_stdout(sys.stderr):
         family.export(weights, folder / "pruned.onnx")
-        error = part("onnx_check").check_onnx(folder / "pruned.onnx", family, weights, size)
+        error = part("runtime.onnx_check").check_onnx(folder / "pruned.onnx", family, weights, size)
     assert error is not None, "onnxruntime is not installed"
     return float(error)
 

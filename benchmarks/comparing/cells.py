@@ -134,7 +134,7 @@ class _Cell:
 
 
 def timed(bench: Bench, seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
-    """Time the networks of a seed's cells in turns with the first (`pruning.latency.measure`); what was timed is kept.
+    """Time the networks of a seed's cells in turns (`pruning.scripts.latency.measure`); what was timed stays.
 
     Networks that came later take turns with the first anew, so that every ratio is of one run; on another machine, or
     at another size, all are timed anew.

@@ -6,7 +6,7 @@
     python infork.py latency OUT.json UPSTREAM WEIGHTS NAME=PATH,... WORDS...
     python infork.py seeded  SEED CLIP SCRIPT WORDS...
 
-UPSTREAM is module:class of the fork's `pruning.command.Upstream`, WORDS are upstream's train arguments.
+UPSTREAM is module:class of the fork's `pruning.family.contract.Upstream`, WORDS are upstream's train arguments.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def engine(name: str) -> ModuleType:
 
 
 def opened(upstream: str, weights: str, words: list[str]) -> Any:
-    """The network, checked, with its adapter (`pruning.command.Opened`)."""
+    """The network, checked, with its adapter (`pruning.family.contract.Opened`)."""
     module, _, name = upstream.partition(":")
     made = getattr(importlib.import_module(module), name)()
-    return made.open(weights, words, engine("options").Settings(), trust=False)
+    return made.open(weights, words, engine("settings").Settings(), trust=False)
 
 
 def measure(out: Path, found: Any) -> None:
     """MACs, parameters and accuracy, as the fork's own reports count them."""
     model = found.family.load(found.weights)
-    cost = engine("counts").count(model, found.family.example(model))
+    cost = engine("network.counts").count(model, found.family.example(model))
     metrics = found.family.evaluate(found.weights)
     figures = {"params": int(cost.params), "macs": float(cost.macs), "map50": metrics.map50,
                "map50_95": metrics.map50_95}
@@ -66,7 +66,7 @@ def stock(out: Path, found: Any, fraction: float) -> None:
     """
     dense = found.family.load(found.weights)
     example = found.family.example(dense)
-    count = engine("counts").count
+    count = engine("network.counts").count
     wanted = fraction * count(dense, example).macs
     low, high = 0, 256
     while high - low > 1:
@@ -79,7 +79,7 @@ def stock(out: Path, found: Any, fraction: float) -> None:
 
 
 def _stock_pruned(family: Any, model: Any, example: torch.Tensor, ratio: float) -> Any:
-    surgery = engine("surgery")
+    surgery = engine("network.surgery")
     surgery.split_blocks(model, family.rules)
     kept = family.ignored(model)
     with family.tracing(model):
@@ -95,7 +95,7 @@ def _stock_pruned(family: Any, model: Any, example: torch.Tensor, ratio: float) 
 
 def latency(out: Path, found: Any, networks: dict[str, str]) -> None:
     """Time networks in turns, in ONNX Runtime on one thread; the first is the reference."""
-    timer = engine("latency")
+    timer = engine("scripts.latency")
     pairs = {name: (found.family, Path(path)) for name, path in networks.items()}
     figures = timer.measure(pairs, ["onnxruntime"], timer.Plenty(threads=1, rounds=101, limit=120.0))
     out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -51,7 +51,7 @@ class Target:
     """One target: its networks (the small one, the next larger one) and its upstream's habits.
 
     Attributes:
-        upstream: module and class of the fork's `pruning.command.Upstream`.
+        upstream: module and class of the fork's `pruning.family.contract.Upstream`.
         small, large: architectures by upstream's names.
         style: whose train arguments: "ultralytics", "yolov5" or "yolov7".
         hyp: upstream's own hyperparameters in the fork, for those that read a file.

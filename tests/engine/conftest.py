@@ -10,11 +10,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from engine_helpers import modules
 
 DROPINS = Path(__file__).parents[2] / "kit" / "prunekit" / "dropins"
 PARTS = (
-    "apply", "bn", "choose", "counts", "errors", "graph", "plan", "plan_file", "scores", "slimming", "surgery",
-    "tracer",
+    "errors", "network.counts", "network.graph", "network.surgery", "network.trace", "planning.apply", "planning.plan",
+    "planning.plan_file", "planning.scores", "planning.select", "planning.slimming", "training.bn_sparsity",
 )
 
 
@@ -31,7 +32,7 @@ def engine() -> Iterator[SimpleNamespace]:
     """The engine's modules as the top-level package `pruning`, without any upstream."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(DROPINS))
-        yield SimpleNamespace(**{part: importlib.import_module(f"pruning.{part}") for part in PARTS})
+        yield modules(*PARTS)
         for name in [name for name in sys.modules if name.partition(".")[0] == "pruning"]:
             del sys.modules[name]
 
@@ -39,7 +40,7 @@ def engine() -> Iterator[SimpleNamespace]:
 @pytest.fixture(scope="session")
 def kit(upstream: ModuleType) -> SimpleNamespace:
     """The engine's modules in the fork, with `blocks`, `tasks` (model classes) and `block` (upstream's modules)."""
-    parts = {part: importlib.import_module(f"ultralytics.pruning.{part}") for part in PARTS}
+    parts = vars(modules(*PARTS, package="ultralytics.pruning"))
     return SimpleNamespace(
         **parts,
         blocks=importlib.import_module("ultralytics.prunekit.blocks"),

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+def modules(*names: str, package: str = "pruning") -> SimpleNamespace:
+    """Modules of the engine by their own names: `modules("planning.plan").plan`."""
+    return SimpleNamespace(**{name.rpartition(".")[2]: importlib.import_module(f"{package}.{name}") for name in names})
+
 
 TASKS = {"-seg": "SegmentationModel", "-pose": "PoseModel", "-obb": "OBBModel", "-cls": "ClassificationModel"}
 

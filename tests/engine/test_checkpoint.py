@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,19 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_helpers import modules
 
 
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in ("checkpoint", "errors")})
+    return modules("checkpoint.reading", "errors")
 
 
 @pytest.mark.parametrize("value", [np.float64(0.5), np.array([0.5, 0.25])])
 def test_fitness_of_an_unfinished_training(parts: SimpleNamespace, tmp_path: Path, value: Any) -> None:
     path = tmp_path / "last.pt"
     torch.save({"best_fitness": value, "model": torch.nn.Conv2d(3, 8, 1)}, path)
-    parts.checkpoint.check_checkpoint(path, ("models",))
+    parts.reading.check_checkpoint(path, ("models",))
 
 
 class Fitness:
@@ -37,7 +37,7 @@ def test_other_functions_of_numpy_are_refused(parts: SimpleNamespace, tmp_path: 
     path = tmp_path / "last.pt"
     torch.save({"best_fitness": Fitness()}, path)
     with pytest.raises(parts.errors.PruneError, match=r"would run numpy.*load"):
-        parts.checkpoint.check_checkpoint(path, ("models",))
+        parts.reading.check_checkpoint(path, ("models",))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_other_functions_of_numpy_are_refused(parts: SimpleNamespace, tmp_path: 
                        ("ultralytics.nn.tasks.DetectionModel", "an ultralytics (YOLOv8 or later)")],
 )
 def test_a_file_of_another_family_is_named_as_what_it_is(engine: SimpleNamespace, name: str, kind: str) -> None:
-    checkpoint, allowed = (importlib.import_module(f"pruning.{part}") for part in ("checkpoint", "allowed"))
+    parts = modules("checkpoint.reading", "checkpoint.allowed")
+    checkpoint, allowed = parts.reading, parts.allowed
     said = str(checkpoint._refusal("x.pt", [name], allowed.Rules(packages=("models", "utils"))))
     assert said.startswith(f"x.pt: this is {kind} checkpoint. Prune it in a fork of that upstream")

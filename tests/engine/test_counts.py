@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_helpers import build, graph_of, image
+from engine_helpers import build, graph_of, image, modules
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -74,7 +74,7 @@ def test_each_call_is_counted_once(engine: SimpleNamespace) -> None:
 
 
 def test_what_deployment_drops(engine: SimpleNamespace) -> None:
-    deployed, options = (importlib.import_module(f"pruning.{name}") for name in ("deployed", "options"))
+    deployed, options = (importlib.import_module(f"pruning.{name}") for name in ("network.deployed", "scripts.options"))
     model, x = Shared().eval(), torch.randn(1, 3, 16, 16)
     cost, whole = deployed.deployed_cost(model, x, ["hidden", "score"]), engine.counts.count(model, x)
     assert whole.macs - cost.macs == 256 * 6 * 18 + 6 + 2 and whole.params - cost.params == 16 * 6 + 6 + 6 * 2 + 2
@@ -87,8 +87,9 @@ def test_what_deployment_drops(engine: SimpleNamespace) -> None:
 @pytest.mark.upstream
 def test_a_target_of_the_deployed_network(kit: SimpleNamespace) -> None:
     """yolo26 without its one-to-many head at half of its MACs, step by step, by what is counted on the pruned one."""
-    deployed, step = (importlib.import_module(f"ultralytics.pruning.{name}") for name in ("deployed", "prune_step"))
-    settings = importlib.import_module("ultralytics.pruning.options").Settings(
+    parts = modules("network.deployed", "run.step", "settings", package="ultralytics.pruning")
+    deployed, step = parts.deployed, parts.step
+    settings = parts.settings.Settings(
         target_macs=0.5, prune_ratio=None, deployed=True, importance="l2", steps=2
     )
     model, x = build(kit, "yolo26n", dtype=torch.float32), image(dtype=torch.float32)

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from engine_helpers import modules
 from torch import Tensor, nn
 
 pytest.importorskip("onnxruntime")
@@ -53,7 +53,7 @@ class Little:
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The two modules, imported as the engine is on its own."""
-    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in ("latency", "runtimes")})
+    return modules("scripts.latency", "runtime.runtimes")
 
 
 def test_every_runtime_computes_the_network(parts: SimpleNamespace, tmp_path: Path) -> None:

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from engine_helpers import modules
 
 
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = ("latency_target", "options", "errors")
-    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
+    names = ("run.latency_target", "scripts.options", "errors")
+    return modules(*names)
 
 
 def machine(

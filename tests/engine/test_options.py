@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def options(engine: SimpleNamespace) -> Any:
-    return importlib.import_module("pruning.options")
+    return importlib.import_module("pruning.scripts.options")
 
 
 def settings(options: Any, *words: str) -> Any:

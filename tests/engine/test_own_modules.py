@@ -27,7 +27,7 @@ def test_the_documented_rule(kit: SimpleNamespace, tmp_path: Path, monkeypatch: 
     exec(block, vars(mine))
     monkeypatch.setitem(sys.modules, "ultralytics.nn.modules.mine", mine)
     (tmp_path / "prunekit_rules.py").write_text(rules, encoding="utf-8")
-    proof = importlib.import_module("ultralytics.pruning.proof")
+    proof = importlib.import_module("ultralytics.pruning.planning.proof")
     found = {}
     for own in ((), kit.surgery.own_rules(tmp_path)):
         model = build(kit, "yolov8n")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_helpers import masked, relative, tensors
+from engine_helpers import masked, modules, relative, tensors
 from own_blocks import OTHERS, SILENT, WHOLE, net
 from torch import nn
 
@@ -22,7 +21,7 @@ OUTPUTS = {"out": "output", "other": "output"}
 @pytest.fixture(scope="module")
 def parts(engine: SimpleNamespace) -> SimpleNamespace:
     """The engine with its proof."""
-    more = {name: importlib.import_module(f"pruning.{name}") for name in ("proof", "flow", "compare", "discover")}
+    more = vars(modules("planning.proof", "network.flow", "planning.compare", "network.groups"))
     return SimpleNamespace(**vars(engine), **more)
 
 
@@ -76,7 +75,7 @@ def test_the_proof_finds_each_silent_kind_by_itself(
     parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """With the rules that freeze switched off: what torch-pruning takes for element-wise, is."""
-    tracer, flow = parts.tracer, parts.flow
+    tracer, flow = parts.trace, parts.flow
 
     def ruleless(model: nn.Module, outputs: Any, calls: Any, opaque: Any) -> Any:
         found = flow.follow(model, outputs, calls, opaque)
@@ -85,9 +84,9 @@ def test_the_proof_finds_each_silent_kind_by_itself(
         return found
 
     monkeypatch.setattr(tracer, "follow", ruleless)
-    monkeypatch.setattr(parts.discover, "item_width", lambda item, channels: 1)
+    monkeypatch.setattr(parts.groups, "item_width", lambda item, channels: 1)
     for name in ("_outside", "_node_obstacle"):
-        monkeypatch.setattr(parts.discover, name, lambda *args: None)
+        monkeypatch.setattr(parts.groups, name, lambda *args: None)
     model, x = net(kind)
     proof = proved(parts, model, x)
     assert proof.opaque or proof.kept
@@ -150,7 +149,7 @@ def test_a_network_that_does_not_run_is_named(parts: SimpleNamespace) -> None:
 
 
 def test_couplings_without_end_are_kept(parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts.discover, "_MOST_COUPLINGS", 3)
+    monkeypatch.setattr(parts.groups, "_MOST_COUPLINGS", 3)
     model, x = net("silu")
     graph = parts.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
     assert "its couplings have no end" in graph.frozen["stem.0"] and [g.name for g in graph.groups] == ["after", "free"]

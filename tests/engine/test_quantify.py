@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_helpers import modules
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -25,7 +25,7 @@ DECODING = ["split", "bins", "integral", "stride", "score", "join"]
 @pytest.fixture(scope="module")
 def work(engine: object) -> Iterator[SimpleNamespace]:
     """The modules under test, as the engine on its own."""
-    parts = {part: importlib.import_module(f"pruning.{part}") for part in ("quantify", "quantify_onnx", "errors")}
+    parts = vars(modules("run.int8", "runtime.int8_graph", "errors"))
     yield SimpleNamespace(**parts)
     # onnxruntime's quantizer puts a folder of its own with `models` in it on the path: other tests import that name.
     sys.path[:] = [entry for entry in sys.path if "onnxruntime" not in entry]
@@ -78,17 +78,17 @@ def images(count: int = 8) -> list[torch.Tensor]:
 
 def outputs(work: SimpleNamespace, path: Path) -> torch.Tensor:
     """(n, boxes and scores, 8, 8) over the images."""
-    session = work.quantify_onnx.open_session(path)
+    session = work.int8_graph.open_session(path)
     return torch.cat([torch.from_numpy(session.run(None, {"images": image.numpy()})[0]) for image in images()])
 
 
 def test_decoding_is_found_by_the_graph_not_by_names(work: SimpleNamespace) -> None:
     graph = network().graph
-    assert sorted(work.quantify_onnx.float_nodes(graph)) == sorted(DECODING)
+    assert sorted(work.int8_graph.float_nodes(graph)) == sorted(DECODING)
     for node in graph.node:
         node.name = ""
-    work.quantify_onnx._name_nodes(graph)
-    kinds = sorted(name.partition("_")[0] for name in work.quantify_onnx.float_nodes(graph))
+    work.int8_graph._name_nodes(graph)
+    kinds = sorted(name.partition("_")[0] for name in work.int8_graph.float_nodes(graph))
     assert kinds == ["Concat", "Conv", "Mul", "Sigmoid", "Softmax", "Split"]
 
 
@@ -96,7 +96,7 @@ def test_decoding_is_found_by_the_graph_not_by_names(work: SimpleNamespace) -> N
 def test_int8_is_near_float(work: SimpleNamespace, tmp_path: Path, method: str) -> None:
     """Boxes, 0 to 1200, within 1% of that (seen: 4.0), scores, 0 to 1, within 2% (seen: 0.0095)."""
     full, small = saved(tmp_path), tmp_path / "int8.onnx"
-    sizes = work.quantify_onnx.quantize(full, small, images(), method=method)
+    sizes = work.int8_graph.quantize(full, small, images(), method=method)
     apart = (outputs(work, small) - outputs(work, full)).abs()
     assert apart[:, 0].max() < 12 and apart[:, 1].max() < 0.02
     assert sizes.layers == 2 and sizes.integers == 24 * 27 + (BINS + 1) * 24
@@ -108,14 +108,14 @@ def test_int8_is_near_float(work: SimpleNamespace, tmp_path: Path, method: str) 
 def test_everything_in_int8_loses_the_scores(work: SimpleNamespace, tmp_path: Path) -> None:
     """Why the decoding stays float: this is what the same quantizer does without the exclusions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work.quantify_onnx, "float_nodes", lambda graph: [])
-        work.quantify_onnx.quantize(saved(tmp_path), tmp_path / "all.onnx", images(), method="static")
+        patch.setattr(work.int8_graph, "float_nodes", lambda graph: [])
+        work.int8_graph.quantize(saved(tmp_path), tmp_path / "all.onnx", images(), method="static")
     apart = (outputs(work, tmp_path / "all.onnx") - outputs(work, tmp_path / "net.onnx")).abs()
     assert apart[:, 1].max() > 0.2
 
 
 def test_activations_are_unsigned_and_weights_have_a_scale_per_channel(work: SimpleNamespace, tmp_path: Path) -> None:
-    work.quantify_onnx.quantize(saved(tmp_path), tmp_path / "int8.onnx", images(), method="static")
+    work.int8_graph.quantize(saved(tmp_path), tmp_path / "int8.onnx", images(), method="static")
     graph = onnx.load(str(tmp_path / "int8.onnx")).graph
     held = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     scales = [held[node.input[1]].size for node in graph.node if node.op_type == "DequantizeLinear"
@@ -128,7 +128,7 @@ def test_activations_are_unsigned_and_weights_have_a_scale_per_channel(work: Sim
 def test_what_the_decoding_reads_is_not_rounded(work: SimpleNamespace, tmp_path: Path) -> None:
     """The last layer's weights are int8, its output is not: rounding that costs accuracy, measured on yolov5n."""
     small = tmp_path / "int8.onnx"
-    work.quantify_onnx.quantize(saved(tmp_path), small, images(), method="static")
+    work.int8_graph.quantize(saved(tmp_path), small, images(), method="static")
     graph = onnx.load(str(small)).graph
     made = {name: node for node in graph.node for name in node.output}
     split = next(node for node in graph.node if node.name == "split")
@@ -140,16 +140,16 @@ def test_what_the_decoding_reads_is_not_rounded(work: SimpleNamespace, tmp_path:
 
 
 def test_seven_bits(work: SimpleNamespace, tmp_path: Path) -> None:
-    work.quantify_onnx.quantize(saved(tmp_path), tmp_path / "int8.onnx", images(), method="static", seven_bits=True)
+    work.int8_graph.quantize(saved(tmp_path), tmp_path / "int8.onnx", images(), method="static", seven_bits=True)
     held = [numpy_helper.to_array(item) for item in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer]
     assert max(np.abs(value.astype(int)).max() for value in held if value.dtype == np.int8 and value.ndim > 1) == 64
 
 
 def test_compacting_changes_no_output_and_saves_bytes(work: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work.quantify_onnx, "compact", lambda model: model)
-        work.quantify_onnx.quantize(saved(tmp_path), tmp_path / "long.onnx", images(), method="static")
-    work.quantify_onnx.quantize(tmp_path / "net.onnx", tmp_path / "short.onnx", images(), method="static")
+        patch.setattr(work.int8_graph, "compact", lambda model: model)
+        work.int8_graph.quantize(saved(tmp_path), tmp_path / "long.onnx", images(), method="static")
+    work.int8_graph.quantize(tmp_path / "net.onnx", tmp_path / "short.onnx", images(), method="static")
     assert torch.equal(outputs(work, tmp_path / "long.onnx"), outputs(work, tmp_path / "short.onnx"))
     assert (tmp_path / "short.onnx").stat().st_size < 0.8 * (tmp_path / "long.onnx").stat().st_size
     names = {node.name for node in onnx.load(str(tmp_path / "short.onnx")).graph.node}
@@ -157,7 +157,7 @@ def test_compacting_changes_no_output_and_saves_bytes(work: SimpleNamespace, tmp
 
 
 def test_refusals(work: SimpleNamespace, tmp_path: Path) -> None:
-    quantize, error = work.quantify_onnx.quantize, work.errors.PruneError
+    quantize, error = work.int8_graph.quantize, work.errors.PruneError
     target = tmp_path / "int8.onnx"
     with pytest.raises(error, match=r"opset 12: .* needs 13"):
         quantize(saved(tmp_path, opset=12), target, images(), method="static")
@@ -171,14 +171,14 @@ def test_refusals(work: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(error, match="nothing in it could be quantized"):
         quantize(tmp_path / "net.onnx", target, images(), method="dynamic")
     with pytest.raises(error, match="no training images"):
-        work.quantify.calibration_images(SimpleNamespace(images=lambda weights: iter(())), tmp_path, 4)
+        work.int8.calibration_images(SimpleNamespace(images=lambda weights: iter(())), tmp_path, 4)
     assert not target.exists()
 
 
 def test_outputs_that_are_not_finite_are_an_error(work: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(work.errors.PruneError, match="not finite"):
-        work.quantify.check_finite(saved(tmp_path, spoilt=True), images())
-    work.quantify.check_finite(saved(tmp_path), images())
+        work.int8.check_finite(saved(tmp_path, spoilt=True), images())
+    work.int8.check_finite(saved(tmp_path), images())
 
 
 @pytest.mark.parametrize(("small", "status"), [(0.50, "done"), (0.48, "done"), (0.4799, "less accurate"),
@@ -186,12 +186,12 @@ def test_outputs_that_are_not_finite_are_an_error(work: SimpleNamespace, tmp_pat
 def test_the_limit_decides(work: SimpleNamespace, tmp_path: Path, small: float, status: str) -> None:
     record: dict[str, Any] = {"float": {"map50_95": 0.5}, "int8": {"map50_95": small, "file": "a.onnx"},
                               "limit": 0.5 - 0.48, "measures": ["mAP50", "mAP50-95"], "method": "static"}
-    work.quantify._judge(record)
+    work.int8._judge(record)
     assert record["status"] == status
     if status == "done":
-        return work.quantify.require_accuracy(record, tmp_path)
+        return work.int8.require_accuracy(record, tmp_path)
     with pytest.raises(work.errors.LessAccurate, match=r"a\.onnx is there, but less accurate") as caught:
-        work.quantify.require_accuracy(record, tmp_path)
+        work.int8.require_accuracy(record, tmp_path)
     assert caught.value.exit_code == 5
     return None
 
@@ -203,6 +203,6 @@ def test_the_limit_decides(work: SimpleNamespace, tmp_path: Path, small: float, 
 )
 def test_values_that_cannot_be(work: SimpleNamespace, field: str, value: float, flag: str) -> None:
     with pytest.raises(work.errors.PruneError, match=flag):
-        work.quantify.Request(**{field: value}).checked()
+        work.int8.Request(**{field: value}).checked()
 
 

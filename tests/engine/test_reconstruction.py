@@ -19,7 +19,7 @@ from torch import Tensor, nn
 @pytest.fixture(scope="module")
 def ranking(engine: object) -> SimpleNamespace:
     """The module, imported as the engine is on its own."""
-    return importlib.import_module("pruning.reconstruction")
+    return importlib.import_module("pruning.planning.reconstruction")
 
 
 def test_a_channel_costs_what_refitting_without_it_costs(ranking: SimpleNamespace) -> None:
@@ -116,7 +116,7 @@ def test_the_family_gives_the_images(engine: SimpleNamespace, ranking: SimpleNam
         return iter([x, x.flip(2), x.flip(3)])
 
     family = SimpleNamespace(images=images, tracing=lambda model: nullcontext())
-    step = importlib.import_module("pruning.prune_step")
+    step = importlib.import_module("pruning.run.step")
     scores = step.scores_of(family, model, graph, "reconstruction", 0, "best.pt")
     wanted = ranking.reconstruction_scores(graph, [x, x.flip(2), x.flip(3)])
     assert asked == ["best.pt"] and all(torch.equal(scores[name], wanted[name]) for name in wanted)

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import io
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from engine_helpers import OUTPUTS, toy
+from engine_helpers import OUTPUTS, modules, toy
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_hooks
 
@@ -19,8 +18,8 @@ from torch.nn.modules import module as torch_hooks
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = ("recalibrate", "distill", "preview", "options")
-    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
+    names = ("training.recalibrate", "training.distill", "run.preview", "scripts.options")
+    return modules(*names)
 
 
 def test_statistics_are_those_of_the_batches(parts: SimpleNamespace) -> None:

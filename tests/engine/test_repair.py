@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from engine_helpers import OUTPUTS, relative, tensors, toy
+from engine_helpers import OUTPUTS, modules, relative, tensors, toy
 from torch import Tensor, nn
 
 
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = ("answers", "repair", "repair_layer", "repair_step", "ridge", "solver", "stages", "options")
-    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
+    inside = ("answers", "repair", "layer", "ridge", "solver", "stages")
+    names = (*(f"repair.{name}" for name in inside), "run.repair_step", "scripts.options")
+    return modules(*names)
 
 
 def pruned_toy(engine: SimpleNamespace, ratio: float = 0.5) -> tuple[nn.Module, nn.Module, dict[str, list[int]]]:
@@ -111,7 +111,7 @@ def test_features_times_matrix_is_what_the_layer_puts_out(parts: SimpleNamespace
     """At all places, for each kind of layer: what is solved is what is computed."""
     torch.manual_seed(0)
     layer, x = SECOND[kind](12).double(), torch.randn(2, 12, 9, 7, dtype=torch.float64)
-    layers, output = parts.repair_layer, layer(x)
+    layers, output = parts.layer, layer(x)
     assert layers.obstacle(layer) is None
     at = layers.places(layer, output, 10_000, torch.Generator())
     found = layers.features(layer, x, at) @ layers.matrix(layer) + layers.shift(layer)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -14,13 +13,14 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from engine_helpers import modules
 
 
 @pytest.fixture(scope="module")
 def own(engine: SimpleNamespace) -> SimpleNamespace:
     """The engine's modules that this is about."""
-    names = ("command", "errors", "files", "options", "places", "scratch")
-    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
+    names = ("scripts.prune", "errors", "files", "scripts.options", "run.folders", "scratch")
+    return modules(*names)
 
 
 def _numbered(base: Path) -> Path:
@@ -31,7 +31,7 @@ def test_runs_at_once_have_a_folder_each(own: SimpleNamespace, tmp_path: Path) -
     """Each of sixteen chooses while none has made its folder yet, as two commands typed at once do."""
 
     def begin(_: int) -> Path:
-        with own.places.claimed(lambda: own.places.run_folder(tmp_path / "exp", _numbered)) as (folder, _made):
+        with own.folders.claimed(lambda: own.folders.run_folder(tmp_path / "exp", _numbered)) as (folder, _made):
             (folder / "report.json").write_text("{}")
             return folder
 
@@ -46,15 +46,15 @@ def test_a_folder_in_use_is_not_taken(own: SimpleNamespace, tmp_path: Path) -> N
     base.mkdir()
     (base / "plan.yaml").write_text("")
     with own.files.locked(base):
-        with own.places.claimed(lambda: own.places.run_folder(base, _numbered)) as (folder, _):
+        with own.folders.claimed(lambda: own.folders.run_folder(base, _numbered)) as (folder, _):
             assert folder == tmp_path / "exp2"
-        with pytest.raises(own.errors.Busy), own.places.claimed(lambda: base):
+        with pytest.raises(own.errors.Busy), own.folders.claimed(lambda: base):
             pass
 
 
 def test_a_run_that_never_began_leaves_nothing(own: SimpleNamespace, tmp_path: Path) -> None:
     place = tmp_path / "runs" / "prune" / "exp"
-    with pytest.raises(own.errors.PruneError), own.places.reserved(lambda: place) as folder:
+    with pytest.raises(own.errors.PruneError), own.folders.reserved(lambda: place) as folder:
         (folder / "report.json").write_text("{}")
         raise own.errors.PruneError("no")
     assert not list(tmp_path.iterdir())
@@ -65,7 +65,7 @@ def test_no_folder_can_be_there(own: SimpleNamespace, tmp_path: Path, name: str)
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(own.errors.PruneError, match=r"--project|line breaks"):
-        own.places.run_folder(tmp_path / name, _numbered)
+        own.folders.run_folder(tmp_path / name, _numbered)
 
 
 def test_a_killed_process_leaves_its_folder_until_the_next_run(
@@ -124,7 +124,7 @@ def test_every_end_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert callable(program) and own.command.guarded(lambda: program(own)) == 2
+    assert callable(program) and own.prune.guarded(lambda: program(own)) == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1 and told[0].startswith("error: ") and said in told[0]
     logs = list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def schedule(engine: SimpleNamespace) -> ModuleType:
-    return importlib.import_module("pruning.schedule")
+    return importlib.import_module("pruning.training.schedule")
 
 
 @pytest.mark.parametrize(("after", "rate"), [(90.0, 0.2), (75.0, 0.5), (50.0, 1.0), (20.0, 1.0)])
@@ -55,7 +55,7 @@ def test_ultralytics_arguments(
 ) -> None:
     """Upstream's defaults count where nothing is given; `auto` is told apart, for it takes no learning rate."""
     arguments = importlib.import_module("ultralytics.prunekit.arguments")
-    schedule = importlib.import_module("ultralytics.pruning.schedule")
+    schedule = importlib.import_module("ultralytics.pruning.training.schedule")
     assert arguments.scheduled(dict(given), schedule.GIVEN) == given
     made = arguments.scheduled(dict(given), schedule.Schedule(rate=0.5, warmup=0.1, covered=2))
     assert {key: made[key] for key in wanted} == pytest.approx(wanted)

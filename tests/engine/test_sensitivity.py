@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 import torch
-from engine_helpers import OUTPUTS, toy
+from engine_helpers import OUTPUTS, modules, toy
 from torch import Tensor, nn
 
 
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = ("sensitivity", "family", "prune_step", "options", "plan")
-    return SimpleNamespace(**{name: importlib.import_module(f"pruning.{name}") for name in names})
+    names = (
+        "run.sensitivity", "planning.sensitivity_table", "family.contract", "run.step", "scripts.options",
+        "planning.plan", "planning.plan_file",
+    )
+    return SimpleNamespace(**vars(modules(*names)), command=modules("scripts.sensitivity").sensitivity)
 
 
 class Opinionated:
@@ -62,7 +65,7 @@ class Opinionated:
             raise KeyboardInterrupt
         model = self.load(weights)
         lost = 0.6 * (1 - model.grow.out_channels / 12) + 0.001 * (1 - model.wide[0].out_channels / 24)
-        return self.parts.family.Metrics(map50=0.9 - lost, map50_95=0.8 - lost)
+        return self.parts.contract.Metrics(map50=0.9 - lost, map50_95=0.8 - lost)
 
 
 @pytest.fixture
@@ -82,9 +85,9 @@ def test_an_interrupted_table_goes_on(parts: SimpleNamespace, best: Path) -> Non
     assert parts.sensitivity.measure(again, best, asked, out) == wanted
     assert again.seen == whole.seen - 4, "what was measured is not measured again"
     assert wanted["units"]["grow"]["map50_95"]["0.5"] == pytest.approx(0.5)
-    text = parts.sensitivity_command.table(wanted).splitlines()
+    text = parts.command.table(wanted).splitlines()
     assert text[1].split() == ["grow", "12", "0.150", "0.300"]
-    assert parts.sensitivity_command.heat_map(wanted, best.parent / "map.png").stat().st_size > 1000
+    assert parts.command.heat_map(wanted, best.parent / "map.png").stat().st_size > 1000
     with pytest.raises(Exception, match=r"table\.json is another measurement \(importance l2, now l1\)"):
         parts.sensitivity.measure(Opinionated(parts), best, parts.sensitivity.Asked("l1", (0.5,)), out)
 
@@ -107,9 +110,9 @@ def test_plans_follow_what_was_measured(parts: SimpleNamespace, best: Path) -> N
     settings = parts.options.Settings(
         prune_ratio=None, target_params=0.7, importance="l2", min_channels=2, sensitivity=str(table)
     )
-    model, graph = parts.prune_step.open_model(family, best, settings)
-    dense = parts.prune_step.dense_of(family, best)
-    plan, scores = parts.prune_step.plan_step(family, model, graph, settings, dense, 1)
+    model, graph = parts.step.open_model(family, best, settings)
+    dense = parts.step.dense_of(family, best)
+    plan, scores = parts.step.plan_step(family, model, graph, settings, dense, 1)
     assert plan.keep["grow"] == 12 and plan.keep["hidden"] < 20 and plan.scope == "sensitivity"
     assert plan.pruned.params == pytest.approx(0.7 * plan.dense.params, rel=0.01)
     parts.plan_file.write_plan(plan, best.parent / "plan.yaml")
@@ -121,12 +124,12 @@ def test_plans_follow_what_was_measured(parts: SimpleNamespace, best: Path) -> N
 def test_losses_never_fall_with_more_channels_gone(parts: SimpleNamespace) -> None:
     unit = SimpleNamespace(names=("a",), channels=8, first=8)
     row = {"map50_95": {"0.25": 0.7, "0.5": 0.75, "0.75": 0.3}}
-    curve = parts.sensitivity._curve(unit, {"dense": 0.8, "units": {"a": row}})
+    curve = parts.sensitivity_table._curve(unit, {"dense": 0.8, "units": {"a": row}})
     assert list(curve) == sorted(curve, reverse=True) and len(curve) == 8
     assert curve[7] == pytest.approx(0.05, abs=1e-5), "an eighth gone: half way to a quarter"
     assert curve[4] == pytest.approx(0.1, abs=1e-5), "the better figure at half was luck"
     with pytest.raises(Exception, match="says nothing of a"):
-        parts.sensitivity._curve(unit, {"dense": 0.8, "units": {}})
+        parts.sensitivity_table._curve(unit, {"dense": 0.8, "units": {}})
 
 
 def test_a_file_that_is_no_table(parts: SimpleNamespace, tmp_path: Path) -> None:
@@ -140,14 +143,15 @@ def test_a_file_that_is_no_table(parts: SimpleNamespace, tmp_path: Path) -> None
 def test_an_interrupted_measurement_says_how_to_go_on(
     parts: SimpleNamespace, best: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guarded = importlib.import_module("pruning.command").guarded
-    door = importlib.import_module("pruning.checkpoint")
-    own = importlib.import_module("pruning.allowed").Rules(packages=("engine_helpers",))  # as an adapter says it
+    guarded = importlib.import_module("pruning.scripts.prune").guarded
+    door = importlib.import_module("pruning.checkpoint.reading")
+    allowed = importlib.import_module("pruning.checkpoint.allowed")
+    own = allowed.Rules(packages=("engine_helpers",))  # as an adapter says it
     monkeypatch.setitem(door._door, "rules", own)
     upstream = SimpleNamespace(
         open=lambda *words, **more: SimpleNamespace(family=Opinionated(parts, patience=2), weights=best)
     )
-    assert guarded(lambda: parts.sensitivity_command.sensitivity("", ["--weights", str(best)], upstream)) == 130
+    assert guarded(lambda: parts.command.sensitivity("", ["--weights", str(best)], upstream)) == 130
     said = capsys.readouterr()
     assert f"(1 of {len(json.loads((best.parent / 'sensitivity.json').read_text())['units'])}): 25% removed" in said.out
     assert said.err.startswith(f"interrupted: what was measured is in {best.parent}/sensitivity.json, and the same")
@@ -160,7 +164,7 @@ def test_a_place_that_takes_no_table_is_refused_before_any_validation(parts: Sim
 
     def said(out: Path) -> str:
         with pytest.raises(Exception, match="--out") as caught:
-            parts.sensitivity_command.sensitivity("", ["--weights", str(best), "--out", str(out)], upstream)
+            parts.command.sensitivity("", ["--weights", str(best), "--out", str(out)], upstream)
         return str(caught.value)
 
     folder = best.parent / "tables"

@@ -44,7 +44,7 @@ def test_a_coupled_channel_counts_as_its_largest_scale(engine: SimpleNamespace) 
 @pytest.mark.parametrize("ratio", [0.2, 0.5, 0.8])
 def test_one_threshold_cuts_dead_layers_and_no_live_channel(engine: SimpleNamespace, ratio: float) -> None:
     model, graph = sparse_toy(engine)
-    report = engine.bn.bn_report(model, 1 - ratio)
+    report = engine.bn_sparsity.bn_report(model, 1 - ratio)
     plan = slim(engine, graph, ratio)
     kept = {layer.name: layer.kept for layer in report.layers}
     assert plan.keep["stem.0"] >= max(kept["stem.1"], kept["left.1"], kept["deep.1"])
@@ -96,7 +96,7 @@ def test_large_biases_are_a_warning(engine: SimpleNamespace) -> None:
 def test_halves_of_a_block_keep_what_either_needs(kit: SimpleNamespace) -> None:
     """One half of each C2f alive, the other dead: widths are those of the live half, and no live channel goes."""
     model = build(kit, "yolov8n", dtype=torch.float32)
-    for name, norm in kit.bn.bn_layers(model).items():
+    for name, norm in kit.bn_sparsity.bn_layers(model).items():
         with torch.no_grad():
             norm.weight.copy_(torch.linspace(1e-4, 1e-3, norm.num_features))
             live = norm.num_features // 2 if name.endswith(".cv1.bn") else 8

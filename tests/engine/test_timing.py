@@ -14,7 +14,7 @@ import pytest
 @pytest.fixture(scope="module")
 def timing(engine: object) -> Iterator[ModuleType]:
     """The module, imported as the engine is on its own."""
-    yield importlib.import_module("pruning.timing")
+    yield importlib.import_module("pruning.runtime.timing")
 
 
 class Machine:

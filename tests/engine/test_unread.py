@@ -13,7 +13,7 @@ import pytest
 
 PROGRAM = """
 import logging, sys
-from pruning.command import guarded
+from pruning.scripts.prune import guarded
 logging.basicConfig(stream=sys.stdout, level=logging.INFO)
 def body():
     {body}

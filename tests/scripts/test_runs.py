@@ -109,10 +109,10 @@ main.command.carry = lambda opened, settings, **more: seen.update(settings=setti
 main.Ultralytics.check_data = lambda self, weights: None
 main.yolo11(["--imgsz", "640"])
 from pathlib import Path
-from ultralytics.pruning.run import new_run
-from ultralytics.pruning import prune_step
-from ultralytics.pruning.apply import apply_plan
-from ultralytics.pruning.counts import count
+from ultralytics.pruning.run.loop import new_run
+from ultralytics.pruning.run import step as prune_step
+from ultralytics.pruning.planning.apply import apply_plan
+from ultralytics.pruning.network.counts import count
 family, settings = seen["family"], seen["settings"]
 model, graph = prune_step.open_model(family, Path("yolo11n.pt"), settings)
 dense = prune_step.dense_of(family, Path("yolo11n.pt"))
@@ -206,7 +206,7 @@ def test_accuracy_limit_keeps_the_last_good_step(ready: Workshop) -> None:
     code = """
 import sys
 from ultralytics.prunekit import adapter, main
-from ultralytics.pruning.family import Metrics
+from ultralytics.pruning.family.contract import Metrics
 from ultralytics.pruning.settings import Settings
 figures = iter(FIGURES)
 adapter.Ultralytics.evaluate = lambda self, weights: Metrics(0.9, next(figures))

@@ -26,7 +26,7 @@ def exported(model: str, *settings: str) -> Any:
     """
     import onnx
     from ultralytics.prunekit import hooks
-    from ultralytics.pruning.quantify_onnx import float_nodes
+    from ultralytics.pruning.runtime.int8_graph import float_nodes
 
     asked = {key: json.loads(value) for key, _, value in (s.partition("=") for s in settings)}
     net = _spread(model)

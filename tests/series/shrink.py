@@ -7,7 +7,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 from ultralytics.prunekit.blocks import RULES, ignored_layers, trace_forward
-from ultralytics.pruning.surgery import merge_blocks, split_blocks
+from ultralytics.pruning.network.surgery import merge_blocks, split_blocks
 
 
 def shrink(model: nn.Module, ratio: float = 0.5, merge: bool = True) -> nn.Module:

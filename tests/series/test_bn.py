@@ -14,7 +14,7 @@ pytestmark = pytest.mark.upstream
 @pytest.fixture(scope="module")
 def bn(upstream: ModuleType) -> ModuleType:
     """The engine's module of norms."""
-    from ultralytics.pruning import bn as module
+    from ultralytics.pruning.training import bn_sparsity as module
 
     return module
 

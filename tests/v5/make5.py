@@ -25,7 +25,7 @@ def make(name: str, target: str, classes: str = "10", kind: str = "") -> None:
     made = network(name, int(classes))
     if kind == "pruned":
         from prunekit_v5.structure import close_structure
-        from pruning.block import yaml_text
+        from pruning.network.width_block import yaml_text
 
         prune(made, image(64, torch.float32), "l2", ratio=0.5)
         made.yaml = close_structure(made)

@@ -66,7 +66,7 @@ def with_block(name: str) -> dict[str, Any]:
 def graph_of(model: nn.Module, x: torch.Tensor, head: str = "outputs") -> Any:
     """The groups of a network, seen as prune.py sees them."""
     from prunekit_v5.adapter import Yolov5, ignored_layers
-    from pruning.graph import PruningGraph
+    from pruning.network.graph import PruningGraph
 
     with Yolov5().tracing(model):
         return PruningGraph.build(model, x, ignored=ignored_layers(model, head), rules=())
@@ -74,9 +74,9 @@ def graph_of(model: nn.Module, x: torch.Tensor, head: str = "outputs") -> Any:
 
 def prune(model: nn.Module, x: torch.Tensor, criterion: str, **limits: Any) -> Any:
     """Prune in place, in one call; the plan and the scores it was made from."""
-    from pruning.apply import apply_plan
-    from pruning.plan import make_plan
-    from pruning.scores import score_groups
+    from pruning.planning.apply import apply_plan
+    from pruning.planning.plan import make_plan
+    from pruning.planning.scores import score_groups
 
     graph = graph_of(model, x, limits.pop("head", "outputs"))
     scores = score_groups(graph, criterion)
@@ -87,7 +87,7 @@ def prune(model: nn.Module, x: torch.Tensor, criterion: str, **limits: Any) -> A
 
 def published() -> Any:
     """yolov5s, fused, 224 px, half of the channels by L2: the figures that were published for it."""
-    from pruning.counts import count
+    from pruning.network.counts import count
 
     model, x = network("yolov5s").fuse().requires_grad_(True), torch.zeros(1, 3, 224, 224)
     before = count(model, x)
@@ -98,7 +98,7 @@ def published() -> Any:
 
 def halved(name: str, size: str, criterion: str, scope: str) -> Any:
     """MACs and parameters of a network before and after removing half of its channels, and what the plan foresaw."""
-    from pruning.counts import count
+    from pruning.network.counts import count
 
     model, x = network(name), torch.zeros(1, 3, int(size), int(size))
     before = count(model, x)
@@ -135,7 +135,7 @@ def rebuilt(name: str, *scopes: str) -> Any:
     """Prune one time after another, close, go through a YAML file, build, load strictly: [difference, sizes]."""
     from models import yolo
     from prunekit_v5.structure import close_structure
-    from pruning.block import yaml_text
+    from pruning.network.width_block import yaml_text
 
     model, x, sizes = network(name, classes=10), image(64, torch.float32), []
     model.model[-1].anchors *= torch.tensor([1.0, 1.25, 1.5, 1.0])[: model.model[-1].nl].view(-1, 1, 1)

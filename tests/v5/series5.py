@@ -113,7 +113,7 @@ def penalty(weights: str, data: str, *words: str) -> Any:
         hooks = sys.modules.get("prunekit_v5.hooks")
         if hooks is None or not hasattr(train, "hooks"):  # the fork without the patch does not know the flag
             return _train(weights, data, "bn", *words)
-        from pruning import bn
+        from pruning.training import bn_sparsity as bn
 
         add = bn.add_l1
         with patch.object(bn, "add_l1", note):

@@ -44,7 +44,7 @@ import contextlib, io, json, os, sys, torch
 from pathlib import Path
 import numpy as np
 os.environ["YOLO_AUTOINSTALL"] = "false"
-from pruning.command import guarded
+from pruning.scripts.prune import guarded
 from pruning.settings import Settings
 from prunekit_v5.main import prune
 from prunekit_v5.sparse import train

@@ -28,7 +28,7 @@ if __name__ == "__main__":
     made = network(cfg, int(classes))
     if kind == ["pruned"]:
         from prunekit_v7.structure import close_structure
-        from pruning.block import yaml_text
+        from pruning.network.width_block import yaml_text
 
         prune(made, image(64 if made.stride.max() <= 32 else 128, torch.float32), "l2", ratio=0.5)
         made.yaml = close_structure(made)

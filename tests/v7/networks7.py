@@ -40,9 +40,9 @@ def prune(model: nn.Module, x: torch.Tensor, criterion: str, **limits: Any) -> A
     """Prune in place, in one call; the plan and the scores it was made from."""
     from prunekit_v7.network import graph_of
     from prunekit_v7.structure import sync_attributes
-    from pruning.apply import apply_plan
-    from pruning.plan import make_plan
-    from pruning.scores import score_groups
+    from pruning.planning.apply import apply_plan
+    from pruning.planning.plan import make_plan
+    from pruning.planning.scores import score_groups
 
     graph = graph_of(model, x)
     scores = score_groups(graph, criterion)
@@ -54,7 +54,7 @@ def prune(model: nn.Module, x: torch.Tensor, criterion: str, **limits: Any) -> A
 
 def published(cfg: str, fused: str) -> Any:
     """Half of the channels by L2 at 224 px: MACs and parameters before and after."""
-    from pruning.counts import count
+    from pruning.network.counts import count
 
     model, x = network(cfg), torch.zeros(1, 3, 224, 224)
     model = model.requires_grad_(False).fuse().requires_grad_(True) if fused == "fused" else model
@@ -93,7 +93,7 @@ def equivalence(cfg: str, scope: str) -> Any:
 def proved(cfg: str) -> Any:
     """The proof of a network: [largest difference, tensors compared, modules that failed before they were kept]."""
     from prunekit_v7.network import ignored_layers, tracing
-    from pruning.proof import prove
+    from pruning.planning.proof import prove
 
     model = network(cfg, classes=10)
     proof = prove(model, image(64, torch.float32), tracing=tracing, ignored=ignored_layers(model))
@@ -124,7 +124,7 @@ def rebuilt(cfg: str, *scopes: str) -> Any:
     from models.yolo import Model
     from prunekit_v7.quiet import quiet
     from prunekit_v7.structure import close_structure
-    from pruning.block import yaml_text
+    from pruning.network.width_block import yaml_text
 
     model, x, sizes = network(cfg, classes=10), image(64, torch.float32), []
     move_anchors(model.model[-1])

@@ -85,7 +85,7 @@ def penalty(weights: str, data: str, *words: str) -> Any:
     import yaml
 
     steps, calls, step = [0], [0], torch.optim.SGD.step
-    from pruning import bn
+    from pruning.training import bn_sparsity as bn
 
     add = bn.add_l1
 

@@ -41,7 +41,7 @@ def test_nothing_runs(bench: Home) -> None:
 CASES = """
 import contextlib, io, logging, os, torch
 from pathlib import Path
-from pruning.command import guarded
+from pruning.scripts.prune import guarded
 from models.yolo import parse_model
 from prunekit_v7 import hooks
 def heard(body):

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import yaml
 from ultralytics import YOLO
-from ultralytics.pruning.counts import count
+from ultralytics.pruning.network.counts import count
 
 PICTURES, CONFIDENCE = 6, 0.4
 BATCH, ROUNDS = 16, 30

@@ -11,7 +11,7 @@ import sys
 
 from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import Upstream, guarded
-from ultralytics.pruning.latency import latency
+from ultralytics.pruning.scripts.latency import latency
 
 if __name__ == "__main__":
     again = "nothing was changed, run it again"

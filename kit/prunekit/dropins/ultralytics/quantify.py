@@ -11,7 +11,7 @@ import sys
 
 from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import Upstream, guarded
-from ultralytics.pruning.quantify_command import quantify_command
+from ultralytics.pruning.scripts.quantify import quantify_command
 
 if __name__ == "__main__":
     again = "nothing was changed, run it again"

@@ -12,7 +12,7 @@ import sys
 
 from ultralytics.prunekit.foreign import require_own
 from ultralytics.prunekit.main import Upstream, guarded
-from ultralytics.pruning.sensitivity_command import sensitivity
+from ultralytics.pruning.scripts.sensitivity import sensitivity
 
 if __name__ == "__main__":
     again = "what was measured is kept, run the same line again"

@@ -10,7 +10,7 @@ Runtimes: torch, onnxruntime, openvino and tensorrt, where they are installed.
 import sys
 
 from prunekit_v5.stack import launch
-from pruning.latency import latency
+from pruning.scripts.latency import latency
 
 if __name__ == "__main__":
     sys.exit(launch(__file__, lambda upstream: latency(__doc__, sys.argv[1:], upstream)))

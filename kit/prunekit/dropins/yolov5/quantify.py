@@ -10,7 +10,7 @@ Float and INT8 file are both validated on the data set and timed in turns. They 
 import sys
 
 from prunekit_v5.stack import launch
-from pruning.quantify_command import quantify_command
+from pruning.scripts.quantify import quantify_command
 
 if __name__ == "__main__":
     sys.exit(launch(__file__, lambda upstream: quantify_command(__doc__, sys.argv[1:], upstream)))

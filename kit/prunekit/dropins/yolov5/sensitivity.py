@@ -11,7 +11,7 @@ the network; interrupt it at any time, the same command goes on.
 import sys
 
 from prunekit_v5.stack import launch
-from pruning.sensitivity_command import sensitivity
+from pruning.scripts.sensitivity import sensitivity
 
 if __name__ == "__main__":
     sys.exit(launch(__file__, lambda upstream: sensitivity(__doc__, sys.argv[1:], upstream)))

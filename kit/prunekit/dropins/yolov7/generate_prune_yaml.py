@@ -10,7 +10,7 @@ Each layer's real width stands in its own row. --verify builds a network from th
 import sys
 
 from prunekit_v7.stack import launch
-from pruning.family import Upstream
+from pruning.family.contract import Upstream
 
 
 def body(_: Upstream) -> None:

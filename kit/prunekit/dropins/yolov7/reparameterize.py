@@ -10,7 +10,7 @@ implicit knowledge goes into the output convolutions, auxiliary branches go away
 import sys
 
 from prunekit_v7.stack import launch
-from pruning.family import Upstream
+from pruning.family.contract import Upstream
 
 
 def body(_: Upstream) -> None:

@@ -19,10 +19,10 @@ from ultralytics.nn.modules import Detect, block
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.prunekit.blocks import RULES, ignored_layers, trace_forward
 from ultralytics.prunekit.releases import load_checkpoint
-from ultralytics.pruning.graph import PruningGraph
-from ultralytics.pruning.plan import make_plan
-from ultralytics.pruning.scores import score_groups
-from ultralytics.pruning.surgery import split_blocks
+from ultralytics.pruning.network.graph import PruningGraph
+from ultralytics.pruning.network.surgery import split_blocks
+from ultralytics.pruning.planning.plan import make_plan
+from ultralytics.pruning.planning.scores import score_groups
 
 # Parameters of the dense network and with half of its channels removed (local, L2, 80 classes, only head outputs kept).
 COUNTS = {"yolov8n": (3_157_200, 800_264), "yolo11n": (2_624_080, 757_576)}

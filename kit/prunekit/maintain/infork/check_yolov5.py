@@ -18,9 +18,9 @@ import yaml
 from models import yolo
 from models.experimental import attempt_load
 from prunekit_v5.adapter import Yolov5, ignored_layers
-from pruning.graph import PruningGraph
-from pruning.plan import make_plan
-from pruning.scores import score_groups
+from pruning.network.graph import PruningGraph
+from pruning.planning.plan import make_plan
+from pruning.planning.scores import score_groups
 
 # Parameters of the dense network and with half of its channels removed (local, L2, 80 classes, only head outputs kept).
 COUNTS = {"yolov5n": (1_872_157, 499_981)}

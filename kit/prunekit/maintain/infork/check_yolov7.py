@@ -18,8 +18,8 @@ import yaml
 from models import yolo
 from prunekit_v7.network import graph_of
 from prunekit_v7.quiet import quiet
-from pruning.plan import make_plan
-from pruning.scores import score_groups
+from pruning.planning.plan import make_plan
+from pruning.planning.scores import score_groups
 
 # Parameters of the dense network and with half of its channels removed (local, L2, 80 classes). Those of yolov7 are
 # the published ones.

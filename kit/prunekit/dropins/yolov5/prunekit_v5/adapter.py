@@ -22,21 +22,22 @@ import yaml
 from models.common import Conv, TransformerBlock
 from models.experimental import attempt_load
 from models.yolo import DetectionModel, SegmentationModel
-from pruning import command, ranks
-from pruning.allowed import Rules
-from pruning.block import yaml_text
-from pruning.checkpoint import door, know, read
-from pruning.data_check import rehearse
+from pruning.checkpoint.allowed import Rules
+from pruning.checkpoint.network_form import check_form
+from pruning.checkpoint.once import Opened
+from pruning.checkpoint.reading import door, know, read
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.family import Family, Metrics, Network
-from pruning.hooked import check_hooks
-from pruning.network_form import check_form
-from pruning.once import Opened
-from pruning.ranges import check_freeze, check_numbers
-from pruning.schedule import GIVEN, Schedule
+from pruning.family.contract import Family, Metrics, Network
+from pruning.family.data_check import rehearse
+from pruning.family.hooked import check_hooks
+from pruning.family.ranges import check_freeze, check_numbers
+from pruning.network.surgery import SwapRule, own_rules
+from pruning.network.width_block import yaml_text
 from pruning.scratch import Scratch, temporary_folder
-from pruning.surgery import SwapRule, own_rules
+from pruning.scripts import prune as command
+from pruning.training import ddp as ranks
+from pruning.training.schedule import GIVEN, Schedule
 from torch import Tensor
 from ultralytics.utils import LOGGER
 from utils.callbacks import Callbacks
@@ -64,7 +65,7 @@ ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
 
 
 class Yolov5:
-    """Adapter bound to one run's upstream options; implements `pruning.family.Family`."""
+    """Adapter bound to one run's upstream options; implements `pruning.family.contract.Family`."""
 
     name = "yolov5"
     ranked = False
@@ -342,7 +343,7 @@ def _image_channels(exporter: Any) -> Iterator[None]:
 
 
 def find_weights(name: str) -> Path:
-    """The file behind `--weights`, as `pruning.command.find_weights` finds it."""
+    """The file behind `--weights`, as `pruning.scripts.prune.find_weights` finds it."""
     return command.find_weights(name, PUBLISHED.fullmatch, attempt_download)
 
 

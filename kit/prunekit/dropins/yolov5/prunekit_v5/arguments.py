@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from pruning.borrowed import caught_parser, option_rows, parse_words
+from pruning.scripts.upstream_parser import caught_parser, option_rows, parse_words
 
 TRAINERS = {"detect": "train", "segment": "segment.train"}
 # What the pruning run sets itself, step by step, or what prunekit's own options stand for.

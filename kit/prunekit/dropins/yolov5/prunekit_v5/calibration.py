@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 import yaml
-from pruning.data_check import check_classes
-from pruning.family import Network
+from pruning.family.contract import Network
+from pruning.family.data_check import check_classes
 from torch import Tensor
 from utils import dataloaders, loss
 from utils.general import check_dataset

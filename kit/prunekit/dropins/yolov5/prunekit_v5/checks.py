@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pruning import ranks
-from pruning.data_check import check_places
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.hooked import check_hooks
-from pruning.ranges import check_hyperparameters, check_numbers
+from pruning.family.data_check import check_places
+from pruning.family.hooked import check_hooks
+from pruning.family.ranges import check_hyperparameters, check_numbers
+from pruning.training import ddp as ranks
 from utils.dataloaders import IMG_FORMATS
 from utils.general import ROOT, check_dataset, check_file
 from utils.torch_utils import select_device

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from pruning import checkpoint
-from pruning.bn import penalise
-from pruning.differences import fit_norms
+from pruning.checkpoint import reading as checkpoint
+from pruning.checkpoint.yaml_rows import require_rows
 from pruning.errors import PruneError
-from pruning.family import Network
-from pruning.yaml_rows import require_rows
+from pruning.family.contract import Network
+from pruning.network.differences import fit_norms
+from pruning.training.bn_sparsity import penalise
 from torch import nn, optim
 from ultralytics.utils import LOGGER, RANK, colorstr
 
@@ -30,7 +30,7 @@ from . import structure
 
 PREFIX = colorstr("prunekit: ")
 
-# Which hooks stand in which file; `pruning.hooked` looks before a run.
+# Which hooks stand in which file; `pruning.family.hooked` looks before a run.
 HOOKED: dict[str, tuple[str, ...]] = {
     "classify/val.py": ("autocast",),
     "utils/general.py": ("amp_off", "local_font", "ask_first", "without_remote"),

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pruning import bn_view, ranks
-from pruning.bn import BnReport
-from pruning.checkpoint import door, read
-from pruning.command import refuse_beside
+from pruning.checkpoint.reading import door, read
 from pruning.errors import PruneError
-from pruning.options import Parser, normalise
+from pruning.scripts import inspect_bn as bn_view
+from pruning.scripts.options import Parser, normalise
+from pruning.scripts.prune import refuse_beside
+from pruning.training import ddp as ranks
+from pruning.training.bn_sparsity import BnReport
 from utils.general import check_yaml
 
 from .adapter import Yolov5, find_weights

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pruning.command import guarded, require_own
 from pruning.errors import PruneError
-from pruning.family import Upstream
+from pruning.family.contract import Upstream
+from pruning.scripts.prune import guarded, require_own
 from pruning.settings import Settings
 
 LEAST = (8, 4, 118)

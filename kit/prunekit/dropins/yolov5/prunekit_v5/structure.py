@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The pruned architecture as data: the width block in `model.yaml`, closed with a guard, opened on rebuilding.
 
-`pruning.block` describes the block. Whoever builds from a YAML inside the fork (--weights, --cfg, --resume, DDP ranks,
+`pruning.network.width_block` describes the block. Whoever builds from a YAML inside the fork (--weights, --cfg, --resume, DDP ranks,
 the hub, TensorFlow export) passes through `parse_model`, whose hooks call `open_structure` and `fit_layers`.
 """
 
@@ -14,9 +14,9 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from pruning.block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from pruning.errors import PruneError
-from pruning.family import Network
+from pruning.family.contract import Network
+from pruning.network.width_block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from torch import nn
 from ultralytics.utils import LOGGER
 
@@ -41,7 +41,7 @@ def close_structure(model: Network) -> dict[str, Any]:
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
-    """Take the guard off, as `pruning.block.open_block` does."""
+    """Take the guard off, as `pruning.network.width_block.open_block` does."""
     return open_block(d, GUARD)
 
 

@@ -19,20 +19,20 @@ import torch
 import yaml
 from models.experimental import attempt_load
 from models.yolo import Model
-from pruning import ranks
-from pruning.block import yaml_text
-from pruning.checkpoint import door, know, read
-from pruning.data_check import rehearse
+from pruning.checkpoint.network_form import check_form
+from pruning.checkpoint.once import Opened
+from pruning.checkpoint.reading import door, know, read
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.family import Family, Metrics, Network
-from pruning.hooked import check_hooks
-from pruning.network_form import check_form
-from pruning.once import Opened
-from pruning.ranges import check_freeze
-from pruning.schedule import GIVEN, Schedule
+from pruning.family.contract import Family, Metrics, Network
+from pruning.family.data_check import rehearse
+from pruning.family.hooked import check_hooks
+from pruning.family.ranges import check_freeze
+from pruning.network.surgery import SwapRule, own_rules
+from pruning.network.width_block import yaml_text
 from pruning.scratch import Scratch, temporary_folder
-from pruning.surgery import SwapRule, own_rules
+from pruning.training import ddp as ranks
+from pruning.training.schedule import GIVEN, Schedule
 from torch import Tensor
 from utils.datasets import create_dataloader
 from utils.general import check_img_size
@@ -53,7 +53,7 @@ ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
 
 
 class Yolov7:
-    """Adapter bound to one run's upstream options; implements `pruning.family.Family`."""
+    """Adapter bound to one run's upstream options; implements `pruning.family.contract.Family`."""
 
     name = "yolov7"
     ranked = False

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import models
-from pruning.borrowed import caught_parser, option_rows, parse_words, words_of
+from pruning.scripts.upstream_parser import caught_parser, option_rows, parse_words, words_of
 
 ROOT = Path(str(models.__file__)).resolve().parents[1]  # of the fork
 TRAINERS = ("train.py", "train_aux.py")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from pruning.data_check import check_classes
-from pruning.family import Network
+from pruning.family.contract import Network
+from pruning.family.data_check import check_classes
 from torch import Tensor
 from utils import loss
 from utils.datasets import create_dataloader

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 import yaml
-from pruning import ranks
-from pruning.data_check import check_places
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.family import Network
-from pruning.ranges import check_hyperparameters, check_numbers
+from pruning.family.contract import Network
+from pruning.family.data_check import check_places
+from pruning.family.ranges import check_hyperparameters, check_numbers
+from pruning.training import ddp as ranks
 from utils.datasets import img_formats
 from utils.general import check_file
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from models.yolo import Model
 from pruning.errors import PruneError
-from pruning.family import Network
+from pruning.family.contract import Network
 from torch import Tensor, nn
 
 from .pruned_yaml import exact_structure

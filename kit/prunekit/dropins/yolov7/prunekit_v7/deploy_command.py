@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pruning.errors import PruneError
 from pruning.files import write_whole
-from pruning.options import Parser, normalise
+from pruning.scripts.options import Parser, normalise
 
 from .adapter import Yolov7, write_checkpoint
 from .deploy import TOLERANCE, apart, deployed

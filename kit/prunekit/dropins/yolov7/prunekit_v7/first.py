@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 import yaml
-from pruning.apply import apply_plan
-from pruning.archive import Damaged
-from pruning.block import BLOCK
-from pruning.checkpoint import know, read, stay
-from pruning.counts import Cost, count
+from pruning.checkpoint.archive import Damaged
+from pruning.checkpoint.reading import know, read, stay
 from pruning.errors import PruneError
-from pruning.family import Network
-from pruning.plan import make_plan
-from pruning.proof import prove
-from pruning.scores import score_groups
+from pruning.family.contract import Network
+from pruning.network.counts import Cost, count
+from pruning.network.width_block import BLOCK
+from pruning.planning.apply import apply_plan
+from pruning.planning.plan import make_plan
+from pruning.planning.proof import prove
+from pruning.planning.scores import score_groups
 
 from .network import MADE_OF, graph_of, ignored_layers, refuse_unknown, tracing
 from .offline import PUBLISHED

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pruning import checkpoint
-from pruning.block import BLOCK
-from pruning.bn import penalise
-from pruning.checkpoint import read
-from pruning.differences import fit_norms
+from pruning.checkpoint import reading as checkpoint
+from pruning.checkpoint.reading import read
+from pruning.checkpoint.yaml_rows import require_rows
 from pruning.errors import PruneError
-from pruning.family import Network
-from pruning.yaml_rows import require_rows
+from pruning.family.contract import Network
+from pruning.network.differences import fit_norms
+from pruning.network.width_block import BLOCK
+from pruning.training.bn_sparsity import penalise
 from torch import nn, optim
 
 from . import structure
@@ -32,7 +32,7 @@ __all__ = [  # with the functions below, all that the patches call
     "want_wandb",
 ]
 LOGGER = logging.getLogger("prunekit_v7")
-# Which hooks stand in which file; `pruning.hooked` looks before a run.
+# Which hooks stand in which file; `pruning.family.hooked` looks before a run.
 HOOKED: dict[str, tuple[str, ...]] = {
     "train.py": (
         "amp_on", "bn_l1", "sparsity_arguments", "say_if_dense", "summary_writer", "ddp_place", "join_ranks",

@@ -6,12 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pruning import command, ranks
-from pruning.checkpoint import trust_them
+from pruning.checkpoint.reading import trust_them
 from pruning.errors import PruneError
-from pruning.family import Opened
-from pruning.places import run_folder
+from pruning.family.contract import Opened
+from pruning.run.folders import run_folder
+from pruning.scripts import prune as command
 from pruning.settings import Settings
+from pruning.training import ddp as ranks
 from utils.general import increment_path
 from utils.google_utils import attempt_download
 
@@ -21,14 +22,14 @@ from .offline import PUBLISHED
 
 
 class Upstream:
-    """Implements `pruning.command.Upstream`."""
+    """Implements `pruning.family.contract.Upstream`."""
 
     def help_text(self) -> str:
-        """See `pruning.command.Upstream.help_text`."""
+        """See `pruning.family.contract.Upstream.help_text`."""
         return help_text()
 
     def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
-        """See `pruning.command.Upstream.open`."""
+        """See `pruning.family.contract.Upstream.open`."""
         if not weights:
             raise PruneError("no network given: --weights best.pt")
         if any(word.partition("=")[0].lstrip("-").replace("_", "-") == "sparsity-beta" for word in words):
@@ -42,7 +43,7 @@ class Upstream:
         return Opened(family, path, lambda: _run_folder(family, run))
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov7:
-        """See `pruning.command.Upstream.reopen`."""
+        """See `pruning.family.contract.Upstream.reopen`."""
         return Yolov7(arguments, trust=trust)
 
 
@@ -57,7 +58,7 @@ def prune(description: str, defaults: Settings, argv: list[str]) -> None:
 
 
 def find_weights(name: str) -> Path:
-    """The file behind `--weights`, as `pruning.command.find_weights` finds it."""
+    """The file behind `--weights`, as `pruning.scripts.prune.find_weights` finds it."""
     return command.find_weights(name, PUBLISHED.__contains__, attempt_download)
 
 

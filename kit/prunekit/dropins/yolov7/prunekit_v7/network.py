@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from pruning.allowed import Rules
+from pruning.checkpoint.allowed import Rules
 from pruning.errors import PruneError
-from pruning.family import Network
-from pruning.graph import PruningGraph
+from pruning.family.contract import Network
+from pruning.network.graph import PruningGraph
 
 from .structure import HEADS, output_layers
 

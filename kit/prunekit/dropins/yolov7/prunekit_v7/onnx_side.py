@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pruning.family import Metrics
+from pruning.family.contract import Metrics
 from torch import Tensor, nn
 from utils.datasets import LoadImagesAndLabels, create_dataloader
 

@@ -15,10 +15,10 @@ import torch
 import yaml
 from models.common import SPPCSPC, Conv, DownC, RepConv
 from models.yolo import Model, parse_model
-from pruning.block import BLOCK, owner_of, yaml_text
-from pruning.differences import differing_acts, differing_norms
 from pruning.errors import PruneError
-from pruning.family import Network
+from pruning.family.contract import Network
+from pruning.network.differences import differing_acts, differing_norms
+from pruning.network.width_block import BLOCK, owner_of, yaml_text
 from torch import Tensor
 from utils.general import make_divisible
 from utils.torch_utils import initialize_weights

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pruning.state import REPORT
+from pruning.run.record import REPORT
 
 from .data import read_yaml
 

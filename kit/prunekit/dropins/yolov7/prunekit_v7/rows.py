@@ -10,8 +10,8 @@ from typing import Any
 
 from models.common import SPPCSPC, DownC, RepConv
 from pruning.errors import PruneError
-from pruning.family import Network
-from pruning.widths import apply_widths
+from pruning.family.contract import Network
+from pruning.network.widths import apply_widths
 
 POOLED = 4  # SPPCSPC stacks cv4's output and three poolings of it
 

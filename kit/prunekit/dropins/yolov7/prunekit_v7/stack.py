@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pruning.command import guarded, require_own
 from pruning.errors import PruneError
-from pruning.family import Upstream
+from pruning.family.contract import Upstream
+from pruning.scripts.prune import guarded, require_own
 from pruning.settings import Settings
 
 INSTALL = "pip install torch-pruning pandas seaborn tqdm scipy opencv-python-headless"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The pruned architecture as data, in the two forms that `parse_model` builds through this module.
 
-* The width block: upstream's rows, the widths of every layer beside them, a guard in the first row. `pruning.block`
+* The width block: upstream's rows, the widths of every layer beside them, a guard in the first row. `pruning.network.width_block`
   describes it; checkpoints carry it in `model.yaml`.
 * Exact rows, which a person can read and edit: module names begin with `prunekit.`, each row's own width is taken as it
   stands (upstream rounds up to multiples of 8), and the last argument of a block with inner layers is their widths:
@@ -22,9 +22,9 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from pruning.block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from pruning.errors import PruneError
-from pruning.family import Network
+from pruning.family.contract import Network
+from pruning.network.width_block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from torch import nn
 
 GUARD = '{}["' + GUARD_TEXT.format(how="copy the file there") + '"]'

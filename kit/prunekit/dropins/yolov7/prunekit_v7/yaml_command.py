@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pruning.errors import PruneError
-from pruning.family import Network
+from pruning.family.contract import Network
 from pruning.files import write_whole
-from pruning.options import Parser, normalise
-from pruning.state import REPORT, State
+from pruning.run.record import REPORT, State
+from pruning.scripts.options import Parser, normalise
 
 from .adapter import Yolov7
 from .data import found, read_architecture

@@ -18,19 +18,19 @@ from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.data.utils import IMG_FORMATS, check_cls_dataset, check_det_dataset
 from ultralytics.models.yolo import classify, detect, obb, pose, segment
-from ultralytics.pruning.block import yaml_text
-from ultralytics.pruning.checkpoint import door, know
-from ultralytics.pruning.data_check import check_places, rehearse
+from ultralytics.pruning.checkpoint.network_form import check_form
+from ultralytics.pruning.checkpoint.once import Opened
+from ultralytics.pruning.checkpoint.reading import door, know
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.failures import reason_of
-from ultralytics.pruning.family import Family, Metrics, Network
-from ultralytics.pruning.hooked import check_hooks
-from ultralytics.pruning.network_form import check_form
-from ultralytics.pruning.once import Opened
-from ultralytics.pruning.ranges import check_freeze, check_numbers
-from ultralytics.pruning.schedule import GIVEN, Schedule
+from ultralytics.pruning.family.contract import Family, Metrics, Network
+from ultralytics.pruning.family.data_check import check_places, rehearse
+from ultralytics.pruning.family.hooked import check_hooks
+from ultralytics.pruning.family.ranges import check_freeze, check_numbers
+from ultralytics.pruning.network.surgery import SwapRule, own_rules
+from ultralytics.pruning.network.width_block import yaml_text
 from ultralytics.pruning.scratch import Scratch, temporary_folder
-from ultralytics.pruning.surgery import SwapRule, own_rules
+from ultralytics.pruning.training.schedule import GIVEN, Schedule
 from ultralytics.utils import LOGGER
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
@@ -66,7 +66,7 @@ LEAST = {
 
 
 class Ultralytics:
-    """Adapter bound to one run's upstream train arguments; implements `pruning.family.Family`."""
+    """Adapter bound to one run's upstream train arguments; implements `pruning.family.contract.Family`."""
 
     name = "ultralytics"
 

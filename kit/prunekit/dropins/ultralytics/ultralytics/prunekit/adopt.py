@@ -21,11 +21,11 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
-from ultralytics.pruning.differences import fit_norms
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.family import Network
-from ultralytics.pruning.surgery import merge_blocks
-from ultralytics.pruning.widths import read_widths
+from ultralytics.pruning.family.contract import Network
+from ultralytics.pruning.network.differences import fit_norms
+from ultralytics.pruning.network.surgery import merge_blocks
+from ultralytics.pruning.network.widths import read_widths
 from ultralytics.utils import LOGGER, RANK, SETTINGS, colorstr
 
 from . import structure

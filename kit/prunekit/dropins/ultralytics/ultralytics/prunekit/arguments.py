@@ -15,9 +15,9 @@ from typing import Any
 from ultralytics.cfg import smart_value
 from ultralytics.prunekit.releases import load_yaml
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.options import add_options
-from ultralytics.pruning.schedule import GIVEN, Schedule
+from ultralytics.pruning.scripts.options import add_options
 from ultralytics.pruning.settings import Settings
+from ultralytics.pruning.training.schedule import GIVEN, Schedule
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 # Spellings that users of the other YOLO repositories bring along.

@@ -29,8 +29,8 @@ from ultralytics.prunekit.releases import (
     RealNVP,
 )
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.family import Network
-from ultralytics.pruning.surgery import SwapRule, halved, join, recast, swap_modules
+from ultralytics.pruning.family.contract import Network
+from ultralytics.pruning.network.surgery import SwapRule, halved, join, recast, swap_modules
 
 
 class _Split(nn.Module):

@@ -12,7 +12,7 @@ from types import MethodType
 
 from torch import Tensor
 from ultralytics.nn.modules.block import DFL
-from ultralytics.pruning.family import Network
+from ultralytics.pruning.family.contract import Network
 
 
 def integrate_boxes_fast(model: Network) -> None:

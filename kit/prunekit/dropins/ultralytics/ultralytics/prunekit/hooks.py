@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from ultralytics.pruning import checkpoint
-from ultralytics.pruning.allowed import Rules
-from ultralytics.pruning.bn import Reach, add_l1, gamma_strength, reach_report
-from ultralytics.pruning.differences import fit_norms
-from ultralytics.pruning.family import Network
-from ultralytics.pruning.yaml_rows import require_rows
+from ultralytics.pruning.checkpoint import reading as checkpoint
+from ultralytics.pruning.checkpoint.allowed import Rules
+from ultralytics.pruning.checkpoint.yaml_rows import require_rows
+from ultralytics.pruning.family.contract import Network
+from ultralytics.pruning.network.differences import fit_norms
+from ultralytics.pruning.training.bn_sparsity import Reach, add_l1, gamma_strength, reach_report
 from ultralytics.utils import LOGGER, RANK, colorstr
 
 from . import structure
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PREFIX = colorstr("prunekit: ")
 load_by_list()
 
-# Which hooks stand in which file; `pruning.hooked` looks before a run.
+# Which hooks stand in which file; `pruning.family.hooked` looks before a run.
 HOOKED: dict[str, tuple[str, ...]] = {
     "ultralytics/engine/trainer.py": ("amp_off", "bn_l1"),
     "ultralytics/nn/tasks.py": ("open_structure", "keep_structure", "adopt_structure", "open_foreign"),

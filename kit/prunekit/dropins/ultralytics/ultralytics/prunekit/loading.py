@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import torch
-from ultralytics.pruning import checkpoint
+from ultralytics.pruning.checkpoint import reading as checkpoint
 from ultralytics.utils import patches
 
 

@@ -7,14 +7,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ultralytics.pruning import command
-from ultralytics.pruning import run as engine
-from ultralytics.pruning.command import guarded
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.family import Opened
+from ultralytics.pruning.family.contract import Opened
 from ultralytics.pruning.files import LOCK
-from ultralytics.pruning.options import Parser, normalise, typed
-from ultralytics.pruning.places import run_folder
+from ultralytics.pruning.run import loop as engine
+from ultralytics.pruning.run.folders import run_folder
+from ultralytics.pruning.scripts import prune as command
+from ultralytics.pruning.scripts.options import Parser, normalise, typed
+from ultralytics.pruning.scripts.prune import guarded
 from ultralytics.pruning.settings import Settings
 from ultralytics.utils.files import increment_path
 
@@ -25,18 +25,18 @@ __all__ = ["guarded", "prune", "yolo11"]
 
 
 class Upstream:
-    """Implements `pruning.command.Upstream`."""
+    """Implements `pruning.family.contract.Upstream`."""
 
     def help_text(self) -> str:
-        """See `pruning.command.Upstream.help_text`."""
+        """See `pruning.family.contract.Upstream.help_text`."""
         return help_text()
 
     def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
-        """See `pruning.command.Upstream.open`."""
+        """See `pruning.family.contract.Upstream.open`."""
         return _open(weights, split_arguments(words), settings, trust, run)
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Ultralytics:
-        """See `pruning.command.Upstream.reopen`."""
+        """See `pruning.family.contract.Upstream.reopen`."""
         family = Ultralytics(arguments, head=settings.head, trust=trust)
         family.resumed = True
         return family

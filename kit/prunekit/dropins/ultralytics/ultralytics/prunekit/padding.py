@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import nn
 from ultralytics.nn.modules.block import C3, Bottleneck
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.family import Network
-from ultralytics.pruning.surgery import pad_inputs, pad_outputs
+from ultralytics.pruning.family.contract import Network
+from ultralytics.pruning.network.surgery import pad_inputs, pad_outputs
 
 
 def equalise(block: Network) -> None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What checkpoints of ultralytics are made of, from 8.0's to today's: see `pruning.allowed.Rules`."""
+"""What checkpoints of ultralytics are made of, from 8.0's to today's: see `pruning.checkpoint.allowed.Rules`."""
 
 from __future__ import annotations
 
 from torchvision.transforms import InterpolationMode, transforms  # noqa: F401 - where a classifier's are looked up
 from ultralytics.data import augment  # noqa: F401 - likewise
-from ultralytics.pruning.allowed import Rules
+from ultralytics.pruning.checkpoint.allowed import Rules
 from ultralytics.utils import IterableSimpleNamespace, loss, tal  # noqa: F401 - where a file's losses are looked up
 
 from .adopt import StandIn

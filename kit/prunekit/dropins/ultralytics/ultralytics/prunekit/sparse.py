@@ -9,10 +9,10 @@ from typing import Any
 from ultralytics import YOLO
 from ultralytics.cfg import TASK2DATA
 from ultralytics.data.utils import check_cls_dataset, check_det_dataset
-from ultralytics.pruning import bn_view
-from ultralytics.pruning.bn import BnReport
-from ultralytics.pruning.checkpoint import door
+from ultralytics.pruning.checkpoint.reading import door
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.scripts import inspect_bn as bn_view
+from ultralytics.pruning.training.bn_sparsity import BnReport
 
 from .adapter import Ultralytics, find_weights
 from .arguments import help_text, split_arguments

@@ -16,9 +16,17 @@ import torch
 from torch import nn
 from ultralytics.nn.modules import Classify, Detect
 from ultralytics.nn.tasks import DetectionModel, parse_model
-from ultralytics.pruning.block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from ultralytics.pruning.errors import PruneError
-from ultralytics.pruning.family import Network
+from ultralytics.pruning.family.contract import Network
+from ultralytics.pruning.network.width_block import (
+    BLOCK,
+    GUARD_TEXT,
+    close_block,
+    fit,
+    open_block,
+    owner_of,
+    plain_yaml,
+)
 from ultralytics.utils.torch_utils import initialize_weights
 
 # Upstream resolves names with "nn." or "torchvision.ops." in them differently, so neither may occur here: any other
@@ -65,7 +73,7 @@ def plain_structure(d: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
-    """Take the guard off, as `pruning.block.open_block` does."""
+    """Take the guard off, as `pruning.network.width_block.open_block` does."""
     return open_block(d, GUARD)
 
 

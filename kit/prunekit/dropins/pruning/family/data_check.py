@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is wrong with a data set, found before hours of work: folders, and one training batch through the loss."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import PruneError
+from ..failures import reason_of
+from ..files import is_barren
+
+
+def check_places(data: str, key: str, value: Any, endings: Collection[str]) -> None:
+    """Refuse a split (`train:`, `val:`) whose folders or list files are not there, or hold no images.
+
+    Args:
+        data: the data set's YAML, for the message.
+        key, value: the split, one path or several.
+        endings: of image files, without dots.
+
+    Raises:
+        PruneError: naming the split and the path.
+    """
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    if not listed or any(not isinstance(place, (str, Path)) or not str(place) for place in listed):
+        raise PruneError(f"--data {data}: {key}: {value!r} names no folder of images. Give one.")
+    for place in map(Path, listed):
+        if not place.exists():
+            where = "" if place.is_absolute() else f" below {Path.cwd()}"
+            raise PruneError(f"--data {data}: {key}: {place} is not there{where}. Give an existing data set.")
+        if loop := looping(place):
+            raise PruneError(f"--data {data}: {key}: {loop} is a link to a folder that it lies in. Remove the link.")
+        if is_barren(place, endings):
+            raise PruneError(f"--data {data}: {key}: no images in {place}. Give another data set.")
+
+
+def looping(place: Path) -> Path | None:
+    """A link, at any depth, to a folder that it lies in: upstreams follow it for ever."""
+    pending: list[tuple[Path, tuple[str, ...]]] = [(place, (os.path.realpath(place),))] if place.is_dir() else []
+    while pending:
+        folder, above = pending.pop()
+        for entry in os.scandir(folder):
+            if not entry.is_dir():
+                continue
+            real = os.path.realpath(entry.path)
+            if real in above or any(one.startswith(real + os.sep) for one in above):
+                return Path(entry.path)
+            pending.append((Path(entry.path), (*above, real)))
+    return None
+
+
+def rehearse(losses: Iterable[Tensor], data: str) -> None:
+    """Put one batch of training images through the loss, as fine-tuning will: what fails there fails now.
+
+    Raises:
+        PruneError: no batch can be made, or its loss is not finite.
+    """
+    hint = "Look at its images and labels, at --hyp, and at the augmentation's values."
+    try:
+        with torch.no_grad():
+            loss = next(iter(losses), None)
+    except (PruneError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise PruneError(f"--data {data}: no training batch can be made of it ({reason_of(error)}). {hint}") from error
+    if loss is None or not bool(torch.isfinite(loss)):
+        found = "there is none" if loss is None else f"its loss is {float(loss)}"
+        raise PruneError(f"--data {data}: the first training batch: {found}. {hint}")
+
+
+def check_classes(labels: Sequence[Any], classes: int, data: str) -> None:
+    """Refuse labels of classes that the data set does not have; upstream asserts so after the first validation.
+
+    Args:
+        labels: per image an array (objects, 5 or more) whose first column is the class.
+
+    Raises:
+        PruneError: naming the largest one.
+    """
+    found = [array[:, 0] for array in labels if len(array)]
+    largest, least = (max(map(max, found)), min(map(min, found))) if found else (0, 0)
+    if largest >= classes or least < 0:
+        wrong = largest if largest >= classes else least
+        raise PruneError(f"--data {data}: a label has class {wrong:g}, but 'nc: {classes}' has 0 to {classes - 1}.")

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The proof before a run: a pruned copy of the network computes what the dense one computes without the channels.
+
+Half of each group's channels, drawn at random, are taken out of one copy by the very functions that prune; in another
+copy the layers that would lose them as inputs get zeros for them in their weights. All weights and statistics are drawn
+anew first (a zero hides an error behind it). Both copies see one random image, in float64, and the input and the output
+of *every module* must agree: an error inside an attention block is invisible at the output of a random network.
+A module that does not agree is not looked into any more: what is tied to it keeps its channels, and the proof begins
+again, until it holds.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_pruning import ops
+
+from ..errors import PruneError, Unreachable
+from ..network.calls import place_of
+from ..network.graph import PruningGraph
+from ..network.surgery import SwapRule, merge_blocks
+from .apply import Unremovable, apply_plan
+from .compare import Differs, Film, play, record, settle
+from .plan import make_plan
+
+_ROUNDS = 32  # modules that may fail before the network is given up
+Tracing = Callable[[nn.Module], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared, and what must not be looked into.
+
+    Attributes:
+        error: largest difference of a compared tensor, relative to its largest value.
+        tensors: how many were compared, in the inputs and outputs of all modules.
+        size: height and width of the image.
+        seconds: what it took, all rounds together.
+        opaque: module name -> why it failed; for `PruningGraph.build`.
+        kept: layer name -> why its channels cannot be removed.
+    """
+
+    error: float = 0.0
+    tensors: int = 0
+    size: int = 0
+    seconds: float = 0.0
+    opaque: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report."""
+        return {**vars(self), "opaque": dict(self.opaque), "kept": dict(self.kept)}
+
+    def __str__(self) -> str:
+        failed = f", {len(self.opaque) + len(self.kept)} parts kept" if self.opaque or self.kept else ""
+        return (
+            f"pruned equals masked in {self.tensors} inputs and outputs of modules (largest difference "
+            f"{self.error:.0e}, {self.size} px, {self.seconds:.1f} s{failed})"
+        )
+
+
+def prove(
+    model: nn.Module,
+    example: Tensor,
+    *,
+    tracing: Tracing,
+    ignored: Mapping[str, str] | None = None,
+    rules: Iterable[SwapRule] = (),
+) -> Proof:
+    """Prove that `model` (after surgery) can be pruned exactly, and find what has to be kept for it.
+
+    Args:
+        example: one image of the run; a smaller one is taken where the network takes it.
+        tracing: the state in which every branch shows, as for the graph.
+        ignored: layers whose channels stay, as for the graph.
+
+    Raises:
+        PruneError: nothing can be pruned, or the network fails outside any module that could be kept.
+    """
+    started = time.perf_counter()
+    dense = copy.deepcopy(model).cpu().double()
+    image = _image(dense, example, tracing)
+    opaque: dict[str, str] = {}
+    kept: dict[str, str] = {}
+    for _ in range(_ROUNDS):
+        randomise(dense)  # anew: a round masks its weights
+        try:
+            film = _compared(dense, image, tracing, {**(ignored or {}), **kept}, tuple(rules), opaque)
+            seconds = time.perf_counter() - started
+            return Proof(film.error, film.compared, image.shape[-1], seconds, opaque, kept)
+        except Unremovable as stop:
+            kept[stop.layer] = f"its channels cannot be removed ({stop.reason})"
+        except Differs as stop:
+            where = next((name for name in stop.places if name not in opaque), None)
+            if where is None:
+                raise PruneError(
+                    f"This network cannot be pruned exactly: {stop.reason}, at {stop.seen or 'its outputs'}. Put what "
+                    "its own forward computes there into a module."
+                ) from stop
+            opaque[where] = f"{place_of(dense, where)}: {stop.reason}"
+    some = next(iter({**opaque, **kept}))
+    raise PruneError(f"This network cannot be pruned exactly: {_ROUNDS} parts differ when pruned, such as {some}.")
+
+
+def _compared(
+    dense: nn.Module,
+    image: Tensor,
+    tracing: Tracing,
+    ignored: Mapping[str, str],
+    rules: tuple[SwapRule, ...],
+    opaque: Mapping[str, str],
+) -> Film:
+    """One round: prune a copy, mask `dense` itself (networks of gigabytes are not copied twice), compare.
+
+    Raises:
+        Differs: naming the modules in question, innermost first.
+        Unremovable: torch-pruning could not take a group's channels out.
+    """
+    pruned = copy.deepcopy(dense)
+    with tracing(pruned):
+        graph = PruningGraph.build(pruned, image, ignored=ignored, rules=rules, opaque=opaque)
+    generator = torch.Generator().manual_seed(1)
+    scores = {group.name: torch.rand(group.channels, generator=generator) for group in graph.groups}
+    try:
+        plan = make_plan(graph, scores, ratio=0.5, floor=1)
+    except Unreachable:  # groups of one channel only
+        return Film()
+    removed = {
+        entry.name: set(torch.argsort(scores[entry.name], stable=True)[: entry.channels - entry.keep].tolist())
+        for entry in plan.entries
+    }
+    _mask(dense, graph, removed)
+    apply_plan(graph, plan, scores)
+    with tracing(dense), torch.no_grad():
+        film = record(dense, image)
+    with tracing(pruned), torch.no_grad():
+        play(pruned, image, film)
+    _check_merge(pruned, image, tracing, rules)
+    return film
+
+
+def _check_merge(pruned: nn.Module, image: Tensor, tracing: Tracing, rules: tuple[SwapRule, ...]) -> None:
+    """The stock blocks that twins are merged back to compute the same; a user's own rule may be wrong.
+
+    Raises:
+        PruneError: naming the block.
+    """
+    twins = {rule.split_type for rule in rules}
+    swapped = {name: type(module).__name__ for name, module in pruned.named_modules() if type(module) in twins}
+    if not swapped:
+        return
+    with tracing(pruned), torch.no_grad():
+        film = record(pruned, image, only={"", *swapped})
+    merge_blocks(pruned, rules)
+    try:
+        with tracing(pruned), torch.no_grad():
+            play(pruned, image, film, only={"", *swapped})
+    except Differs as stop:
+        twin = swapped.get(stop.seen, "a twin")
+        raise PruneError(
+            f"{stop.seen or 'The network'}: merged back from {twin}, the block computes something else than the twin. "
+            "The rule that swaps it is wrong (prunekit_rules.py, docs/own-modules.md)."
+        ) from stop
+
+
+def _mask(model: nn.Module, graph: PruningGraph, removed: Mapping[str, set[int]]) -> None:
+    """Zero, in `model`, the weights of what the removed channels of each group go into."""
+    names = {module: name for name, module in graph.model.named_modules()}
+    for group, items in graph.items.items():
+        for item in items:
+            module, handler = item.dep.target.module, item.dep.handler
+            if not isinstance(module, (ops.TORCH_CONV, ops.TORCH_LINEAR)):
+                continue
+            if graph.dependencies.is_out_channel_pruning_fn(handler):
+                continue
+            places = [place for place, root in zip(item.idxs, item.root_idxs, strict=True) if root in removed[group]]
+            weight = model.get_submodule(names[module]).get_parameter("weight").data
+            if isinstance(module, nn.modules.conv._ConvTransposeNd):
+                weight[places] = 0
+            else:
+                weight[:, places] = 0
+
+
+def _image(model: nn.Module, example: Tensor, tracing: Tracing) -> Tensor:
+    """A random image, as small as the network takes it: two places at its coarsest stride, else the run's own size."""
+    own, generator = example.shape[-1], torch.Generator().manual_seed(0)
+    stride = getattr(model, "stride", None)
+    small = min(64, own) if stride is None else max(64, 2 * int(torch.as_tensor(stride).max()))
+    sizes = dict.fromkeys((small, 2 * small, own))
+    for size in sizes:
+        image = torch.randn(1, example.shape[1], size, size, generator=generator, dtype=torch.float64)
+        try:
+            with tracing(model), torch.no_grad():
+                settle(model)
+                model(image)
+            return image
+        except Exception:  # noqa: BLE001 - whatever it is, the trace will meet it at the size of the run
+            continue
+    return image
+
+
+def randomise(model: nn.Module) -> None:
+    """Draw every weight and statistic anew, in place: nothing is zero, equal, or too large for float64."""
+    generator = torch.Generator().manual_seed(2)
+
+    def uniform(like: Any, low: float, high: float) -> Tensor:
+        return torch.rand(like.shape, generator=generator, dtype=like.dtype) * (high - low) + low
+
+    with torch.no_grad():
+        for module in model.modules():
+            known = isinstance(module, (ops.TORCH_CONV, ops.TORCH_LINEAR))
+            norm = isinstance(module, (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm))
+            for name, tensor in module.named_parameters(recurse=False):
+                if not tensor.is_floating_point():
+                    continue
+                if known and name == "weight":
+                    spread = (3 / max(1, tensor[0].numel())) ** 0.5
+                    tensor.data.copy_(uniform(tensor, -spread, spread))
+                elif known or norm:
+                    tensor.data.copy_(uniform(tensor, 0.5, 1.5) if name == "weight" else uniform(tensor, -0.3, 0.3))
+                else:
+                    tensor.data.mul_(uniform(tensor, 0.8, 1.2)).add_(uniform(tensor, -0.2, 0.2))
+            if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_var is not None:
+                module.get_buffer("running_mean").copy_(uniform(module.running_mean, -0.3, 0.3))
+                module.running_var.copy_(uniform(module.running_var, 0.5, 1.5))

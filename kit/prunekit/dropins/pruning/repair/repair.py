@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Repair without training: each layer's weights solved so that its outputs come nearest to the dense network's.
+
+Layer by layer in the order of execution, on the *pruned* network's inputs with all earlier layers repaired: ridge
+regression of the dense network's outputs, at the channels that stay, on what the layer sees now (He et al., channel
+pruning, ICCV 2017, arXiv:1707.06168, eq. 5). Neither labels nor gradients; images alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..training.recalibrate import recalibrate
+from .answers import apart
+from .solver import HELD, Fit, Repaired, Solver
+from .stages import Stages, frozen_modes, in_batches
+
+BATCH = 8
+
+Tracing = Callable[[nn.Module], AbstractContextManager[Any]]
+
+
+@torch.no_grad()
+def repair(
+    model: nn.Module,
+    dense: nn.Module,
+    survivors: Mapping[str, Sequence[int]],
+    images: list[Tensor],
+    *,
+    tracing: Tracing = nullcontext,
+    seed: int = 0,
+) -> Repaired:
+    """Solve the weights, biases and BatchNorm means of a pruned network towards the dense one's outputs, in place.
+
+    Of three networks, as it was, repaired, and repaired with BatchNorm measured anew, the one stays whose outputs on
+    the held-out images come nearest to the dense network's.
+
+    Args:
+        model: the pruned network, before its blocks are merged back.
+        dense: the network that it was pruned from, with the same names. Unchanged.
+        survivors: layer name -> the dense output channels that `model` has left, in order; all where it says nothing.
+        images: each (1, channels, h, w).
+        tracing: the family's: the mode in which every branch runs.
+        seed: of the positions that are looked at.
+    """
+    done = Repaired(len(images))
+    batches = in_batches(images, min(BATCH, max(1, len(images) // HELD)))
+    held = [number for number in range(len(batches)) if number % HELD == HELD - 1] or [len(batches) - 1]
+    with ExitStack() as stack:
+        for network in (dense, model):
+            modes = {module: module.training for module in network.modules()}
+            stack.callback(_set_modes, modes)
+            stack.enter_context(tracing(network))
+            frozen_modes(network)
+        untouched = _state(model)
+        some = [batches[number] for number in held]
+        first = forward(model, some)
+        wanted = Solver(model, dense, survivors, batches, done, seed).run()
+        wanted = [wanted[number] for number in held]
+        done.before, done.after = apart(first, wanted), apart(forward(model, some), wanted)
+        _settle(model, batches, held, wanted, untouched, done)
+    return done
+
+
+def forward(model: nn.Module, batches: list[Tensor]) -> list[Any]:
+    """The last stage's outputs for each batch, as the solver sees them."""
+    stages = Stages(model, batches)
+    for number in range(len(stages.modules)):
+        stages.keep(number, [stages.run(number, at) for at in range(len(batches))])
+    return stages.outputs
+
+
+def _settle(
+    model: nn.Module, batches: list[Tensor], held: list[int], wanted: list[Any], untouched: dict[str, Tensor],
+    done: Repaired,
+) -> None:
+    """Of the network as it was, repaired, and with BatchNorm anew: keep the best on the held-out batches."""
+    some, repaired = [batches[number] for number in held], _state(model)
+    rest = [batch for number, batch in enumerate(batches) if number not in held] or batches
+    recalibrate(model, lambda: (forward(model, [batch]) for batch in rest))
+    frozen_modes(model)
+    anew = apart(forward(model, some), wanted)
+    if anew < done.after:
+        done.after, done.norms = anew, "measured anew"
+        return
+    model.load_state_dict(repaired)
+    if not done.after <= done.before:  # too few images to learn from: nothing is better than harm
+        model.load_state_dict(untouched)
+        done.after = done.before
+        done.fits = {
+            name: Fit(fit.before, fit.before, left="outputs were nearer without") for name, fit in done.fits.items()
+        }
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def _set_modes(modes: Mapping[nn.Module, bool]) -> None:
+    for module, mode in modes.items():
+        module.training = mode

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A pruning run: dense figures, then prune, fine-tune, validate per step, then the deliverables.
+
+Every step begins from files and ends in a saved record, so an interrupted run goes on from its last whole step and,
+with upstream's seeded trainer, ends where an uninterrupted one ends.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import PruneError, Unreachable
+from ..family.contract import Family, Metrics, low_accuracy
+from ..files import fresh, write_whole
+from ..network.counts import Cost, count
+from ..network.deployed import deployed_cost, deployed_line
+from ..network.surgery import merge_blocks
+from ..planning.apply import apply_plan
+from ..planning.plan import Plan, plan_table
+from ..planning.plan_file import write_plan
+from ..planning.scores import GRADIENT_CRITERIA, IMAGE_CRITERIA
+from ..runtime.onnx_check import check_onnx
+from ..scratch import temporary_folder
+from ..settings import CRITERIA, Settings
+from ..training.recalibrate import recalibrate
+from .finetune import finetune_step, same_shape, schedule_of
+from .record import State
+from .repair_step import repaired
+from .report import write_report
+from .step import dense_of, open_model, plan_step, scores_of, widths_of
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a script names and announces things; the published v11 script has its own words."""
+
+    iteration: str = "After pruning step {step}: {figures}"
+    chart: str = "plots/steps.png"
+    ratio: str = "MACs ratio"  # what dense / pruned MACs are called: it is arithmetic, not a measured time
+
+
+def new_run(folder: Path, family: Family, weights: Path, settings: Settings) -> State:
+    """Begin the record of a run in a fresh folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return State(
+        folder, settings, family.name, str(weights.resolve()), dict(family.arguments()), digest=digest_of(weights)
+    )
+
+
+def digest_of(weights: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(weights, "rb") as handle:
+        total = hashlib.sha256()
+        while chunk := handle.read(1 << 20):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def run(
+    state: State, family: Family, *, plan: Plan | None = None, say: Say = print, style: Style | None = None
+) -> State:
+    """Carry a run to its end, from wherever its record says it stands.
+
+    Args:
+        state: a new record, or one that `State.load` read back.
+        family: the upstream's adapter.
+        plan: an edited plan to replay instead of making one; one step only.
+        say: receives each line for the console.
+        style: the script's wording.
+
+    Returns:
+        The finished record; `status` is "stopped" if the accuracy limit ended it early.
+
+    Raises:
+        PruneError: the first step already exceeded the limit, or a step could not be done.
+    """
+    style = style or Style()
+    if not state.dense:
+        _measure_dense(state, family, say)
+    say(f"Before Pruning: {_figures(state, state.dense)}")
+    if state.settings.sparsity and state.sparse is None:
+        _train_sparse(state, family, say)
+    while state.status == "running" and len(state.steps) + state.skipped < state.settings.steps:
+        _step(state, family, plan, say, style)
+    if not state.final:
+        _finish(state, family, say, style)
+    return state
+
+
+def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | None = None) -> Plan | None:
+    """Fail before anything is written, trained or measured: can this network be pruned as asked?
+
+    Returns:
+        The given plan, with its costs counted on this network.
+
+    Raises:
+        PruneError: nothing to prune, a target out of reach, a criterion that cannot rank, a plan of another network.
+    """
+    require_structure(family, weights)
+    model, graph = open_model(family, weights, settings)
+    if plan is not None:
+        if plan.criterion not in CRITERIA:
+            raise PruneError(f"the plan's criterion '{plan.criterion}' is not one of {', '.join(CRITERIA)}.")
+        return plan.fitted(graph)
+    free = settings.importance not in (*GRADIENT_CRITERIA, *IMAGE_CRITERIA)  # a pass over data: any ranking serves
+    asked = replace(settings, steps=1, compound=False, importance=settings.importance if free else "l2")
+    plan_step(family, model, graph, asked, dense_of(family, weights), 1)
+    return None
+
+
+def require_structure(family: Family, weights: Path) -> None:
+    """PruneError for a network that could not be rebuilt once it is pruned: found by rebuilding the dense one."""
+    with temporary_folder() as folder:
+        family.write_yaml(weights, Path(folder) / "dense.yaml")
+
+
+def _measure_dense(state: State, family: Family, say: Say) -> None:
+    started, weights = time.perf_counter(), Path(state.weights)
+    model = family.load(weights)
+    example = family.example(model)
+    state.image = example.shape[-1]
+    metrics = family.evaluate(weights)
+    state.dense = {
+        **_cost(count(model, example)),
+        **_fractions(metrics),
+        "measures": list(metrics.labels),
+        "seconds": round(time.perf_counter() - started, 2),
+        "checkpoint": str(weights),
+        "widths": widths_of(model),
+    }
+    state.save()
+    if warning := low_accuracy(metrics):
+        say(warning)
+
+
+def _train_sparse(state: State, family: Family, say: Say) -> None:
+    """Sparsity training of the dense network, once, before the first step (Network Slimming, arXiv 1708.06519)."""
+    say(f"Sparsity training with BN-L1 strength {state.settings.sparsity}")
+    folder = fresh(state.folder / "step0_sparse")
+    best = family.finetune(Path(state.weights), folder, sparsity=state.settings.sparsity)
+    state.sparse = state.relative(best)
+    state.save()
+
+
+def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Style) -> None:
+    """One whole step; nothing of it counts until the record is saved at its end.
+
+    A step before the last that has nothing to remove, or cannot come near its share of a target, is left to the next.
+    """
+    number, started = len(state.steps) + state.skipped + 1, time.perf_counter()
+    pruned = state.folder / f"step{number}_pruned.pt"
+    try:
+        made, cost, widths, repair = _prune(state, family, plan, number, pruned, say)
+    except Unreachable as error:
+        if plan is not None or number == state.settings.steps:
+            raise
+        say(f"Step {number} is joined with the next: {error} (fewer --steps, or a smaller --round-to, would avoid it)")
+        state.skipped += 1
+        return state.save()
+    before = _accuracy(family, pruned)
+    best = finetune_step(state, family, pruned, number, schedule_of(state, cost, number, say))
+    same_shape(family, best, widths)
+    after = _accuracy(family, best)
+    drop = state.dense["map50_95"] - after["map50_95"]
+    limit = state.settings.max_map_drop
+    record = {
+        "step": number, **_cost(cost), **after,
+        **{f"pruned_{key}": value for key, value in before.items()},
+        "seconds": round(time.perf_counter() - started, 2),
+        "checkpoint": state.relative(best), "plan": state.relative(made),
+        "kept": limit is None or drop <= limit, "gains": dict(family.gains(best)), "widths": widths,
+        **({"repair": repair} if repair else {}),
+    }
+    state.steps.append(record)
+    if not record["kept"]:
+        state.status = "stopped"
+    state.save()
+    ratio = f"{style.ratio}={state.dense['macs'] / record['macs']}"
+    say(style.iteration.format(step=number, figures=f"{_figures(state, record)}, {ratio}"))
+    if not record["kept"]:
+        result = f"the result is step {state.steps[-2]['step']}" if len(state.steps) > 1 else "no step is"
+        say(
+            f"Stopped: {state.measures()[1]} fell by {drop:.4f}, more than --max-map-drop {limit}: step {number} is "
+            f"not kept, {result}"
+        )
+    return None
+
+
+def _prune(
+    state: State, family: Family, plan: Plan | None, number: int, target: Path, say: Say
+) -> tuple[Path, Cost, dict[str, int], dict[str, Any]]:
+    """Prune the step's starting network and save it; the plan's file, the new cost and widths, what repair did."""
+    source = _source(state)
+    model, graph = open_model(family, source, state.settings)
+    if plan is None:
+        dense = dense_of(family, Path(state.weights))
+        plan, scores = plan_step(family, model, graph, state.settings, dense, number)
+    else:
+        plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed, source)
+    made = state.folder / f"step{number}_plan.yaml"
+    write_whole(made, partial(write_plan, plan))
+    say(plan_table(plan))
+    dense_model = copy.deepcopy(model) if state.settings.repair else None
+    survivors: dict[str, Any] = {}
+    fits: dict[str, Any] = {}
+    state.proof = graph.proof.as_dict()
+    say(f"Proof: {graph.proof}")
+    removed = apply_plan(graph, plan, scores, survivors)
+    say(f"Step {number}: removed {removed} channels")
+    if dense_model is not None:
+        fits = repaired(family, source, model, dense_model, survivors, state.settings, say)
+    merge_blocks(model, family.rules)
+    if state.settings.recalibrate:
+        batches = recalibrate(model, lambda: family.losses(model))
+        say(f"BatchNorm statistics measured anew on {batches} training batches")
+    if dropped := family.dropped(model):
+        say(deployed_line(_deployed_dense(family, state), deployed_cost(model, family.example(model), dropped),
+                          state.settings, state.settings.steps - number))
+    write_whole(target, lambda scratch: family.save(model, source, scratch))
+    return made, count(model, family.example(model)), widths_of(model), fits
+
+
+def _deployed_dense(family: Family, state: State) -> Cost:
+    model = family.load(Path(state.weights))
+    return deployed_cost(model, family.example(model), family.dropped(model))
+
+
+def _finish(state: State, family: Family, say: Say, style: Style) -> None:
+    """Write the deliverables from the last step that was kept."""
+    last = state.last_kept()
+    if last is None:
+        write_report(state, style.chart)
+        raise PruneError(
+            f"no step stayed within --max-map-drop {state.settings.max_map_drop}: there is no pruned network. Raise "
+            f"the limit, lower the ratio, or give more --epochs. Figures: {state.folder / 'report.md'}"
+        )
+    best, target = state.path(last["checkpoint"]), state.folder / "pruned.pt"
+    write_whole(target, lambda scratch: shutil.copyfile(best, scratch))
+    write_whole(target.with_suffix(".yaml"), lambda scratch: family.write_yaml(target, scratch))
+    state.final = {"checkpoint": target.name, "yaml": "pruned.yaml"}
+    if state.settings.export:
+        state.final.update(_export(state, family, target))
+    state.status = "done" if state.status == "running" else state.status
+    write_report(state, style.chart)
+    state.save()
+    say(f"Pruned network: {target}\nReport: {state.folder / 'report.md'}")
+    if "onnx_failed" in state.final:
+        raise PruneError(f"the network is pruned, but its ONNX file is not: {state.final['onnx_failed']}")
+
+
+def _export(state: State, family: Family, weights: Path) -> dict[str, Any]:
+    """ONNX of the final network, checked against torch; a failure is recorded, for the network itself is done."""
+    target = weights.with_suffix(".onnx")
+    try:
+        write_whole(target, lambda scratch: family.export(weights, scratch))
+        return {"onnx": target.name, "onnx_max_error": check_onnx(target, family, weights, state.image)}
+    except Exception as error:  # noqa: BLE001 - an exporter fails in many ways, none worth hours of training
+        target.unlink(missing_ok=True)
+        return {"onnx_failed": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
+
+
+def _source(state: State) -> Path:
+    """The checkpoint that the next step prunes."""
+    if state.steps:
+        return state.path(state.steps[-1]["checkpoint"])
+    return state.path(state.sparse) if state.sparse else Path(state.weights)
+
+
+def _accuracy(family: Family, weights: Path) -> dict[str, float]:
+    return _fractions(family.evaluate(weights))
+
+
+def _fractions(metrics: Metrics) -> dict[str, float]:
+    return {"map50": metrics.map50, "map50_95": metrics.map50_95}
+
+
+def _cost(cost: Cost) -> dict[str, float]:
+    return {"params": int(cost.params), "macs": float(cost.macs)}
+
+
+def _figures(state: State, record: Mapping[str, Any]) -> str:
+    """The published console form: G of MACs, M of parameters, and mAP50-95, which it calls mAP."""
+    strict = state.measures()[1]
+    accuracy = f"{'mAP' if strict == Metrics.labels[1] else strict}={record['map50_95']}"
+    return f"MACs={record['macs'] / 1e9} G, #Params={record['params'] / 1e6} M, {accuracy}"

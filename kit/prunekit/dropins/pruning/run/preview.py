@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`--plan-only`: what can be pruned, what stays and why, how far it could go, what the plan would leave untrained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import PruneError
+from ..family.contract import Family, Metrics, low_accuracy
+from ..files import write_whole
+from ..network.counts import Cost
+from ..network.graph import PruningGraph
+from ..network.surgery import merge_blocks
+from ..planning.apply import apply_plan
+from ..planning.plan import Plan, plan_table
+from ..planning.plan_file import write_plan
+from ..planning.select import Limits, make_units
+from ..scratch import temporary_folder
+from ..settings import Settings
+from ..training.recalibrate import recalibrate
+from .step import dense_of, open_model, plan_step
+
+Say = Callable[[str], None]
+Scores = Mapping[str, torch.Tensor]
+
+
+def plan_only(
+    family: Family, weights: Path, settings: Settings, target: Path, say: Say = print, *, checked: bool = False
+) -> Plan:
+    """Make the plan of a one-step run, write it to `target`, say what it comes to, and prune nothing.
+
+    Where the data set is at hand, the planned network is made in memory, its BatchNorm statistics are measured anew on
+    training images, and it is validated beside the dense one: accuracy at zero epochs, the floor under fine-tuning.
+    `checked`: `Family.check_data` has found it already.
+    """
+    dense, why = _dense_accuracy(family, weights, checked)
+    if dense and (warning := low_accuracy(dense)):
+        say(warning)
+    model, graph = open_model(family, weights, settings)
+    plan, scores = plan_step(family, model, graph, replace(settings, steps=1), dense_of(family, weights), 1)
+    write_whole(target, partial(write_plan, plan))
+    say(plan_table(plan))
+    for line in (*frozen_lines(graph), ceiling_line(graph, scores, settings)):
+        say(line)
+    if family.dropped(model):
+        what = "the target is without it" if settings.deployed else "targets are with it, too (--deployed: without)"
+        say(f"deployed    MACs are those of the network with its one-to-many head, which deployment drops; {what}")
+    say(why if dense is None else _outcome(family, weights, model, graph, plan, scores, dense))
+    say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
+    return plan
+
+
+def frozen_lines(graph: PruningGraph) -> list[str]:
+    """What is kept whole, counted by reason, the most frequent first; the names are in the plan's file."""
+    reasons = Counter(reason.partition(" (")[0] for reason in graph.frozen.values())
+    return [f"kept whole  {number:>3} layers: {reason}" for reason, number in reasons.most_common()]
+
+
+def ceiling_line(graph: PruningGraph, scores: Scores, settings: Settings) -> str:
+    """The least that any plan under these limits could leave."""
+    dense, least = graph.cost(), ceiling(graph, scores, settings)
+    return (
+        f"ceiling     {least.macs / dense.macs:.1%} of the MACs, {least.params / dense.params:.1%} of the parameters "
+        f"would be left with every layer at its least width (floor {settings.min_channels}, rounding "
+        f"{settings.round_to})"
+    )
+
+
+def ceiling(graph: PruningGraph, scores: Scores, settings: Settings) -> Cost:
+    """The cost of the narrowest network that these limits allow."""
+    units = make_units(graph.groups, scores, Limits(settings.min_channels, settings.round_to), {})
+    return graph.cost({name: unit.least for unit in units for name in unit.names})
+
+
+def _dense_accuracy(family: Family, weights: Path, checked: bool) -> tuple[Metrics | None, str]:
+    """The dense network's accuracy, or the line that says why it is not known."""
+    try:
+        if not checked:
+            family.check_data(weights)
+    except PruneError as error:
+        return None, f"estimate    accuracy not estimated: {error}"
+    return family.evaluate(weights), ""
+
+
+def _outcome(
+    family: Family, weights: Path, model: nn.Module, graph: PruningGraph, plan: Plan, scores: Scores, dense: Metrics
+) -> str:
+    """Accuracy before any fine-tuning."""
+    apply_plan(graph, plan, scores)
+    merge_blocks(model, family.rules)
+    batches = recalibrate(model, lambda: family.losses(model))
+    with temporary_folder() as folder:
+        pruned = Path(folder) / "estimate.pt"
+        family.save(model, weights, pruned)
+        zero = family.evaluate(pruned)
+    return _estimate(dense, zero, batches)
+
+
+def _estimate(dense: Metrics, zero: Metrics, batches: int) -> str:
+    lost = max(0.0, 1 - zero.map50 / dense.map50) if dense.map50 else 1.0
+    return (
+        f"estimate    mAP50 {zero.map50:.4f} (mAP50-95 {zero.map50_95:.4f}) without any fine-tuning, BatchNorm "
+        f"measured anew on {batches} training batches; dense {dense.map50:.4f} ({dense.map50_95:.4f}).\n"
+        f"            Fine-tuning has {lost:.0%} of the dense mAP50 to bring back, and starts there with --recalibrate."
+    )

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The record of a run: one `report.json`, written whole after each step, read back by `--resume`.
+
+Schema 1 (the same in every fork; docs/report.md):
+  schema, status ("running" | "done" | "stopped"), family, weights, digest, plan, skipped, sparse, settings, arguments,
+  image (height = width, pixels),
+  dense {params, macs, map50, map50_95, measures, seconds, checkpoint, widths}; measures names the two accuracies,
+  steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
+         gains, widths, repair} ]; repair {images, before, after, batchnorm, layers} only where it was done,
+  proof {error, tensors, size, seconds, opaque, kept}; of the last step (optional),
+  latency {runtime, target, share, low, high, macs, round_to, image, threads} where --target-latency was given,
+  final {checkpoint, yaml, onnx, onnx_max_error, onnx_failed, int8}; int8 is quantify.py's.
+Paths are relative to the run folder where they lie in it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import PruneError
+from ..failures import reason_of
+from ..family.contract import Metrics
+from ..files import write_json
+from ..settings import Settings
+
+SCHEMA = 1
+REPORT = "report.json"
+_TEXT, _DENSE = (str, type(None)), {"params", "macs", "map50", "map50_95"}
+_STEP, _NUMBERS = {*_DENSE, "step", "checkpoint", "kept"}, {*_DENSE, "step"}
+_KINDS: dict[str, Any] = {
+    "family": str, "weights": str, "arguments": dict, "image": int, "status": str, "dense": dict, "digest": str,
+    "plan": _TEXT, "skipped": int, "sparse": _TEXT, "steps": list, "final": dict, "latency": dict,
+}
+
+
+@dataclass
+class State:
+    """What a run has done so far."""
+
+    folder: Path
+    settings: Settings
+    family: str
+    weights: str
+    arguments: dict[str, Any]
+    image: int = 0
+    status: str = "running"
+    dense: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""  # SHA-256 of the weights: a run goes on with the network that it began with
+    plan: str | None = None  # an edited plan that is replayed
+    skipped: int = 0  # steps at which rounding left nothing to remove
+    sparse: str | None = None
+    latency: dict[str, Any] = field(default_factory=dict)  # what --target-latency reached, measured
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    final: dict[str, Any] = field(default_factory=dict)
+    proof: dict[str, Any] = field(default_factory=dict)  # of the last step: pruned equals masked, and what it took
+
+    def save(self) -> None:
+        """Write the record whole; a kill leaves the one before."""
+        values = {key: value for key, value in vars(self).items() if key not in ("folder", "settings")}
+        write_json(self.folder / REPORT, {"schema": SCHEMA, **values, "settings": self.settings.as_dict()})
+
+    @classmethod
+    def load(cls, folder: Path) -> State:
+        """Read the record of an earlier run.
+
+        Raises:
+            PruneError: the folder holds no run, or one of another version.
+        """
+        path = folder / REPORT
+        if not path.is_file():
+            raise PruneError(f"--resume {folder}: no {REPORT} in it, so no pruning run to go on with. Start it anew.")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings")).checked()
+            state = cls(folder=folder, settings=settings, **values)
+            state._check_types()
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError, PruneError) as error:
+            raise PruneError(f"{path}: not a pruning report ({reason_of(error)}). Start the run anew.") from error
+        if schema != SCHEMA:
+            raise PruneError(f"{path}: schema {schema}, this fork reads {SCHEMA}. Resume with the fork that began it.")
+        return state
+
+    def _check_types(self) -> None:
+        """TypeError, naming the key, where a record holds something else than `save` writes."""
+        for key, kinds in _KINDS.items():
+            if not isinstance(getattr(self, key), kinds):
+                raise TypeError(f"{key} is {getattr(self, key)!r}")
+        for row, keys in ((self.dense, _DENSE), *((step, _STEP) for step in self.steps)):
+            if (row and not isinstance(row, dict)) or ((row or row is not self.dense) and not keys <= row.keys()):
+                raise TypeError(f"dense or a step lacks one of {', '.join(sorted(keys))}")
+            if any(not isinstance(row[key], (int, float)) for key in row.keys() & _NUMBERS):
+                raise TypeError(f"one of {', '.join(sorted(_NUMBERS))} is not a number")
+
+    def measures(self) -> tuple[str, str]:
+        """What the loose and the strict accuracy are called in this run's task."""
+        loose, strict = self.dense.get("measures", Metrics.labels)
+        return loose, strict
+
+    def path(self, name: str) -> Path:
+        """A recorded path, made absolute."""
+        return self.folder / name
+
+    def checkpoints(self) -> list[Path]:
+        """The networks of this run that going on with it will load.
+
+        Raises:
+            PruneError: the record names one outside the run folder, which a run never writes, or one that is gone.
+        """
+        last, kept = self.steps[-1:], [step for step in [self.last_kept()] if step]
+        names = [str(step["checkpoint"]) for step in (*last, *kept)] or [name for name in [self.sparse] if name]
+        for name in names:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise PruneError(
+                    f"{self.folder / REPORT} names {name}, which is not a network of this run. Start the run anew."
+                )
+            if not self.path(name).is_file():
+                raise PruneError(f"{self.path(name)}, a network of this run, is gone. Start the run anew.")
+        return list(dict.fromkeys(self.path(name) for name in names))
+
+    def relative(self, path: Path) -> str:
+        """A path as it is recorded: relative to the run folder if it lies in it."""
+        resolved = path.resolve()
+        folder = self.folder.resolve()
+        return str(resolved.relative_to(folder)) if resolved.is_relative_to(folder) else str(resolved)
+
+    def last_kept(self) -> dict[str, Any] | None:
+        """The last step whose accuracy stayed within the limit."""
+        return next((step for step in reversed(self.steps) if step["kept"]), None)

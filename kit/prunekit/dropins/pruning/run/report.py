@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a person reads after a run: results.csv, report.md and its pictures, all made from the record alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..files import write_text, write_whole
+from .record import State
+
+TEXT = "report.md"
+COLUMNS = (
+    "step", "params", "macs", "pruned_map50", "pruned_map50_95", "map50", "map50_95", "seconds", "kept", "checkpoint",
+)
+
+
+def write_report(state: State, chart: str) -> None:
+    """Write results.csv, report.md, the step chart (at `chart`) and the width chart.
+
+    A `chart` with a folder in it is relative to the run; a bare file name lies in the current folder, where the
+    published v11 script puts it.
+    """
+    write_text(state.folder / "results.csv", _table_csv(state))
+    steps = state.folder / chart if "/" in chart else Path(chart)
+    widths = state.folder / "plots" / "widths.png"
+    pictures = [f"![{picture.stem}]({_link(picture, state.folder)})" for picture in _draw(state, steps, widths)]
+    write_text(state.folder / TEXT, _markdown(state, pictures))
+
+
+def rewrite_text(state: State) -> None:
+    """Write report.md anew after its record has changed, with the pictures that it has."""
+    text = state.folder / TEXT
+    old = text.read_text(encoding="utf-8").splitlines() if text.is_file() else []
+    write_text(text, _markdown(state, [line for line in old if line.startswith("![")]))
+
+
+def _rows(state: State) -> Iterable[dict[str, Any]]:
+    """One row for the dense network (step 0), one per step."""
+    return [{"step": 0, "kept": True, **state.dense}, *state.steps]
+
+
+def _table_csv(state: State) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rows(state))
+    return buffer.getvalue()
+
+
+def _markdown(state: State, pictures: list[str]) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in _typed_settings(state).items())
+    loose, strict = state.measures()
+    lines = [
+        f"# Pruning report: {Path(state.weights).name}",
+        "",
+        f"Status: {state.status}. Family: {state.family}. Image size: {state.image} px. Accuracy: validation set.",
+        "",
+        f"| step | params | MACs | MACs ratio | {loose} pruned | {loose} | {strict} | kept |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_row(row, state.dense["macs"]) for row in _rows(state)),
+        "",
+        "MACs ratio is dense / pruned: arithmetic, not time. Step 0 is the dense network.",
+        "",
+        *_gain_lines(state),
+        *_repair_lines(state),
+        *_latency_lines(state),
+        *_final_lines(state),
+        f"Settings: {settings}",
+        "",
+        *pictures,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(row: dict[str, Any], dense_macs: float) -> str:
+    pruned = f"{row['pruned_map50']:.4f}" if "pruned_map50" in row else ""
+    return (
+        f"| {row['step']} | {row['params']:,} | {row['macs']:,.0f} | {dense_macs / row['macs']:.2f} | {pruned} "
+        f"| {row['map50']:.4f} | {row['map50_95']:.4f} | {'yes' if row['kept'] else 'no'} |"
+    )
+
+
+def _gain_lines(state: State) -> list[str]:
+    """What the loss terms weighed in each step's fine-tuning; a step that differs was trained for something else."""
+    texts = [", ".join(f"{key} {value:.6g}" for key, value in step.get("gains", {}).items()) for step in state.steps]
+    if not any(texts):
+        return []
+    if len(set(texts)) == 1:
+        return [f"Loss weights in every step: {texts[0]}.", ""]
+    return ["Loss weights: " + "; ".join(f"step {n}: {text}" for n, text in enumerate(texts, 1)) + ".", ""]
+
+
+def _repair_lines(state: State) -> list[str]:
+    """The last repair: how near the outputs came to the dense network's, and each layer's fit before and after."""
+    done = next((step["repair"] for step in reversed(state.steps) if step.get("repair")), None)
+    if not done:
+        return []
+    fits = {name: fit for name, fit in done["layers"].items() if "left" not in fit}
+    return [
+        f"Repair on {done['images']} images: {len(fits)} of {len(done['layers'])} layers solved, BatchNorm "
+        f"{done['batchnorm']}. Squared difference from the network before pruning, relative to its variance; outputs "
+        f"(held-out images): {done['before']:.4f} before, {done['after']:.4f} after.",
+        "", "| layer | before | after |", "|---|---|---|",
+        *(f"| {name} | {fit['before']:.4f} | {fit['after']:.4f} |" for name, fit in fits.items()), "",
+    ]
+
+
+def _typed_settings(state: State) -> dict[str, Any]:
+    """The settings without what nobody typed: --target-latency turns into MACs and a rounding of its own."""
+    values = state.settings.as_dict()
+    return {key: value for key, value in values.items() if not (state.latency and key in ("target_macs", "round_to"))}
+
+
+def _latency_lines(state: State) -> list[str]:
+    """What --target-latency reached, before fine-tuning (which changes no width)."""
+    found = state.latency
+    if not found:
+        return []
+    return [
+        f"Latency: {found['share']:.3f} of the dense time ({found['low']:.3f} to {found['high']:.3f}), target "
+        f"{found['target']}: measured in {found['runtime']}, {found['image']} px, {found['threads']} threads. That "
+        f"came to {found['macs']:.1%} of the MACs in multiples of {found['round_to']} channels.", "",
+    ]
+
+
+def _final_lines(state: State) -> list[str]:
+    if not state.final:
+        return ["No pruned network: no step stayed within the accuracy limit.", ""]
+    error = state.final.get("onnx_max_error")
+    checked = "not checked" if error is None else f"differs from torch by {error:.1e} of the largest output"
+    onnx = f", `{state.final['onnx']}` ({checked})" if "onnx" in state.final else ""
+    if "onnx_failed" in state.final:
+        onnx = f". ONNX export failed: {state.final['onnx_failed']}"
+    return [f"Files: `{state.final['checkpoint']}`, `{state.final['yaml']}`{onnx}.", "", *_int8_lines(state)]
+
+
+def _int8_lines(state: State) -> list[str]:
+    """The INT8 file that quantify.py made of the pruned network."""
+    made, (loose, strict) = state.final.get("int8"), state.measures()
+    if not made:
+        return []
+    limit = "" if made["status"] == "done" else " MORE THAN ALLOWED"
+    return [
+        f"INT8 ({made['method']}): `{made['file']}`, {made['size_ratio']:.3f} of the float file; {loose} "
+        f"{made['map50']:.4f}, {strict} {made['map50_95']:.4f} (lost {made['drop']:.4f}{limit}); "
+        f"{made['speed']:.2f} times as fast as the float ONNX, measured.", "",
+    ]
+
+
+def _link(picture: Path, folder: Path) -> str:
+    resolved = picture.resolve()
+    inside = resolved.is_relative_to(folder.resolve())
+    return str(resolved.relative_to(folder.resolve())) if inside else str(resolved)
+
+
+def _draw(state: State, steps: Path, widths: Path) -> list[Path]:
+    """Draw both pictures; without matplotlib say so and go on."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("warning: matplotlib is not installed, so the report has no pictures (pip install matplotlib)")
+        return []
+    figure = Figure(figsize=(8, 5), layout="constrained")  # no pyplot: it would touch the trainer's backend
+    _draw_steps(figure.subplots(), state)
+    write_whole(steps, lambda scratch: figure.savefig(scratch, dpi=120))
+    last = state.last_kept()
+    if last is None:
+        return [steps]
+    figure = Figure(figsize=(max(10, 0.12 * len(last["widths"])), 5), layout="constrained")
+    _draw_widths(figure.subplots(), state.dense["widths"], last["widths"])
+    write_whole(widths, lambda scratch: figure.savefig(scratch, dpi=120))
+    return [steps, widths]
+
+
+def _draw_steps(axis: Any, state: State) -> None:
+    """Accuracy when pruned, accuracy recovered, and MACs per step."""
+    rows, strict = list(_rows(state)), state.measures()[1]
+    number = [row["step"] for row in rows]
+    axis.plot(number, [row["map50_95"] for row in rows], "o-", color="tab:blue", label=f"recovered {strict}")
+    pruned = [row.get("pruned_map50_95", row["map50_95"]) for row in rows]
+    axis.plot(number, pruned, "s--", color="tab:purple", label=f"pruned {strict}")
+    axis.set(xlabel="pruning step (0 = dense)", xticks=number)
+    axis.set_ylabel(f"{strict}, lines", color="tab:blue")
+    axis.set_ylim(0, 1.1 * max(*(row["map50_95"] for row in rows), 0.01))
+    right = axis.twinx()
+    right.bar(number, [row["macs"] / 1e9 for row in rows], width=0.4, color="tab:orange", alpha=0.3,
+              label="MACs (bars, right)")
+    right.set_ylabel("MACs (G), bars", color="tab:orange")
+    right.tick_params(axis="y", labelcolor="tab:orange")
+    axis.tick_params(axis="y", labelcolor="tab:blue")
+    axis.set_zorder(right.get_zorder() + 1)
+    axis.patch.set_visible(False)
+    (lines, names), (bars, more) = axis.get_legend_handles_labels(), right.get_legend_handles_labels()
+    axis.legend([*lines, *bars], [*names, *more], loc="lower left")
+    axis.set_title(f"{Path(state.weights).name}: accuracy and MACs per step")
+
+
+def _draw_widths(axis: Any, dense: dict[str, int], pruned: dict[str, int]) -> None:
+    """Output channels of each layer, dense behind pruned."""
+    names = [name for name in dense if name in pruned]
+    place = range(len(names))
+    axis.bar(place, [dense[name] for name in names], color="lightgray", width=1.0, label="dense")
+    axis.bar(place, [pruned[name] for name in names], color="tab:blue", width=1.0, label="pruned")
+    axis.set(xlabel="convolutions in network order", ylabel="output channels")
+    axis.set_xticks(place, names, rotation=90, fontsize=5)
+    axis.legend()
+    axis.set_title("Width per layer before and after")

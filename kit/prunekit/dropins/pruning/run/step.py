@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One pruning of one network: open it, score it, plan it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import PruneError
+from ..family.contract import Family
+from ..network.counts import Cost, count
+from ..network.deployed import deployed_cost, deployed_costs
+from ..network.graph import PruningGraph
+from ..network.surgery import split_blocks
+from ..planning.plan import Plan, make_plan
+from ..planning.proof import Proof, prove
+from ..planning.scores import GRADIENT_CRITERIA, score_groups
+from ..planning.sensitivity_table import read_table, with_worth
+from ..settings import Settings
+
+IMAGES = 128  # that a criterion looks at
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The network that a run began with: its cost, and {layer: output channels} with split blocks in place."""
+
+    cost: Cost
+    widths: Mapping[str, int]
+    weights: Path | None = None  # its checkpoint
+    deployed: Cost | None = None  # its cost without what deployment drops, where that is anything
+
+
+def dense_of(family: Family, weights: Path) -> Dense:
+    """Count and measure the network that ratios and targets refer to."""
+    model = family.load(weights)
+    example, dropped = family.example(model), family.dropped(model)
+    cost = count(model, example)
+    deployed = deployed_cost(model, example, dropped) if dropped else None
+    split_blocks(model, family.rules)
+    return Dense(cost, widths_of(model), weights, deployed)
+
+
+def open_model(family: Family, weights: Path, settings: Settings) -> tuple[nn.Module, PruningGraph]:
+    """Load a checkpoint, prove that it can be pruned exactly (what cannot be is kept), and see its groups."""
+    model = family.load(weights)
+    split_blocks(model, family.rules)
+    ignored = {**family.ignored(model), **_named_by_user(model, settings.ignore)}
+    proof = proved(family, model, ignored)
+    with family.tracing(model):
+        graph = PruningGraph.build(
+            model, family.example(model), ignored={**proof.kept, **ignored}, rules=family.rules, opaque=proof.opaque
+        )
+    graph.proof = proof
+    return model, graph
+
+
+_proofs: dict[object, Proof] = {}
+
+
+def proved(family: Family, model: nn.Module, ignored: Mapping[str, str]) -> Proof:
+    """The proof of a network; one of the same layers and widths is not proved twice in a process."""
+    example = family.example(model)
+    layers = tuple((name, type(module)) for name, module in model.named_modules())
+    shapes = tuple(tuple(parameter.shape) for parameter in model.parameters())
+    key = (layers, shapes, tuple(ignored.items()), example.shape)
+    if key not in _proofs:
+        _proofs[key] = prove(model, example, tracing=family.tracing, ignored=ignored, rules=family.rules)
+    return _proofs[key]
+
+
+def _named_by_user(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:
+    """`--ignore` names, each of which must exist; a block's name stands for all in it."""
+    known = [name for name, _ in model.named_modules() if name]
+    ignored = {}
+    for name in names:
+        inside = [other for other in known if other == name or other.startswith(name + ".")]
+        if not inside:
+            raise PruneError(f"--ignore {name}: no such layer. Names look like {known[1]}; --plan-only lists them.")
+        ignored.update(dict.fromkeys(inside, "--ignore"))
+    return ignored
+
+
+def plan_step(
+    family: Family, model: nn.Module, graph: PruningGraph, settings: Settings, dense: Dense, number: int
+) -> tuple[Plan, Mapping[str, torch.Tensor]]:
+    """Score the groups and decide the widths after step `number`.
+
+    A ratio R over n steps leaves (1 - R)^(k / n) of the dense widths after step k; a target T, T^(k / n) of the cost.
+    With `settings.compound` each step takes 1 - (1 - R)^(1 / n) of what it finds, as published scripts do; their
+    rounding down adds up (YOLO11n, ten steps to 0.5: 1,190,775 parameters instead of 1,265,136).
+    """
+    steps = settings.steps
+    scores = scores_of(family, model, graph, settings.importance, settings.seed, dense.weights)
+    common: dict[str, Any] = {
+        "scope": settings.scope, "round_to": settings.round_to, "floor": settings.min_channels,
+        "criterion": settings.importance, "seed": settings.seed,
+    }
+    if settings.sensitivity:
+        record = read_table(Path(settings.sensitivity))
+        common.update(scope="sensitivity", measured=lambda units: with_worth(units, record))
+    base = dense.cost
+    if settings.deployed and (dropped := family.dropped(model)):
+        common["costs"], base = deployed_costs(graph, dropped), dense.deployed or dense.cost
+    if settings.target_macs is not None:
+        common["target_macs"] = step_target(settings.target_macs, base.macs, number, steps)
+    elif settings.target_params is not None:
+        common["target_params"] = step_target(settings.target_params, base.params, number, steps)
+    elif settings.prune_ratio is None:
+        raise PruneError("neither a ratio nor a target is given: --prune-ratio 0.5")
+    elif settings.compound:
+        common["ratio"] = 1 - (1 - settings.prune_ratio) ** (1 / steps)
+    else:
+        common["ratio"] = 1 - (1 - settings.prune_ratio) ** (number / steps)
+    if not settings.compound:
+        common["first"] = dense.widths
+    return make_plan(graph, scores, **common), scores
+
+
+def step_target(target: float, dense: float, number: int, steps: int) -> float:
+    """The absolute cost to reach at step `number` of `steps`.
+
+    Args:
+        target: fraction of dense if at most 1, else an absolute cost.
+        dense: the dense network's cost, in the same unit.
+    """
+    fraction = target if target <= 1 else target / dense
+    if fraction >= 1:
+        raise PruneError(f"the target {target:,.0f} is not below the dense network's {dense:,.0f}: nothing to prune.")
+    return dense * math.pow(fraction, number / steps)
+
+
+def scores_of(
+    family: Family, model: nn.Module, graph: PruningGraph, criterion: str, seed: int, weights: Path | None = None
+) -> Mapping[str, torch.Tensor]:
+    """Scores of a graph's groups, with what the criterion needs of the family.
+
+    Args:
+        weights: a checkpoint of the network, for criteria that look at images.
+    """
+    losses = (lambda: family.losses(model)) if criterion in GRADIENT_CRITERIA else None
+    images = (lambda: _images(family, weights)) if weights is not None else None
+    return score_groups(graph, criterion, seed=seed, losses=losses, images=images, tracing=family.tracing)
+
+
+def _images(family: Family, weights: Path) -> list[torch.Tensor]:
+    try:
+        return list(islice(family.images(weights), IMAGES))
+    except Exception as error:  # upstreams' loaders fail in many ways
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise PruneError(f"no training images for --importance reconstruction: {first} (--data DATA.yaml)") from error
+
+
+def widths_of(model: nn.Module) -> dict[str, int]:
+    """{layer name: output channels} of every convolution and linear layer."""
+    sizes = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            sizes[name] = module.out_channels
+        elif isinstance(module, nn.Linear):
+            sizes[name] = module.out_features
+    return sizes

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The options that every pruning script has, in one spelling, and the settings they become.
+
+`--prune-ratio 0.5`, `--prune_ratio 0.5` and `prune_ratio=0.5` are the same option: upstreams differ in their habits,
+so all three are understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import PruneError
+from ..runtime.runtimes import RUNTIMES
+from ..settings import CRITERIA, HEADS, SCHEDULES, SCOPES, Settings, within
+
+
+class Parser(argparse.ArgumentParser):
+    """A script's parser: what it refuses ends as everything else that is refused, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises PruneError."""
+        raise PruneError(f"{message} (see --help)")
+
+
+def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    """Add the pruning options to `parser`, with the defaults of one script."""
+    add = parser.add_argument_group("pruning options").add_argument
+    add("--prune-ratio", type=float, help=f"fraction of channels to remove (default {defaults.prune_ratio})")
+    add("--keep", type=float, metavar="K", help="the same by what stays: --keep 0.8 is --prune-ratio 0.2")
+    add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
+    add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
+    add("--deployed", action="store_true",
+        help="targets are of the network as it is deployed, without YOLO26's one-to-many head (default: of all of it)")
+    add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
+    add("--runtime", choices=RUNTIMES, default="onnxruntime",
+        help="where --target-latency is measured (default onnxruntime)")
+    add("--steps", type=int, default=defaults.steps,
+        help=f"prune and fine-tune in this many steps (default {defaults.steps})")
+    add("--importance", choices=CRITERIA, default=defaults.importance,
+        help=f"criterion that scores channels (default {defaults.importance})")
+    add("--scope", choices=SCOPES, default=defaults.scope,
+        help=f"same ratio in each layer, or one ranking of all (default {defaults.scope})")
+    add("--sensitivity", metavar="FILE", help="widths by what sensitivity.py measured (its table), not by --scope")
+    add("--round-to", type=int, default=defaults.round_to, metavar="N",
+        help=f"keep multiples of N channels, or dense (default {defaults.round_to})")
+    add("--min-channels", type=int, default=defaults.min_channels, metavar="N",
+        help=f"floor: never fewer in a layer (default {defaults.min_channels})")
+    add("--ignore", action="append", default=[], metavar="NAME",
+        help="do not prune this layer or block (repeatable; default none)")
+    add("--head", choices=HEADS, default=defaults.head,
+        help=f"part of the head that is not pruned (default {defaults.head})")
+    add("--seed", type=int, help="seed of pruning and of the upstream trainer (default 0)")
+    add("--max-map-drop", type=float, default=defaults.max_map_drop, metavar="D",
+        help=f"stop at the last step whose mAP50-95 is within D of dense (default {defaults.max_map_drop or 'off'})")
+    add("--sparsity", type=float, default=0.0, metavar="S",
+        help="first train once with this BN-L1 strength (try 0.01; default 0, off); always off in fine-tuning")
+    add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew after pruning (on training data)")
+    add("--repair", type=int, metavar="N",
+        help="without training: solve the pruned weights on N training images (no labels) so that each layer's outputs "
+             "come nearest to the dense network's (default 128 with --epochs 0, else 0: off)")
+    add("--schedule", choices=SCHEDULES, default=defaults.schedule,
+        help=f"learning rate, warm-up and epochs of each fine-tuning: as given, or scaled to what its step removed "
+             f"(default {defaults.schedule})")
+    add("--distill", type=float, default=0.0, metavar="A",
+        help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5; default 0, off)")
+    add("--plan-only", action="store_true", help="write the plan, prune nothing")
+    add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step, and by nothing else")
+    add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
+    add("--no-export", dest="export", action="store_false", help="write no ONNX file at the end")
+    add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
+
+
+def settings_of(options: argparse.Namespace, defaults: Settings) -> Settings:
+    """The checked settings of a parsed command line; the default ratio counts where nothing else says how much."""
+    names = {field.name for field in fields(Settings)}
+    values = {key: value for key, value in vars(options).items() if key in names}
+    if options.keep is not None:
+        values["prune_ratio"] = _ratio_of(options)
+    told = ("prune_ratio", "target_macs", "target_params", "target_latency")
+    if all(values[name] is None for name in told) and options.plan is None:
+        values["prune_ratio"] = defaults.prune_ratio
+    return Settings(**{**values, "ignore": tuple(options.ignore), "seed": options.seed or 0}).checked()
+
+
+def _ratio_of(options: argparse.Namespace) -> float:
+    """The ratio that `--keep` stands for; PruneError if it is none, or stands beside another."""
+    within("--keep", options.keep, 0, 1, "the fraction of channels that stays", open_ends=True)
+    beside = {"--prune-ratio": options.prune_ratio, "--target-macs": options.target_macs,
+              "--target-params": options.target_params, "--target-latency": options.target_latency}
+    for flag, value in beside.items():
+        if value is not None:
+            raise PruneError(f"{flag} and --keep exclude each other: give one.")
+    return round(1 - options.keep, 9)
+
+
+def typed(options: argparse.Namespace, parser: argparse.ArgumentParser, but: Iterable[str] = ()) -> list[str]:
+    """The flags whose values differ from the parser's defaults, except those with a destination in `but`."""
+    actions = [action for action in parser._actions if action.dest not in {"help", *but}]
+    return [a.option_strings[0] for a in actions if getattr(options, a.dest, a.default) != a.default]
+
+
+def normalise(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Rewrite this parser's own options to their `--dashed` spelling; leave every other word alone.
+
+    Args:
+        argv: the command line; `--prune_ratio 0.5` and `prune_ratio=0.5` become `--prune-ratio ...`.
+        parser: the parser that owns the options.
+    """
+    own = {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
+    return [_dashed(word, own) for word in argv]
+
+
+def _dashed(word: str, own: set[str]) -> str:
+    key, equals, value = word.partition("=")
+    flag = "--" + key.removeprefix("--").replace("_", "-")
+    if flag in own and (key.startswith("--") or equals):
+        return flag + equals + value
+    return word
+
+
+def spelled(words: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Rewrite an upstream parser's options to the spelling it has itself, dashes or underscores; leave the rest alone.
+
+    `--batch_size 16` and `batch_size=16` become `--batch-size ...`, `--evolve-population` `--evolve_population`.
+    """
+    flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+    known = {flag.replace("_", "-"): flag for flag in flags}
+
+    def one(word: str) -> str:
+        key, equals, value = word.partition("=")
+        flag = known.get("--" + key.removeprefix("--").replace("_", "-"))
+        return flag + equals + value if flag and (key.startswith("--") or equals) else word
+
+    return [one(word) for word in words]

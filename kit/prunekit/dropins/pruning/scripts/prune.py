@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command lines of prune.py and prune_one_shot.py, whatever the upstream: parse, check, run, say what failed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.reading import door
+from ..errors import PruneError
+from ..failures import explained
+from ..family.contract import Opened, Upstream
+from ..files import locked, write_whole
+from ..planning.plan import Plan
+from ..planning.plan_file import read_plan, write_plan
+from ..run import loop as engine
+from ..run.folders import PLAN, REPLAYED, claimed, take_back
+from ..run.latency_target import resolved
+from ..run.preview import plan_only
+from ..run.record import State
+from ..run.repair_step import settled
+from ..settings import Settings
+from .options import Parser, add_options, normalise, settings_of, typed
+
+USER_ERROR = PruneError.exit_code
+
+
+def guarded(
+    program: Callable[[], Any], interrupted: str = "if a run folder is named above, go on with --resume and that folder"
+) -> int:
+    """Run a script's body; whatever ends it is one line and exit code 2 (or the error's own).
+
+    Args:
+        program: the body.
+        interrupted: what to type next after Ctrl-C, unless the interrupt itself says so.
+    """
+    logging.raiseExceptions = False  # upstream's logger would print a traceback for each line that nobody reads
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
+    try:
+        with door(), _flushed():
+            program()
+    except Exception as error:  # noqa: BLE001 - whatever it is: one line, and a log for what nobody expected
+        if isinstance(error, OSError) and _unread(error):
+            return 128 + signal.SIGPIPE
+        print(f"error: {explained(error)}", file=sys.stderr)
+        return getattr(error, "exit_code", USER_ERROR)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: {str(stop) or interrupted}", file=sys.stderr)
+        return 130
+    return 0
+
+
+@contextlib.contextmanager
+def _flushed() -> Iterator[None]:
+    """Write out what is held back, after `--help` too: at Python's own end it would be too late to say nothing."""
+    try:
+        yield
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _unread(error: OSError) -> bool:
+    """True if it is our output that nobody reads any more, as after `| head`; the rest of it goes nowhere then."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    asked, closed = select.poll(), False
+    for stream in (1, 2):
+        asked.register(stream, 0)
+    for stream, state in asked.poll(0):
+        if state & select.POLLERR:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            closed = True
+    return closed
+
+
+def require_own(root: Path) -> None:
+    """Make sure that the `pruning` in use is the one of the fork at `root`.
+
+    Raises:
+        PruneError: naming what was found and what to type.
+    """
+    found = Path(__file__).resolve().parents[1]
+    if found != root:
+        raise PruneError(f"this script belongs to the fork {root}, but Python imported {found / 'pruning'}. cd {root}")
+
+
+def find_weights(name: str, published: Callable[[str], object], download: Callable[[str], object]) -> Path:
+    """The file behind `--weights`: a path, or the name of a published checkpoint that upstream downloads.
+
+    Args:
+        name: as typed.
+        published: is this the name of a checkpoint that upstream publishes?
+        download: upstream's own, into the current folder.
+
+    Raises:
+        PruneError: neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        raise PruneError(f"--weights {name}: pruning needs trained weights. Train first: python train.py --cfg {name}")
+    if not path.is_file() and path.name == name and published(name):
+        download(name)
+        if not path.is_file():
+            raise PruneError(f"--weights {name}: not here, and downloading it failed (its log is above).")
+    if not path.is_file():
+        raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/train/exp/weights/best.pt")
+    return path
+
+
+def parser_of(description: str, defaults: Settings, upstream: Upstream) -> argparse.ArgumentParser:
+    """The parser of a pruning script: prunekit's options in one group, upstream's in another."""
+    parser = Parser(
+        description=description, epilog=upstream.help_text(), allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--weights", "--model", dest="weights", help="trained checkpoint to prune")
+    add_options(parser, defaults)
+    return parser
+
+
+def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstream) -> None:
+    """prune.py and prune_one_shot.py: the engine's loop with the run's folder where --project and --name say."""
+    parser = parser_of(description, defaults, upstream)
+    options, words = parser.parse_known_args(normalise(argv, parser))
+    if options.resume:
+        refuse_beside("--resume", [*typed(options, parser, ("resume", "trust", "export")), *words])
+        return resume(options.resume, upstream, trust=options.trust, export=options.export)
+    if options.plan:
+        decided = (
+            "plan", "weights", "seed", "trust", "export", "ignore", "head", "sparsity", "steps", "schedule", "repair",
+        )
+        refuse_beside("--plan", typed(options, parser, decided))
+        options.steps = 1
+    settings = settings_of(options, defaults)
+    seeded = words if options.seed is None else [*words, "--seed", str(options.seed)]
+    opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust)
+    settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
+    plan = read_plan(options.plan) if options.plan else None
+    opened.choose()  # refuses a place where no folder can be
+    named = not options.plan_only or any(word.lstrip("-").partition("=")[0] == "data" for word in words)
+    if named:
+        opened.family.check_data(opened.weights)
+    latency: dict[str, Any] = {}
+    if settings.target_latency is not None:
+        settings, latency = resolved(opened.family, opened.weights, settings, options.runtime)
+    if options.plan_only:
+        plan_only(opened.family, opened.weights, settings, opened.choose() / PLAN, checked=named)
+        return None
+    if plan is not None:
+        settings = replace(settings, importance=plan.criterion, scope=plan.scope)
+    plan = engine.preflight(opened.family, opened.weights, settings, plan)
+    return carry(opened, settings, plan=plan, latency=latency)
+
+
+def refuse_beside(flag: str, words: list[str]) -> None:
+    """PruneError if anything stands beside an option that settles everything by itself."""
+    if words:
+        why = "goes on with the run's own settings" if flag == "--resume" else "decides the widths by itself"
+        raise PruneError(f"{flag} {why}: leave out {' '.join(words)}.")
+
+
+def resume(
+    folder: Path, upstream: Upstream, *, trust: bool = False, export: bool = True, style: engine.Style | None = None
+) -> None:
+    """Go on with an interrupted run, by its own record.
+
+    Raises:
+        PruneError: no run, or its first network is gone or has changed.
+    """
+    state = State.load(folder)
+    if state.final:
+        print(f"{folder}: this run is finished ({state.status}). Its report: {folder / 'report.md'}")
+        return
+    weights = Path(state.weights)
+    if not weights.is_file() or state.digest not in ("", engine.digest_of(weights)):
+        what = "has changed since" if weights.is_file() else "is gone:"
+        raise PruneError(f"{weights} {what} the run began with it. Put that file back, or begin a new run.")
+    if not export:
+        state.settings = replace(state.settings, export=False)
+    family = upstream.reopen(state.arguments, state.settings, trust=trust)
+    family.check(weights)
+    for step in state.checkpoints():
+        family.check(step)
+    family.check_data(weights)
+    with locked(folder):
+        engine.run(state, family, plan=read_plan(folder / state.plan) if state.plan else None, style=style)
+
+
+def carry(
+    opened: Opened, settings: Settings, *, plan: Plan | None = None, style: engine.Style | None = None,
+    latency: dict[str, Any] | None = None,
+) -> None:
+    """Run a new run in its folder; `latency` is what --target-latency has measured."""
+    settings = settled(opened.family, opened.weights, settings)
+    with claimed(opened.choose) as (folder, made):
+        state = engine.new_run(folder, opened.family, opened.weights, settings)
+        state.latency = latency or {}
+        try:
+            if plan is not None:
+                state.plan = REPLAYED
+                write_whole(folder / state.plan, partial(write_plan, plan))
+            state.save()
+            print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
+            engine.run(state, opened.family, plan=plan, style=style)
+        except Exception:
+            if not state.dense:  # nothing that --resume could go on with
+                take_back(folder, made)
+            raise
