@@ -52,7 +52,8 @@ def main() -> None:
         rows = measured(found, options, Path(scratch))
     print(table(rows))
     if out:
-        seen = {"target": options.target, "image": options.imgsz, "machine": engine("scripts.latency").machine(), "rows": rows}
+        machine = engine("scripts.latency").machine()
+        seen = {"target": options.target, "image": options.imgsz, "machine": machine, "rows": rows}
         out.write_text(json.dumps(seen, indent=1) + "\n", encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 
 def test_a_file_is_opened_once_until_it_is_written_anew(engine: SimpleNamespace, tmp_path: Path) -> None:
-    opened, loads = importlib.import_module("pruning.once").Opened(), []
+    opened, loads = importlib.import_module("pruning.checkpoint.once").Opened(), []
 
     def load(path: Path) -> nn.Module:
         loads.append(path.name)

@@ -53,6 +53,9 @@ class Opinionated:
     def losses(self, model: nn.Module) -> Iterator[Tensor]:
         yield model(toy()[1])[0].sum()
 
+    def dropped(self, model: nn.Module) -> tuple[str, ...]:
+        return ()
+
     def save(self, model: nn.Module, source: Path, target: Path) -> None:
         torch.save(model, target)
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The pruned architecture as data: the width block in `model.yaml`, closed with a guard, opened on rebuilding.
 
-`pruning.network.width_block` describes the block. Whoever builds from a YAML inside the fork (--weights, --cfg, --resume, DDP ranks,
-the hub, TensorFlow export) passes through `parse_model`, whose hooks call `open_structure` and `fit_layers`.
+`pruning.network.width_block` describes the block. Whoever builds from a YAML inside the fork (--weights, --cfg,
+--resume, DDP ranks, the hub, TensorFlow export) passes through `parse_model`, whose hooks call `open_structure` and
+`fit_layers`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The pruned architecture as data, in the two forms that `parse_model` builds through this module.
 
-* The width block: upstream's rows, the widths of every layer beside them, a guard in the first row. `pruning.network.width_block`
-  describes it; checkpoints carry it in `model.yaml`.
+* The width block: upstream's rows, the widths of every layer beside them, a guard in the first row.
+  `pruning.network.width_block` describes it; checkpoints carry it in `model.yaml`.
 * Exact rows, which a person can read and edit: module names begin with `prunekit.`, each row's own width is taken as it
   stands (upstream rounds up to multiples of 8), and the last argument of a block with inner layers is their widths:
 
