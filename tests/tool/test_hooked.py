@@ -43,11 +43,13 @@ def test_the_list_is_that_of_the_patches(upstream: str) -> None:
 @pytest.fixture
 def hooked(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The engine's `hooked`, which needs no torch."""
-    package = ModuleType("bare")
-    package.__path__ = [str(DROPINS / "pruning")]
-    monkeypatch.setitem(sys.modules, "bare", package)
-    for name in ("errors", "hooked"):
-        spec = importlib.util.spec_from_file_location(f"bare.{name}", DROPINS / "pruning" / f"{name}.py")
+    for name in ("bare", "bare.family"):
+        package = ModuleType(name)
+        package.__path__ = []
+        monkeypatch.setitem(sys.modules, name, package)
+    for name in ("errors", "family.hooked"):
+        file = DROPINS / "pruning" / f"{name.replace('.', '/')}.py"
+        spec = importlib.util.spec_from_file_location(f"bare.{name}", file)
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, f"bare.{name}", module)
         spec.loader.exec_module(module)
