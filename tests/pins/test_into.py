@@ -73,6 +73,7 @@ def test_there_and_back(place: Place) -> None:
     assert place.prunekit("status", folder) == 0 and "(--into)" in place.out and "as set up" in place.out
     assert place.prunekit("diff", folder, "--from", "upstream", "--stat") == 0
     assert ENGINE in place.out and "mine.py" not in place.out
+    assert place.prunekit("pins", "smoke", folder) == 0 and "passed  import" in place.out
     assert setup(place, folder) == 0 and "already set up" in place.out
     assert setup(place, folder, "--remove", "--json") == 0, place.err
     assert json.loads(place.out)["on"] == "work" and state(folder) == before

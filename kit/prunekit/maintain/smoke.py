@@ -70,7 +70,7 @@ def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, te
     `tests` off leaves the patches' tests out. Logs lie in `scratch`. An absorbed patch must pass its own test without
     being there.
     """
-    if tests and not subject.tests:
+    if tests and not subject.tests and not subject.files:
         return [_nothing_to_try(subject)]
     report("import")
     found = [import_modules(subject.folder, subject.files, python, scratch)]
