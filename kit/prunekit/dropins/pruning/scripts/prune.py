@@ -94,7 +94,7 @@ def require_own(root: Path) -> None:
     Raises:
         PruneError: naming what was found and what to type.
     """
-    found = Path(__file__).resolve().parents[1]
+    found = Path(__file__).resolve().parents[2]
     if found != root:
         raise PruneError(f"this script belongs to the fork {root}, but Python imported {found / 'pruning'}. cd {root}")
 
