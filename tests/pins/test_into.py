@@ -78,7 +78,7 @@ def test_there_and_back(place: Place) -> None:
     assert setup(place, folder, "--remove", "--json") == 0, place.err
     assert json.loads(place.out)["on"] == "work" and state(folder) == before
     assert not (folder / ".git/prunekit.json").exists()
-    assert setup(place, folder, "--branch", "slim/it", "--json") == 0
+    assert setup(place, folder, "--branch", "slim/(ü)", "--json") == 0
     assert json.loads(place.out)["head"] == made["head"]  # the same commits, whatever the branch is called
 
 
@@ -255,6 +255,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "a branch that exists": (lambda it: git(it, "branch", "prunekit"), [], "'prunekit' already: name another one"),
     "a branch below it": (lambda it: git(it, "branch", "prunekit/x"), [], "'prunekit/x' already"),
     "no name": (lambda it: None, ["--branch", "a..b"], "is no name for a branch"),
+    "the branch before": (lambda it: None, ["--branch", "@{-1}"], "is no name for a branch"),
     "an option": (lambda it: None, ["--branch=-d"], "is no name for a branch"),
     "a file of its own": (_commit("pkg/pruning/engine.py"), [], "pkg/pruning/engine.py"),
     "a file in the way": (_untracked("pkg/pruning/engine.py"), [], "is in the way"),

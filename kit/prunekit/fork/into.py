@@ -86,7 +86,7 @@ def _looked_at(kit: Kit, pins: Pins, upstream: Upstream, wish: IntoWish, console
 def _need_branch(wish: IntoWish) -> None:
     """Raise UserError unless the branch can be made."""
     git = own_git(wish.directory)
-    if git.run("check-ref-format", "--branch", wish.branch, check=False).status or wish.branch.startswith("-"):
+    if git.run("check-ref-format", f"refs/heads/{wish.branch}", check=False).status or wish.branch.startswith("-"):
         raise UserError(f"--branch '{wish.branch}' is no name for a branch")
     there = git.text("for-each-ref", "--format=%(refname:short)", "refs/heads").split("\n")
     clash = [it for it in there if it == wish.branch or f"{it}/".startswith(f"{wish.branch}/")]

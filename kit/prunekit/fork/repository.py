@@ -23,7 +23,8 @@ RECORD = ".git/prunekit.json"
 _SHA, _NAME = r"[0-9a-f]{40}", r"\w[\w./+@#=,-]*"
 _SHAPES = dict.fromkeys(("target", "upstream", "release", "commit", "source", "asked"), _NAME)
 _SHAPES |= dict.fromkeys(("root", "head", "tree"), _SHA)
-_SHAPES |= {"branch": _NAME, "was": rf"{_SHA}|refs/heads/[^\s~^:?*\[\\\x00-\x1f]+"}
+_REF = r"[^\s~^:?*\[\\\x00-\x1f]+"  # what git can take for a name below refs/heads
+_SHAPES |= {"branch": rf"(?!-){_REF}", "was": rf"{_SHA}|refs/heads/{_REF}"}
 _SHAPES |= {"date": r"[0-9][0-9T:+Z -]+", "tag": rf"({_NAME})?", "sha256": r"([0-9a-f]{64})?"}
 # What training and installing leave behind; not in the tree, so that upstream's files stay upstream's.
 _EXCLUDED = "runs/\ndatasets/\nweights/\n*.pt\n*.onnx\n*.engine\n__pycache__/\n*.egg-info/\nbuild/\ndist/\n.venv/\n"
