@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from engine_helpers import OUTPUTS, keeps, masked, relative, tensors, toy
+from engine_helpers import OUTPUTS, keeps, masked, modules, relative, tensors, toy
 from torch import nn
 
 
@@ -216,3 +216,12 @@ def test_a_renewed_graph_is_the_one_that_a_new_trace_finds(engine: SimpleNamespa
         assert all(torch.allclose(ours[name], theirs[name]) for name in theirs)
         with pytest.raises(Exception, match="used up"):
             spent.check_usable()
+
+
+def test_the_engine_knows_the_fork_that_it_lies_in(engine: SimpleNamespace, tmp_path: Path) -> None:
+    """YOLOv5's and YOLOv7's scripts ask it: a module that moves a folder down must not name another fork."""
+    dropins = Path(__file__).parents[2] / "kit" / "prunekit" / "dropins"
+    scripts = modules("scripts.prune").prune
+    scripts.require_own(dropins.resolve())
+    with pytest.raises(engine.errors.PruneError, match="this script belongs to the fork"):
+        scripts.require_own(tmp_path)
