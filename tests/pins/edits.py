@@ -44,7 +44,7 @@ class Line:
 
     text: str
     origin: int | None
-    harm: str = ""  # "before": no hook may stand behind it; "around": none in the block that it opens
+    harm: str = ""  # "before": no hook behind it; "around": none in the block that it opens; "name": none at all
 
 
 @dataclass
@@ -78,6 +78,8 @@ class Case:
     def is_right(self, at: int, column: int) -> bool:
         """Return whether a hook inserted at this line and column of the edited file is where it belongs."""
         if any(it.harm == "before" for it in self.lines[:at]) or self.is_inside(at, column):
+            return False
+        if any(it.harm == "name" for it in self.lines):
             return False
         for side, statements in ((-1, self.before), (1, self.after)):
             near = statements[-1] if side < 0 and statements else statements[0] if statements else None
@@ -173,10 +175,14 @@ def edit(case: Case, indent: str, rng: random.Random) -> None:
         "rebind",
         "exit",
         "enclose",
+        "enclose function",
+        "take its place",
     ]
-    kind = rng.choices(kinds, weights=[4, 2, 2, 2, 2, 2, 2, 2, 2, 0.5, 0.5, 1, 1, 1])[0]
+    kind = rng.choices(kinds, weights=[4, 2, 2, 2, 2, 2, 2, 2, 2, 0.5, 0.5, 1, 1, 1, 0.5, 0.5])[0]
     if place is None:
         return
+    if {kind, *(it.partition(" ")[0] for it in case.did)} >= {"twin", "rename"}:
+        return  # the copy has the function's name then: it is the function, and its lines know nothing of the original
     case.did.append(f"{kind} {statement}")
     start, stop = place
     own = case.lines[start:stop]
@@ -196,6 +202,8 @@ def edit(case: Case, indent: str, rng: random.Random) -> None:
         case.lines[at:at] = [Line(pad + rng.choice(REBINDS if kind == "rebind" else EXITS), None, "before")]
     elif kind == "enclose" and case.before and case.after:
         _enclose(case, rng)
+    elif kind in ("enclose function", "take its place"):
+        _around_function(case, rng, kind == "enclose function")
     elif kind in ("copy away", "move"):
         _elsewhere(case, rng, every, place, own if kind == "move" else copy, kind == "move", statement)
     elif kind == "copy pair" and case.before and case.after:
@@ -233,6 +241,23 @@ def _enclose(case: Case, rng: random.Random) -> None:
         it.text = f"    {it.text}" if it.text.strip() else it.text
     *lead, head = [f"{pad}{text}" for text in rng.choice(AROUND).splitlines(keepends=True)]
     case.lines[one[0] : one[0]] = [*(Line(text, None) for text in lead), Line(head, None, "around")]
+
+
+def _around_function(case: Case, rng: random.Random, enclose: bool) -> None:
+    """Put the whole function into a loop or under a condition, or let another value take its name below it."""
+    head, last = case.where(case.head), case.where([*case.before, *case.after][-1][1] - 1)
+    if head is None or last is None or not case.lines[head].text.lstrip().startswith("def "):
+        return
+    pad = " " * indent_of(case.lines[head].text)
+    if not enclose:
+        name = case.lines[head].text.split("def ")[1].partition("(")[0]
+        case.lines[last + 1 : last + 1] = [Line(f"{pad}{name} = extra({name})\n", None, "name")]
+        return
+    while head and case.lines[head - 1].text.lstrip().startswith("@"):
+        head -= 1
+    for it in case.lines[head : last + 1]:
+        it.text = f"    {it.text}" if it.text.strip() else it.text
+    case.lines[head:head] = [Line(f"{pad}{rng.choice(AROUND[:-1])}", None, "around")]
 
 
 def _elsewhere(

@@ -81,6 +81,9 @@ IN_FRONT = [("return", it) for it in REBINDS.replace("\n", "|").split("|")]
 IN_FRONT += [(name, it) for it in ATTRIBUTES.replace("\n", "|").split("|") for name in ("middle", "step", "end")]
 IN_FRONT += [(name, it) for it in EXITS.split("|") for name in ("return", "middle", "step", "end")]
 IN_FRONT += [("loop", it) for it in [*PASSES.split("|"), "a = None", "item = wrap(item)", "del a"]]
+STEP = FILE[FILE.index("    def step") : FILE.index("\n    def each")]
+DEEPER = "".join(f"    {x}" for x in STEP.splitlines(True))
+CLASS = FILE[FILE.index("class Trainer") :]
 HEADS = ("for i in range(2):", "while q:", "if q:", "with torch.no_grad():", "async def inner():", "def inner():")
 AROUND = {head: ("step", BODY, f"        {head}\n{INNER}") for head in HEADS}
 AROUND |= {
@@ -97,6 +100,16 @@ AROUND |= {
     "no guard": ("with", "        if self.off:\n            return\n", ""),
     "next pass": ("loop", "            third(item)\n", "            third(item)\n            hooks = None\n"),
     "bound later": ("middle", BUILD + "        d.update(x=1)\n", "        d = cfg\n        self.model = 1\n" + "        d.update(x=1)\n" + BUILD),
+    "def under if": ("step", STEP, f"    if q:\n{DEEPER}"),
+    "def or another": ("step", STEP, f"    if q:\n        from fast import step\n    else:\n{DEEPER}"),
+    "def under try": ("step", STEP, f"    try:\n{DEEPER}    except E:\n        step = None\n"),
+    "def in a loop": ("step", STEP, f"    for i in q:\n{DEEPER}"),
+    "class under if": ("step", CLASS, "if q:\n" + "".join(f"    {x}" if x.strip() else x for x in CLASS.splitlines(True))),
+    "name taken": ("step", STEP, f"{STEP}\n    step = once(step)\n"),
+    "name taken from outside": ("step", CLASS, f"{CLASS}\n\nTrainer.step = once(Trainer.step)\n"),
+    "class's name taken": ("step", CLASS, f"{CLASS}\n\nTrainer = wrap(Trainer)\n"),
+    "class decorated": ("step", "class Trainer", "@wrap\nclass Trainer"),
+    "defined again": ("step", STEP, f"{STEP}\n    def step(self):\n        pass\n"),
     "module": ("step", "from kit import hooks\n", "from kit import hooks\n\nhooks = None\n"),
 }  # fmt: skip
 

@@ -98,6 +98,30 @@ def around(steps: Sequence[Step]) -> list[tuple[str, str, str]]:
     return [(type(step.parent).__name__, step.field, head_of(step.parent)) for step in nodes]
 
 
+def classes_of(way: Sequence[Step]) -> list[ast.AST]:
+    """Return the classes on the way, outermost first."""
+    return [step.parent for step in way if isinstance(step.parent, ast.ClassDef)]
+
+
+def definitions(tree: ast.Module, way: Sequence[Step]) -> list[tuple[ast.AST, str]]:
+    """Return (scope, path) of what names the functions and classes on the way: `T`, `T.step`, and `step` within T."""
+    named = [step.parent for step in way if isinstance(step.parent, _DEFS)]
+    found: list[tuple[ast.AST, str]] = []
+    for number in range(len(named)):
+        names = [it.name for it in named[: number + 1]]
+        scopes = [tree, *named]
+        found += [(scopes[at], ".".join(names[at:])) for at in range(number + 1)]
+    return found
+
+
+def values_of(scope: ast.AST, path: str) -> list[Binding]:
+    """Return what a path stands for in a scope: each value that is given to it, and each definition but the first."""
+    found = every_binding(scope, path)
+    defined = [it for it in found if it.text.startswith(("def ", "async def ", "class ", "@"))]
+    again = [Binding(f"defined again {number}", it.line, it.text) for number, it in enumerate(defined[1:])]
+    return [it for it in found if it not in defined] + again
+
+
 def is_generator(function: ast.AST) -> bool:
     """Return whether a function yields: then a call of it runs nothing yet."""
     return any(isinstance(it, ast.Yield | ast.YieldFrom) for it in _own(getattr(function, "body", [])))

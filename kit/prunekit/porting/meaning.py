@@ -50,7 +50,8 @@ def _check(before: ast.Module, after: ast.Module, old: Span, new: Span) -> None:
         return
     (was, own), (now, there) = (flow.function_of(way) for way in ways)
     _check_function(was, now)
-    _check_around(own, there)
+    _check_around(*ways)
+    _check_definitions(before, after, *ways)
     _check_exits(own, there)
     lines = [_nodes(way, span) for way, span in zip(ways, (old, new), strict=True)]
     made = {it for node in lines[0] for it in flow.bound_in(node)}
@@ -76,6 +77,27 @@ def _check_function(was: ast.AST | None, now: ast.AST | None) -> None:
     if sides[0] != sides[1]:
         shown = ", ".join(f"@{ast.unparse(it)}" for it in getattr(now, "decorator_list", [])) or "none"
         raise Refused(f"{name} has other decorators by now: {shown}")
+
+
+def _check_definitions(
+    before: ast.Module, after: ast.Module, own: Sequence[flow.Step], there: Sequence[flow.Step]
+) -> None:
+    """Refuse a function whose name, or whose class's name, something else takes by now: `step = once(step)` below it.
+
+    That is a decorator in another spelling; a later function of the same name would leave the place unused.
+    """
+    ours, theirs = (flow.definitions(tree, way) for tree, way in ((before, own), (after, there)))
+    for (scope, path), (other, also) in zip(ours, theirs, strict=False):
+        if path != also:
+            return  # moved into another class: what its name means there is compared with nothing
+        were, are = flow.values_of(scope, path), flow.values_of(other, path)
+        kept = Counter(it.key for it in were) & Counter(it.key for it in are)
+        for it in _without(are, kept):
+            raise Refused(f"upstream's `{it.text}` in line {it.line} takes the place of {path} by now")
+        for it in _without(were, kept):
+            raise Refused(f"`{it.text}`, which took the place of {path}, no longer does")
+    for one, two in zip(flow.classes_of(own), flow.classes_of(there), strict=False):
+        _check_function(one, two)
 
 
 def _check_around(own: Sequence[flow.Step], there: Sequence[flow.Step]) -> None:
