@@ -96,6 +96,22 @@ def git(folder: Path, *args: str, stdin: str = "") -> str:
     return done.stdout.decode().strip()
 
 
+def tree(folder: Path, *rows: tuple[str, str, str]) -> str:
+    """Write a tree object of (mode, name, id), whatever the names are."""
+    data = b"".join(f"{mode} {name}".encode() + b"\0" + bytes.fromhex(oid) for mode, name, oid in rows)
+    (folder / ".git/raw").write_bytes(data)
+    return git(folder, "hash-object", "-t", "tree", "--literally", "-w", ".git/raw")
+
+
+def outside(folder: Path, old: str, name: str = "EVIL") -> str:
+    """Commit, on top of `old`, a tree with a file ../NAME; returns the commit."""
+    blob = git(folder, "hash-object", "-w", "--stdin", stdin="evil\n")
+    rows = [row.split() for row in git(folder, "ls-tree", old).splitlines()]
+    up = tree(folder, ("100755", name, blob))
+    made = tree(folder, ("40000", "..", up), *((mode, path, oid) for mode, _, oid, path in rows))
+    return git(folder, "commit-tree", "-p", old, "-m", "bad", made)
+
+
 @dataclass
 class Place:
     """Folders of one test, and the tool as its user types it."""

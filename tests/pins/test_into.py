@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pinworld import Place, git
-from prunekit.fork import clone as clones
-from prunekit.fork import repository
+from pinworld import DATE, Place, git, outside
+from prunekit.fork import checkout, repository
 from prunekit.git import Repo
 
 WRITES = ("index-pack", "update-ref", "symbolic-ref")
@@ -193,7 +192,7 @@ def _stop_before(step: int) -> None:
 
         return call
 
-    for owner, name in ((Repo, "run"), (clones, "_put"), (clones, "_put_index"), (repository, "write_record")):
+    for owner, name in ((Repo, "run"), (checkout, "_put"), (checkout, "_put_index"), (repository, "write_record")):
         setattr(owner, name, stopping(getattr(owner, name)))
 
 
@@ -217,6 +216,67 @@ def test_nothing_of_the_clones_is_run(place: Place) -> None:
     assert setup(place, folder) == 0, place.err
     assert place.prunekit("verify", folder) == 0 and setup(place, folder, "--remove") == 0, place.err
     assert not ran.exists()
+
+
+def remembered(folder: Path, head: str, **into: str) -> None:
+    """Write what setup would remember of a run that was killed before HEAD moved, as somebody else may have."""
+    root, tree = git(folder, "rev-parse", "HEAD"), git(folder, "rev-parse", "HEAD^{tree}")
+    at = {"asked": root, "date": DATE, "tag": None, "tree": tree, "sha256": None, "known": "x"}
+    names = {"target": "s1", "upstream": "small", "release": "1.0", "commit": root, "source": "git"}
+    parts = {"at": at, "into": {"branch": "prunekit", "was": "refs/heads/work", **into}}
+    (folder / ".git/prunekit.json").write_text(json.dumps({**names, "root": root, "head": head, "tree": tree, **parts}))
+
+
+def test_what_a_clone_of_somebody_else_says_it_remembers(place: Place) -> None:
+    """No command of its "remote" is run, no file outside it is written, and no command to type holds one of its own."""
+    folder = cloned(place)
+    before, head = state(folder), git(folder, "rev-parse", "HEAD")
+    remembered(folder, outside(folder, head))
+    for words in ([], ["--remove"]):
+        assert setup(place, folder, *words) == 2 and not (place.root / "EVIL").exists(), place.err
+    git(folder, "checkout", "--quiet", "--detach")
+    remembered(folder, git(folder, "rev-parse", "HEAD"), was=outside(folder, head))
+    assert setup(place, folder, "--remove") == 2 and "no place for a file" in place.err
+    assert not (place.root / "EVIL").exists()
+    git(folder, "switch", "--quiet", "work")
+    remembered(folder, "12" * 20, branch="x;touch${IFS}pwn")
+    assert place.prunekit("verify", folder) == 3 and "switch 'x;touch${IFS}pwn'" in place.err, place.err
+    remembered(folder, "12" * 20)
+    (folder / ".git/refs/heads/prunekit").write_text("12" * 20 + "\n")
+    remote = {"url": f"ext::sh -c touch% {place.root}/ran", "promisor": "true", "partialclonefilter": "blob:none"}
+    values = {**{f"remote.origin.{key}": value for key, value in remote.items()}, "extensions.partialClone": "origin"}
+    for key, value in {**values, "protocol.ext.allow": "always", "core.repositoryFormatVersion": "1"}.items():
+        git(folder, "config", key, value)
+    for words in ([], ["--remove"]):
+        setup(place, folder, *words)
+        assert not (place.root / "ran").exists() and "Traceback" not in place.err
+    (folder / ".git/refs/heads/prunekit").unlink(missing_ok=True)
+    assert state(folder)[1:] == before[1:]
+
+
+def test_a_killed_run_and_an_edit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is finished, or taken out, once the edit is committed aside; what is half-written is not forgotten."""
+    folder = cloned(place)
+    before = state(folder)
+    for way in ([], ["--remove"]):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkout, "_bring_index", _killed)
+            assert setup(place, folder) == 130 and "hooks" in (folder / ENGINE).read_text()
+        (folder / "LICENSE").write_text("mine\n")
+        assert setup(place, folder) == 2 and "no commit holds (LICENSE)" in place.err
+        assert (folder / ".git/prunekit.json").is_file()
+        if not way:
+            (folder / "LICENSE").write_text("free\n")
+        assert setup(place, folder, *way) == 0, place.err
+        if not way:
+            assert place.prunekit("verify", folder) == 0 and setup(place, folder, "--remove") == 0, place.err
+    assert (folder / "LICENSE").read_text() == "mine\n"
+    (folder / "LICENSE").write_text("free\n")
+    assert state(folder) == before
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _other_repository(folder: Path) -> None:
@@ -259,6 +319,9 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "an option": (lambda it: None, ["--branch=-d"], "is no name for a branch"),
     "a file of its own": (_commit("pkg/pruning/engine.py"), [], "pkg/pruning/engine.py"),
     "a file in the way": (_untracked("pkg/pruning/engine.py"), [], "is in the way"),
+    "a file where a folder goes": (_commit("pkg/pruning"), [], "pkg/pruning is a file, and pkg/pruning/engine.py"),
+    "remove a branch": (lambda it: None, ["--remove", "--branch", "x"], "so --branch has no meaning beside it"),
+    "remove from a mirror": (lambda it: None, ["--remove", "--mirror", "x"], "so --mirror has no meaning beside it"),
     "a merge": (lambda it: (it / ".git/MERGE_HEAD").write_text("x"), [], "in the middle of a merge"),
     "a lock": (lambda it: (it / ".git/index.lock").touch(), [], "index.lock is there"),
     "--at": (lambda it: None, ["--at", "1.0"], "--at and --into exclude"),

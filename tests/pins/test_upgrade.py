@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from pinworld import Place, git
-from prunekit.fork import clone as clones
-from prunekit.fork import repository
+from prunekit.fork import checkout, repository
 from prunekit.git import Repo
 
 WRITES = ("index-pack", "update-ref", "symbolic-ref", "rebase", "reset", "init")
@@ -98,7 +97,7 @@ def test_a_conflict_waits_aside(place: Place) -> None:
     moved_kit(place, CONFLICT)
     assert place.prunekit("upgrade", folder, "--continue") == 2 and "has stopped" in place.err
     assert place.prunekit("upgrade", folder) == 2 and "'own readiness' conflicts" in place.err
-    assert f"git -C {aside} add {ENGINE} && prunekit upgrade {folder} --continue" in place.err
+    assert f"git -C {aside} add -- {ENGINE} && prunekit upgrade {folder} --continue" in place.err
     assert files(folder) == before and git(folder, "rev-parse", "HEAD") == head
     assert place.prunekit("upgrade", folder) == 2 and "--continue, or --abort" in place.err
     assert place.prunekit("upgrade", folder, "--abort") == 0 and not aside.exists()
@@ -190,7 +189,7 @@ def _stop_before(step: int) -> None:
 
         return call
 
-    for owner, name in ((Repo, "run"), (clones, "_put"), (clones, "_put_index"), (repository, "write_record")):
+    for owner, name in ((Repo, "run"), (checkout, "_put"), (checkout, "_put_index"), (repository, "write_record")):
         setattr(owner, name, stopping(getattr(owner, name)))
 
 

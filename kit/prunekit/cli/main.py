@@ -89,6 +89,10 @@ def setup(
     if wish["mirror"] and context.get_parameter_source("source") is ParameterSource.DEFAULT:
         wish["source"] = "git"  # who names a mirror wants no other host asked behind their back
     if into is not None or branch is not None or remove:
+        asked = {f"--{it}": context.get_parameter_source(it) for it in ("branch", "source", "mirror")}
+        given = [name for name, source in asked.items() if source is not ParameterSource.DEFAULT]
+        if remove and into is not None and given:
+            raise UserError(f"--remove takes out what is there, so {given[0]} has no meaning beside it: leave it out")
         return _into(context.obj, into, (directory, branch, remove), wish, console)
     folder = (directory or Path("forks", wish["target"])).expanduser().resolve()
     outcome = set_up(context.obj, Wish(directory=folder, **wish), console)

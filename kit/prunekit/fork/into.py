@@ -8,6 +8,7 @@ finished by the next one.
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from prunekit.console import Console
 from prunekit.errors import DriftError, PatchConflict, UserError
 from prunekit.fork import repository as fork
 from prunekit.fork.at import known_of
-from prunekit.fork.clone import Clone, bring, held, look, need_clean, own_git, switch
+from prunekit.fork.checkout import need_clean, need_folders, switch
+from prunekit.fork.clone import Clone, bring, held, look, own_git
 from prunekit.fork.compose import compose_moved
 from prunekit.fork.local_changes import holds, local_work
 from prunekit.fork.reading import head_ref, reading
@@ -123,6 +125,7 @@ def _composed(
     with console.step("series") as step:
         fork.keep_pin(room, fetched.folder, manifest, pin)
         made, moves = compose_moved(room, kit, pin, version, step.report, clone.head)
+        need_folders(room, clone.head, made.head)
         step.result = ", ".join(f"{move.name[:4]} {move.verdict}" for move in moves) or "no patches"
     known = known_of(kit, pin, release) if clone.version else "which release this is, its files do not say"
     at = fork.At(clone.head, clone.date, None, clone.tree, None, known)
@@ -138,7 +141,8 @@ def _check_out(kit: Kit, upstream: Upstream, directory: Path, record: fork.Recor
         try:
             need_clean(directory, record.root, record.head)
         except UserError:
-            forget(directory, record)
+            if not tip_of(directory, record.into.branch):  # nothing is written yet
+                forget(directory, record)
             raise
         own_git(directory).run("update-ref", "-m", "prunekit setup", ref, record.head)
         switch(directory, record.root, record.head, ref)
@@ -161,17 +165,28 @@ def _again(kit: Kit, target: Target, directory: Path, record: fork.Record, conso
     if not holds(directory, record):
         if not _unfinished(directory, record):
             raise UserError(elsewhere(directory, record))
+        if not _is_of_kit(kit, target.upstream, directory, record):
+            raise UserError(
+                f"the set-up of {directory} was killed, and the kit makes something else now: "
+                f"`{way_out(directory, record)}` takes away what is there, then again"
+            )
         _check_out(kit, target.upstream, directory, record, console)
         return Outcome("created", directory, target, record)
-    try:
-        made = expected(directory, kit, target.upstream, record)
-    except PatchConflict:
-        made = None
-    if made is None or made[0].head != record.head:
-        raise UserError(f"{directory} was set up by another state of the kit: prunekit upgrade {directory}")
+    if not _is_of_kit(kit, target.upstream, directory, record):
+        place = shlex.quote(str(directory))
+        raise UserError(f"{directory} was set up by another state of the kit: prunekit upgrade {place}")
     if work := local_work(directory, record):
         console.warn(f"{directory} has {work.describe()}: kept as they are; `prunekit diff {directory}` shows them")
     return Outcome("already set up", directory, target, record)
+
+
+def _is_of_kit(kit: Kit, upstream: Upstream, directory: Path, record: fork.Record) -> bool:
+    """Return whether the kit makes the commits that are remembered: a clone, and its record, may come from anybody."""
+    try:
+        made = expected(directory, kit, upstream, record)
+    except PatchConflict:
+        return False
+    return made is not None and made[0].head == record.head
 
 
 def _unfinished(directory: Path, record: fork.Record) -> bool:
@@ -198,14 +213,12 @@ def forget(directory: Path, record: fork.Record) -> None:
 
 def way_out(directory: Path, record: fork.Record) -> str:
     """Return the command that takes prunekit out of a clone."""
-    return f"prunekit setup {record.target} --into {directory} --remove"
+    return f"prunekit setup {shlex.quote(record.target)} --into {shlex.quote(str(directory))} --remove"
 
 
 def elsewhere(directory: Path, record: fork.Record) -> str:
     """Return what to do in a clone whose HEAD does not hold prunekit's commits."""
     assert record.into is not None
     on = head_ref(directory).removeprefix("refs/heads/") or "a commit"
-    return (
-        f"{directory} is on {on}, which does not hold what prunekit put there: git -C {directory} switch "
-        f"{record.into.branch}"
-    )
+    typed = shlex.join(["git", "-C", str(directory), "switch", record.into.branch])
+    return f"{directory} is on {on}, which does not hold what prunekit put there: {typed}"

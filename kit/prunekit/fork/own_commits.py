@@ -8,6 +8,7 @@ long as anything can conflict, be given up, or be killed.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,12 +121,14 @@ def fetch_back(directory: Path) -> None:
 def _stopped(directory: Path, repo: Repo, said: str) -> str:
     """Return what to do about a conflict."""
     folder = folder_of(directory)
-    files = sorted({row.split("\t")[1] for row in repo.text("ls-files", "-u").splitlines()})
+    again = f"prunekit upgrade {shlex.quote(str(directory))}"
+    files = sorted({row.split("\t", 1)[1] for row in repo.text("ls-files", "-u", "-z").split("\0") if row})
     subject = repo.run("log", "-1", "--format=%s", "REBASE_HEAD", check=False).out.decode("utf-8", "replace").strip()
     if not files:
         last = [line for line in said.splitlines() if line.strip()][-1:] or ["no message"]
-        return f"git could not go on in {folder} ({last[0]}): prunekit upgrade {directory} --continue, or --abort"
+        return f"git could not go on in {folder} ({last[0]}): {again} --continue, or --abort"
+    typed = f"{shlex.join(['git', '-C', str(folder), 'add', '--', *files])} && {again} --continue"
     return (
         f"'{subject}' conflicts with the new version in {', '.join(files)}: resolve that in {folder}, then type: "
-        f"git -C {folder} add {' '.join(files)} && prunekit upgrade {directory} --continue; or give it up: --abort"
+        f"{typed}; or give it up: --abort"
     )

@@ -7,6 +7,7 @@ not rewritten: one more commit takes prunekit's lines and files out again.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from prunekit import git_objects
 from prunekit.console import Console
 from prunekit.errors import UserError
 from prunekit.fork import repository as fork
-from prunekit.fork.clone import bring, held, own_git, switch
+from prunekit.fork.checkout import put_back, switch
+from prunekit.fork.clone import bring, held, own_git
 from prunekit.fork.into import forget, tip_of
 from prunekit.fork.local_changes import holds
 from prunekit.fork.reading import head_ref, reading
@@ -64,11 +66,12 @@ def _take_out(directory: Path, record: fork.Record, into: fork.Into) -> Removed:
     on = head_ref(directory)
     if not holds(directory, record):
         if is_below and tip != record.head:
+            typed = shlex.join(["git", "-C", str(directory), "switch", into.branch])
             raise UserError(
-                f"the branch {into.branch} of {directory} has commits of your own on top of prunekit's: git -C "
-                f"{directory} switch {into.branch}, then again; or delete the branch"
+                f"the branch {into.branch} of {directory} has commits of your own on top of prunekit's: {typed}, "
+                "then again; or delete the branch"
             )
-        return _only_the_branch(directory, record, on or head, tip)
+        return _only_the_branch(directory, record, on or head, head, tip)
     if head == record.head and on in (ref, ""):
         back, there = _back(directory, record, into)
         switch(directory, head, back, there)
@@ -85,14 +88,19 @@ def _delete(directory: Path, ref: str, tip: str) -> None:
     own_git(directory).run("update-ref", "-d", ref, tip)
 
 
-def _only_the_branch(directory: Path, record: fork.Record, on: str, tip: str) -> Removed:
-    """Delete the branch where it is as setup made it; nothing that is checked out changes."""
+def _only_the_branch(directory: Path, record: fork.Record, on: str, head: str, tip: str) -> Removed:
+    """Delete the branch where it is as setup made it; what a killed setup has written of it goes back."""
     assert record.into is not None
     kept: tuple[str, ...] = ()
+    if on == record.into.was and head == record.root:
+        with reading(directory) as repo:
+            made = repo.run("cat-file", "-e", f"{record.head}^{{commit}}", check=False).status == 0
+        own = put_back(directory, record.root, record.head) if made else []
+        kept = tuple(f"{path}, which you have changed" for path in own)
     if tip == record.head:
         _delete(directory, f"refs/heads/{record.into.branch}", tip)
     elif tip:
-        kept = (f"the branch {record.into.branch}, which is no longer as setup made it",)
+        kept += (f"the branch {record.into.branch}, which is no longer as setup made it",)
     return Removed(directory, on.removeprefix("refs/heads/"), "", kept)
 
 

@@ -18,7 +18,8 @@ from prunekit.console import Console
 from prunekit.errors import UserError
 from prunekit.fork import own_commits
 from prunekit.fork import repository as fork
-from prunekit.fork.clone import bring, held, need_clean, own_git, put_files, put_index
+from prunekit.fork.checkout import need_clean, put_files, put_index
+from prunekit.fork.clone import bring, held, own_git
 from prunekit.fork.compose import compose, compose_moved
 from prunekit.fork.local_changes import holds
 from prunekit.fork.own_commits import Plan, folder_of

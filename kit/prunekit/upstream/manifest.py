@@ -59,10 +59,12 @@ def read_manifest(path: Path, tree: str) -> dict[str, Entry]:
 
 def is_plain(path: str) -> bool:
     """Return whether a path stays below the folder it is joined to, and out of `.git`."""
-    parts = path.split("/")
-    return path.isprintable() and not any(
-        part in ("", ".", "..") or part.lower() == ".git" or "\\" in part for part in parts
-    )
+    return path.isprintable() and "\\" not in path and is_below(path)
+
+
+def is_below(path: str) -> bool:
+    """Return the same, for a name that may hold any character, as those of a user's own files may."""
+    return not any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/"))
 
 
 def _order(name: str, top: Mapping[str, object]) -> bytes:
