@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from pinworld import Place, git
-from prunekit.fork import checkout, repository
+from prunekit.fork import checkout, journal, own_commits, repository
+from prunekit.fork import upgrade as upgrades
 from prunekit.git import Repo
 
 WRITES = ("index-pack", "update-ref", "symbolic-ref", "rebase", "reset", "init")
@@ -99,8 +100,13 @@ def test_a_conflict_waits_aside(place: Place) -> None:
     assert place.prunekit("upgrade", folder) == 2 and "'own readiness' conflicts" in place.err
     assert f"git -C {aside} add -- {ENGINE} && prunekit upgrade {folder} --continue" in place.err
     assert files(folder) == before and git(folder, "rev-parse", "HEAD") == head
+    assert len(git(folder, "for-each-ref", "refs/prunekit/upgrade").splitlines()) == 2  # git gc leaves what aside needs
+    (plan := aside / ".git/prunekit-plan.json").write_text(plan.read_text().replace('"work": "', '"work": "--output='))
+    assert place.prunekit("upgrade", folder, "--continue") == 2 and "no valid 'work'" in place.err, place.err
+    plan.write_text(plan.read_text().replace("--output=", ""))
     assert place.prunekit("upgrade", folder) == 2 and "--continue, or --abort" in place.err
     assert place.prunekit("upgrade", folder, "--abort") == 0 and not aside.exists()
+    assert git(folder, "for-each-ref", "refs/prunekit/upgrade") == ""
     assert files(folder) == before and git(folder, "rev-parse", "HEAD") == head
     assert place.prunekit("upgrade", folder) == 2
     assert place.prunekit("upgrade", folder, "--continue") == 2 and ENGINE in place.err  # not resolved
@@ -189,14 +195,69 @@ def _stop_before(step: int) -> None:
 
         return call
 
-    for owner, name in ((Repo, "run"), (checkout, "_put"), (checkout, "_put_index"), (repository, "write_record")):
+    whole = ((own_commits, "_delete"), (journal, "write"), (journal, "remove"), (repository, "write_record"))
+    for owner, name in ((Repo, "run"), (checkout, "_put"), (checkout, "_put_index"), *whole):
         setattr(owner, name, stopping(getattr(owner, name)))
 
 
-def _file_in(folder: Path) -> None:
-    """Make a folder with a file."""
+def test_killed_as_it_wrote(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said with what to type; it is finished by any of the three commands, and on its own branch only."""
+    folder = worked(place)
+    moved_kit(place, LATER)
+    steps: tuple[tuple[Any, str, list[str]], ...] = ((own_commits, "_delete", []), (upgrades, "put_index", ["--abort"]))
+    for owner, name, words in steps:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, _killed)
+            assert place.prunekit("upgrade", folder) == 130 and "run the same command again" in place.err
+        git(folder, "symbolic-ref", "HEAD", "refs/heads/elsewhere")
+        git(folder, "update-ref", "HEAD", "main")
+        assert place.prunekit("upgrade", folder) == 2 and "switch main, then again" in place.err, place.err
+        git(folder, "symbolic-ref", "HEAD", "refs/heads/main")
+        assert place.prunekit("upgrade", folder, *words) == 0, place.err
+        assert ("finished now, not given up" in place.err) == bool(words)
+        assert "if self.clips:" in (folder / ENGINE).read_text() and "return 2" in (folder / ENGINE).read_text()
+        assert not (place.root / "fork.upgrade").exists() and place.prunekit("upgrade", folder) == 0
+        assert "up to date" in place.out
+        git(place.kit, "reset", "--quiet", "--hard", "HEAD~1")
+        assert place.prunekit("upgrade", folder) == 0, place.err
+        git(place.kit, "reset", "--quiet", "--hard", "ORIG_HEAD")
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("text", ["garbage", "[]", "{}", '{"steps": {}}', "steps", "record", "[" * 10**5], ids=range(7))
+def test_a_journal_of_somebody_else(place: Place, text: str) -> None:
+    """Not followed: one line that names the file, and nothing is written."""
+    folder = place.root / "fork"
+    git(place.root, "clone", "--quiet", place.origin.as_uri(), str(folder))
+    head = git(folder, "rev-parse", "HEAD")
+    steps, names = dict.fromkeys(("work", "result", "tip", "head"), head), dict.fromkeys(("root", "head", "tree"), head)
+    record = {**dict.fromkeys(("target", "upstream", "release", "commit", "source"), "x"), **names}
+    if text == "steps":
+        text = json.dumps({"record": record, "steps": {**steps, "work": f"--output={place.root}/ran"}})
+    if text == "record":
+        text = json.dumps({"record": {**record, "head": f"--output={place.root}/ran"}, "steps": steps})
+    (folder / journal.PATH).write_text(text)
+    for words in ([], ["--continue"], ["--abort"]):
+        assert place.prunekit("upgrade", folder, *words) == 2 and "prunekit-upgrade.json" in place.err, place.err
+        assert len(place.err.splitlines()) == 1 and "move the file away" in place.err
+    assert not (place.root / "ran").exists() and git(folder, "status", "--porcelain") == ""
+
+
+def _in_the_way(fork: Path) -> None:
+    """Put something where an upgrade works; and let git see everything again."""
+    git(fork, "update-index", "--no-skip-worktree", ENGINE)
+    folder = fork.with_name("fork.upgrade")
     folder.mkdir()
     (folder / "mine").touch()
+
+
+def _unseen(folder: Path) -> None:
+    """Tell git not to look at an edited file."""
+    git(folder, "add", "staged.py")
+    git(folder, "update-index", "--skip-worktree", ENGINE)
 
 
 def test_bad_input_is_one_line(place: Place) -> None:
@@ -208,7 +269,9 @@ def test_bad_input_is_one_line(place: Place) -> None:
         "no folder": (lambda: None, [place.root / "no"], "there is no folder"),
         "nothing": (lambda: None, [folder, "--abort"], "nothing to give up"),
         "both": (lambda: None, [folder, "--abort", "--continue"], "exclude each other"),
-        "in the way": (lambda: _file_in(place.root / "fork.upgrade"), [folder], "fork.upgrade is there"),
+        "staged": (lambda: (folder / "staged.py").write_text("y = 2\n"), [folder], "has staged lines that its files"),
+        "unseen": (lambda: _unseen(folder), [folder], "told not to see (pkg/engine.py)"),
+        "in the way": (lambda: _in_the_way(folder), [folder], "fork.upgrade is there"),
         "not ours": (lambda: None, [folder, "--abort"], "no folder of prunekit's"),
         "elsewhere": (lambda: git(folder, "checkout", "--quiet", "-f", "HEAD~6"), [folder], "does not hold"),
     }

@@ -127,7 +127,7 @@ def _into(
 @cli.command()
 @click.argument("directory", metavar="DIR", type=PATH)
 @click.option("--continue", "go_on", is_flag=True, help="Go on after a conflict was resolved.")
-@click.option("--abort", is_flag=True, help="Give up an upgrade that has stopped; DIR is as it was.")
+@click.option("--abort", is_flag=True, help="Give up an upgrade that has stopped: DIR is as it was.")
 @click.option(
     "--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where the files come from."
 )
@@ -229,7 +229,7 @@ def run(args: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _fail(console, "interrupted; nothing half-made is left", 130)
+        return _fail(console, f"interrupted; {_left(args)}", 130)
     except click.ClickException as error:
         return _fail(console, error.format_message(), USER)
     except PrunekitError as error:
@@ -242,6 +242,13 @@ def run(args: list[str]) -> int:
             traceback.print_exc()
         text = f"internal error: {type(error).__name__}: {error}; PRUNEKIT_DEBUG=1 shows where; please report it"
         return _fail(console, text, INTERNAL)
+
+
+def _left(args: list[str]) -> str:
+    """Return what an interrupted command leaves."""
+    if "upgrade" in args or any(word.partition("=")[0] == "--into" for word in args):
+        return "run the same command again: it finishes what it has begun, or says what to type"
+    return "nothing half-made is left"
 
 
 def _fail(console: Console, message: str, code: int) -> int:

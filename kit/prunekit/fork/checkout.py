@@ -39,6 +39,8 @@ def need_clean(directory: Path, old: str, new: str, index: bool = True) -> None:
         }
         wanted = changes(repo, old, new)
         _need_seen(repo, directory, wanted)
+        there = {} if index else git_objects.files_of(repo, old)  # a file may be as it was, and not in the index
+    dirty = {path for path in dirty if path not in there or not _is(directory / path, there[path])}
     lost = sorted(path for path in dirty if path not in wanted or not _is(directory / path, wanted[path][1]))
     if lost:
         raise UserError(f"{directory} has changes that no commit holds ({_named(lost)}): commit or stash them")

@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from prunekit import git_objects
 from prunekit.errors import UserError
 from prunekit.fork.clone import bring, own_git
 from prunekit.fork.reading import PLAIN_DIFF
+from prunekit.fork.repository import Record, record_in, texts_in
 from prunekit.git import NO_CONVERSION, GitError, Repo
 
 UNCOMMITTED = "prunekit upgrade: changes that no commit holds"
 _PLAN, _RECORD = "prunekit-plan.json", "prunekit-record.json"
+_KEPT = ("refs/prunekit/upgrade/work", "refs/prunekit/upgrade/new")  # in the fork, while an upgrade has stopped
 _ONTO, _BRANCH = "refs/prunekit/onto", "upgrade"
 
 
@@ -56,8 +58,24 @@ def snapshot(room: Repo, directory: Path) -> tuple[str, str]:
     return tip, git_objects.commit(room.with_env(**dates), UNCOMMITTED, tip)
 
 
-def begin(directory: Path, plan: Plan, record: dict[str, Any]) -> None:
-    """Make the folder, at the commits to be moved; an earlier one must be gone. `record`: what setup remembers then."""
+def need_one_state(room: Repo, directory: Path) -> None:
+    """Raise UserError where a file's staged lines are neither those of the file nor of the last commit."""
+    staged, changed = (
+        set(room.text(*words, "--name-only", *PLAIN_DIFF, "-z").split("\0")) - {""}
+        for words in (("diff-index", "--cached", "HEAD"), ("diff-files",))
+    )
+    if both := sorted(staged & changed):
+        add = shlex.join(["git", "-C", str(directory), "add", "--", *both])
+        raise UserError(f"{directory} has staged lines that its files do not hold ({both[0]}): commit them, or {add}")
+
+
+def begin(directory: Path, plan: Plan, record: Record) -> None:
+    """Make the folder, at the commits to be moved; an earlier one must be gone. `record`: what setup remembers then.
+
+    Refs keep what it borrows from the fork, which git would tidy away one day.
+    """
+    for name, commit in zip(_KEPT, (plan.work, plan.new), strict=True):
+        own_git(directory).run("update-ref", name, commit)
     folder = folder_of(directory)
     folder.mkdir()
     repo = Repo(folder)
@@ -71,19 +89,24 @@ def begin(directory: Path, plan: Plan, record: dict[str, Any]) -> None:
         shutil.copyfile(shallow, folder / ".git" / "shallow")
     repo.run("update-ref", _ONTO, plan.new)
     repo.run("reset", "--quiet", "--hard", plan.work)
-    (folder / ".git" / _RECORD).write_text(json.dumps(record))
+    (folder / ".git" / _RECORD).write_text(json.dumps(asdict(record)))
     (folder / ".git" / _PLAN).write_text(json.dumps(asdict(plan)))
 
 
 def read_plan(directory: Path) -> Plan | None:
     """Return the plan of an upgrade that has stopped, or None."""
     path = folder_of(directory) / ".git" / _PLAN
-    return Plan(**json.loads(path.read_text())) if path.is_file() else None
+    return Plan(**texts_in(path, _again(directory), ("tip", "work", "old", "new"))) if path.is_file() else None
 
 
-def read_record(directory: Path) -> dict[str, Any]:
-    """Return what `begin` was given."""
-    return dict(json.loads((folder_of(directory) / ".git" / _RECORD).read_text()))
+def read_record(directory: Path) -> Record:
+    """Return what `begin` was given; raises UserError for anything else."""
+    return record_in(folder_of(directory) / ".git" / _RECORD, _again(directory))
+
+
+def _again(directory: Path) -> str:
+    """Return how to begin again."""
+    return f"prunekit upgrade {shlex.quote(str(directory))} --abort, then again"
 
 
 def rebase(directory: Path, plan: Plan) -> tuple[str, str]:
@@ -106,8 +129,23 @@ def rebase(directory: Path, plan: Plan) -> tuple[str, str]:
 
 
 def end(directory: Path) -> None:
-    """Remove the folder."""
-    shutil.rmtree(folder_of(directory), ignore_errors=True)
+    """Remove the folder: `.git`, by which it is known, last; and the refs that kept what it borrowed."""
+    folder = folder_of(directory)
+    if folder.is_dir() and not folder.is_symlink():
+        for path in sorted(folder.iterdir(), key=lambda it: it.name == ".git"):
+            _delete(path)
+        with suppress(OSError):
+            folder.rmdir()
+    for name in _KEPT:
+        own_git(directory).run("update-ref", "-d", name, check=False)
+
+
+def _delete(path: Path) -> None:
+    """Remove a file or folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def fetch_back(directory: Path) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from prunekit.errors import UserError
 from prunekit.git import NO_CONVERSION, Repo
@@ -26,6 +28,7 @@ _SHAPES |= dict.fromkeys(("root", "head", "tree"), _SHA)
 _REF = r"[^\s~^:?*\[\\\x00-\x1f]+"  # what git can take for a name below refs/heads
 _SHAPES |= {"branch": rf"(?!-){_REF}", "was": rf"{_SHA}|refs/heads/{_REF}"}
 _SHAPES |= {"date": r"[0-9][0-9T:+Z -]+", "tag": rf"({_NAME})?", "sha256": r"([0-9a-f]{64})?"}
+_NO_RECORD = (UserError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
 # What training and installing leave behind; not in the tree, so that upstream's files stay upstream's.
 _EXCLUDED = "runs/\ndatasets/\nweights/\n*.pt\n*.onnx\n*.engine\n__pycache__/\n*.egg-info/\nbuild/\ndist/\n.venv/\n"
 
@@ -126,9 +129,16 @@ def finish(repo: Repo, record: Record) -> None:
 def write_record(folder: Path, record: Record) -> None:
     """Write what is to be remembered about a fork, whole."""
     values = {key: value for key, value in asdict(record).items() if value is not None}
-    fresh = folder / f"{RECORD}.new"
-    fresh.write_text(json.dumps(values, indent=2) + "\n")
-    fresh.replace(folder / RECORD)
+    write_whole(folder / RECORD, json.dumps(values, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole; what lies where it is made, a link of somebody else's say, goes first."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with open(fresh, "x", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)
 
 
 def read_record(folder: Path) -> Record | None:
@@ -137,17 +147,39 @@ def read_record(folder: Path) -> Record | None:
     Raises UserError where the record cannot be read.
     """
     path = folder / RECORD
-    if not path.is_file():
-        return None
+    return record_in(path, f"move {folder} away and set it up again") if path.is_file() else None
+
+
+def record_in(path: Path, fix: str, key: str = "") -> Record:
+    """Return the record in a JSON file, or below a key of it; raises UserError, with `fix`, where there is none."""
     try:
-        values = json.loads(read_text(path, ""))
+        values = _json(path, key)
         at, into = values.get("at"), values.get("into")
         record = Record(**{**values, "at": At(**at) if at else None, "into": Into(**into) if into else None})
         parts = [asdict(part) for part in (record, record.at, record.into) if part]
         given = {key: value for part in parts for key, value in part.items()}
         wrong = [key for key, shape in _SHAPES.items() if key in given and not re.fullmatch(shape, given[key] or "")]
-    except (UserError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read; move {folder} away and set it up again") from error
+    except _NO_RECORD as error:
+        raise UserError(f"{path} cannot be read; {fix}") from error
     if wrong:
-        raise UserError(f"{path} has no valid '{wrong[0]}'; move {folder} away and set it up again")
+        raise UserError(f"{path} has no valid '{wrong[0]}'; {fix}")
     return record
+
+
+def texts_in(path: Path, fix: str, ids: Sequence[str], refs: Sequence[str] = (), key: str = "") -> dict[str, str]:
+    """Return commit ids, and refs ("" for none), of a JSON file or below a key of it; raises UserError, with `fix`."""
+    shapes = {**dict.fromkeys(ids, _SHA), **dict.fromkeys(refs, rf"(refs/heads/{_REF})?")}
+    try:
+        values = _json(path, key)
+        wrong = [name for name, shape in shapes.items() if not re.fullmatch(shape, values.get(name) or "")]
+    except _NO_RECORD as error:
+        raise UserError(f"{path} cannot be read; {fix}") from error
+    if wrong:
+        raise UserError(f"{path} has no valid '{wrong[0]}'; {fix}")
+    return {name: values.get(name) or "" for name in shapes}
+
+
+def _json(path: Path, key: str) -> Any:
+    """Return what a JSON file holds, or what is below a key of it."""
+    values = json.loads(read_text(path, ""))
+    return values[key] if key else values

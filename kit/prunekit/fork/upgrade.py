@@ -8,17 +8,17 @@ next. What was there before stays under `refs/prunekit/before`.
 
 from __future__ import annotations
 
-import json
+import shlex
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prunekit import git_objects
 from prunekit.console import Console
 from prunekit.errors import UserError
-from prunekit.fork import own_commits
+from prunekit.fork import journal, own_commits
 from prunekit.fork import repository as fork
-from prunekit.fork.checkout import need_clean, put_files, put_index
+from prunekit.fork.checkout import need_clean, need_seen, put_files, put_index
 from prunekit.fork.clone import bring, held, own_git
 from prunekit.fork.compose import compose, compose_moved
 from prunekit.fork.local_changes import holds
@@ -32,7 +32,6 @@ from prunekit.upstream.manifest import read_manifest
 from prunekit.upstream.pins import Upstream, read_pins
 
 BEFORE = "refs/prunekit/before"
-_JOURNAL = ".git/prunekit-upgrade.json"
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,6 @@ class Upgraded:
     uncommitted: bool = False
 
 
-@dataclass(frozen=True)
-class _Journal:
-    """What is left to be done: files go from `work` to `result`, the branch (or HEAD) from `tip` to `head`."""
-
-    work: str
-    result: str
-    tip: str
-    head: str
-
-
 def upgrade(kit: Kit, directory: Path, origin: From, console: Console) -> Upgraded:
     """Bring a fork to what the kit makes now; raises UserError (a conflict, too), PatchConflict, GitError."""
     need_git()
@@ -64,16 +53,20 @@ def upgrade(kit: Kit, directory: Path, origin: From, console: Console) -> Upgrad
         if (done := _finish(directory, console)) is not None:
             return done
         record, upstream = _known(kit, directory)
-        if own_commits.read_plan(directory) or folder_of(directory).exists():
-            raise UserError(f"{folder_of(directory)} is there: prunekit upgrade {directory} --continue, or --abort")
+        if folder_of(directory).exists():
+            ways = "--continue, or --abort" if own_commits.read_plan(directory) else "--abort, then again"
+            raise UserError(f"{folder_of(directory)} is there: {_typed(directory)} {ways}")
+        with reading(directory) as room:
+            own_commits.need_one_state(room, directory)
         made = _made(kit, upstream, directory, record, origin, console)
         if made.head == record.head:
             return Upgraded(directory, "up to date", record.release, made.release)
         with reading(directory) as room:
             tip, work = own_commits.snapshot(room, directory)
             bring(room, directory)
+        need_seen(directory, record.head, made.head, work)
         plan = Plan(tip, work, record.head, made.head)
-        own_commits.begin(directory, plan, asdict(made))
+        own_commits.begin(directory, plan, made)
         return _move(directory, plan, console)
 
 
@@ -84,14 +77,19 @@ def go_on(directory: Path, console: Console) -> Upgraded:
             return done
         plan = own_commits.read_plan(directory)
         if plan is None:
-            raise UserError(f"no upgrade of {directory} has stopped: prunekit upgrade {directory}")
+            again = " --abort, then again" if folder_of(directory).exists() else ""
+            raise UserError(f"no upgrade of {directory} has stopped: {_typed(directory)}{again}")
         return _move(directory, plan, console)
 
 
 def give_up(directory: Path, console: Console) -> Upgraded:
-    """Remove what a stopped upgrade has made; the fork was not touched."""
+    """Remove what a stopped upgrade has made; the fork was not touched. One that was killed as it wrote is finished."""
     with held(directory):
         if (done := _finish(directory, console)) is not None:
+            console.warn(
+                f"the upgrade of {directory} had been killed while it wrote, and is finished now, not given up: "
+                f"{BEFORE} is what was there"
+            )
             return done
         if not folder_of(directory).exists():
             raise UserError(f"no upgrade of {directory} has stopped: there is nothing to give up")
@@ -101,6 +99,11 @@ def give_up(directory: Path, console: Console) -> Upgraded:
         record = fork.read_record(directory)
         release = record.release if record else ""
         return Upgraded(directory, "given up", release, release)
+
+
+def _typed(directory: Path) -> str:
+    """Return the command that upgrades a fork, as it is typed."""
+    return f"prunekit upgrade {shlex.quote(str(directory))}"
 
 
 def _known(kit: Kit, directory: Path) -> tuple[fork.Record, Upstream]:
@@ -172,17 +175,14 @@ def _move(directory: Path, plan: Plan, console: Console) -> Upgraded:
             count = len(room.text("rev-list", f"{plan.old}..{plan.tip}").split())
         if now != (plan.tip, plan.work):
             raise UserError(
-                f"{directory} has changed since the upgrade began: prunekit upgrade {directory} --abort, then again"
+                f"{directory} has changed since the upgrade began: {_typed(directory)} --abort, then again"
             )
         own_commits.fetch_back(directory)
         need_clean(directory, plan.work, result, index=False)
         step.result = f"{count} commits" + (", and changes that no commit holds" if plan.work != plan.tip else "")
     own_git(directory).run("update-ref", BEFORE, plan.work)
-    journal = {"record": own_commits.read_record(directory)}
-    steps = _Journal(plan.work, result, plan.tip, head)
-    fresh = directory / f"{_JOURNAL}.new"
-    fresh.write_text(json.dumps({**journal, "steps": asdict(steps)}))
-    fresh.replace(directory / _JOURNAL)
+    steps = journal.Journal(plan.work, result, plan.tip, head, head_ref(directory))
+    journal.write(directory, steps, own_commits.read_record(directory))
     done = _finish(directory, console)
     assert done is not None
     return replace(done, commits=count, uncommitted=plan.work != plan.tip)
@@ -190,26 +190,20 @@ def _move(directory: Path, plan: Plan, console: Console) -> Upgraded:
 
 def _finish(directory: Path, console: Console) -> Upgraded | None:
     """Do what the journal says, from wherever a killed run has left it; None where there is no journal."""
-    path = directory / _JOURNAL
-    if not path.is_file():
+    left = journal.read(directory)
+    if left is None:
         return None
-    values = json.loads(path.read_text())
-    steps, at, into = _Journal(**values["steps"]), values["record"].get("at"), values["record"].get("into")
-    parts = {"at": fork.At(**at) if at else None, "into": fork.Into(**into) if into else None}
-    record, before = fork.Record(**{**values["record"], **parts}), fork.read_record(directory)
+    (steps, record), before = left, fork.read_record(directory)
     with console.step("switch") as step:
         with reading(directory) as room:
-            if room.text("rev-parse", "HEAD") not in (steps.tip, steps.head):
-                raise UserError(f"{directory} is elsewhere than when its upgrade was killed: git checkout {steps.tip}")
+            journal.need_place(directory, steps, room.text("rev-parse", "HEAD"))
         need_clean(directory, steps.work, steps.result, index=False)
         put_files(directory, steps.work, steps.result)
         put_index(directory, "--reset", steps.head)
-        ref = head_ref(directory)
-        own_git(directory).run(
-            "update-ref", "-m", "prunekit upgrade", *([ref] if ref else ["--no-deref", "HEAD"]), steps.head
-        )
+        moved = [steps.ref] if steps.ref else ["--no-deref", "HEAD"]
+        own_git(directory).run("update-ref", "-m", "prunekit upgrade", *moved, steps.head)
         fork.write_record(directory, record)
         step.result = f"{record.release}, {steps.head[:12]}"
-    path.unlink()
-    own_commits.end(directory)
+    own_commits.end(directory)  # before the journal: a folder without one would be a stopped upgrade
+    journal.remove(directory)
     return Upgraded(directory, "upgraded", before.release if before else "", record.release)
