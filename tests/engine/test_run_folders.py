@@ -60,6 +60,14 @@ def test_a_run_that_never_began_leaves_nothing(own: SimpleNamespace, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+def test_a_failure_leaves_an_earlier_run_its_record(own: SimpleNamespace, tmp_path: Path) -> None:
+    """quantify.py --exist-ok in the folder of a run that failed: the run can still be resumed."""
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(own.errors.PruneError), own.folders.reserved(lambda: tmp_path):
+        raise own.errors.PruneError("no")
+    assert (tmp_path / "report.json").read_text() == "{}"
+
+
 @pytest.mark.parametrize("name", ["a\nb", "x" * 300, "file/runs", "file", "loop", "\x1b[31m"])
 def test_no_folder_can_be_there(own: SimpleNamespace, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")

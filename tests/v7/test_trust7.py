@@ -63,6 +63,24 @@ for change in (
 assert heard(lambda: parse_model({**yaml}, [3]))[0] == 0  # which has nn.LeakyReLU(0.1) in its rows
 heard(lambda: print(hooks.label_cache(Path("posix.pt"))))
 assert "False" in heard(lambda: print(hooks.label_cache(Path("posix.pt"))))[1]
+for change in ({"backbone": [{-1: 0, 1: 0, "open('owned', 'w')": 0, ("x",): 0}, *yaml["backbone"][1:]]},
+               {"backbone": [[*first[:3], {"open('owned', 'w')": 0}], *yaml["backbone"][1:]]},
+               {"backbone": [[-1, 1, "\uff45xec", ["open('owned', 'w')"]], *yaml["backbone"][1:]]}):
+    code, said = heard(lambda: parse_model({**yaml, **change}, [3]))
+    assert code == 2 and "refused" in said, said
+from pruning.settings import Settings
+from prunekit_v7.main import Upstream
+for key in ("bucket", "evolve"):  # a record is no command line: upstream gives the bucket's name to a shell
+    code, said = heard(lambda: Upstream().reopen({key: "x; touch owned #"}, Settings(), trust=False))
+    assert code == 2 and f"--{key}" in said, said
+run = Path("run/weights"); run.mkdir(parents=True)
+(run.parent / "opt.yaml").write_text("bucket: x; touch owned\\ndata: data/coco.yaml\\nsparsity: 0.1\\n")
+checkpoint = torch.load("best.pt", weights_only=False)
+torch.save({**checkpoint, "epoch": 1, "optimizer": {}}, run / "last.pt")
+from prunekit_v7 import sparse, first
+code, said = heard(lambda: sparse._resume("run/weights/last.pt", []))
+assert code == 2 and "--bucket" in said, said
+assert "--bucket" in first._not_resumable(run / "last.pt")
 print("nothing ran")
 """
 

@@ -165,9 +165,24 @@ class FusedError(Exception):
 
 def _built_by(made: Any) -> list[type]:
     """Types whose instances `made` gives, where they are not `made` itself: the unpickler asks for them, too."""
-    if made is np.dtype:
-        return [type(np.dtype(code)) for code in "?bhilqBHILQefdgFDGOSUV"]
+    if made is _dtype:
+        return [type(np.dtype(code)) for code in "?bhilqBHILQefdgFDGSU"]
     return []
+
+
+def new_dtype(code: Any) -> np.dtype[Any]:
+    """A dtype of its own, never the one that all of numpy shares: a file may go on to set its state."""
+    if not isinstance(code, str):
+        raise PruneError("numpy.dtype(...)")
+    return np.dtype(code, False, True)
+
+
+def _dtype(code: Any, align: Any = False, copy: Any = True) -> np.dtype[Any]:
+    """`numpy.dtype` of plain values; of objects and of records, whose state can name an address, none is made."""
+    made = new_dtype(code)
+    if made.hasobject or made.kind in "OV":
+        raise PruneError(f"numpy.dtype({code!r})")
+    return made
 
 
 def _numpy_makers() -> dict[str, Any]:
@@ -193,12 +208,12 @@ _PLAIN: dict[str, Any] = {
     **{f"torch._C._nn.{name}": getattr(torch._C._nn, name) for name in _ACTIVATIONS if hasattr(torch._C._nn, name)},
     **{f"datetime.{name}": getattr(datetime, name) for name in ("datetime", "date", "time", "timedelta", "timezone")},
     "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
+    "numpy.dtype": _dtype,
     "argparse.Namespace": argparse.Namespace,
     "types.SimpleNamespace": types.SimpleNamespace,
     "builtins.slice": slice,
     "builtins.range": range,
     "builtins.frozenset": frozenset,
 }
-for _kind in _built_by(np.dtype):  # numpy 1.25 and newer pickle some of them by their own name
+for _kind in _built_by(_dtype):  # numpy 1.25 and newer pickle some of them by their own name
     _PLAIN.setdefault(f"numpy.dtypes.{_kind.__name__}", _kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,9 @@ from torch import nn
 from ..errors import PruneError
 from .allowed import Rules, never_in
 
-_DOTTED = re.compile(r"(?:(?:torch\.)?nn\.)?\w+|torchvision\.ops\.\w+")
+# ASCII: Python reads other letters as these, so that a name could mean what it does not look like.
+_DOTTED = re.compile(r"(?:(?:torch\.)?nn\.)?\w+|torchvision\.ops\.\w+", re.ASCII)
+_LISTS = (list, tuple)
 _VALUES = (
     ast.Expression, ast.Constant, ast.Name, ast.Load, ast.List, ast.Tuple, ast.UnaryOp, ast.USub, ast.UAdd, ast.BinOp,
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.keyword, ast.Subscript, ast.Slice, ast.Attribute, ast.Call,
@@ -37,26 +40,45 @@ def require_rows(d: Mapping[str, Any], known: Mapping[str, Any], rules: Rules, *
     Raises:
         PruneError: naming the row and what it would run.
     """
-    if act := d.get("activation"):
-        _require_plain(act, "activation")
-    rows = [*(d.get("backbone") or ()), *(d.get("head") or ())]
-    for number, row in enumerate(rows):
-        if not isinstance(row, (list, tuple)) or len(row) != 4:
+    if (act := d.get("activation")) is not None:
+        _require_plain(_is(act, (str,), "activation"), "activation")
+    parts = [() if d.get(part) is None else _is(d[part], _LISTS, part) for part in ("backbone", "head")]
+    for number, row in enumerate([*parts[0], *parts[1]]):
+        where = f"row {number}"
+        if len(_is(row, _LISTS, where)) != 4:
             continue  # upstream says what is wrong with it
-        _require_module(row[2], f"row {number}", known, rules)
-        for value in row[3] if evaluated and isinstance(row[3], (list, tuple)) else ():
-            _require_plain(value, f"row {number}")
+        if not isinstance(row[2], type):  # a class was looked at when the file was read
+            _require_module(_is(row[2], (str,), where), where, known, rules)
+        for value in _is(row[3], _LISTS, where):
+            if evaluated:
+                _require_plain(value, where)
 
 
-def _require_module(name: Any, where: str, known: Mapping[str, Any], rules: Rules) -> None:
+def _is(value: Any, kinds: tuple[type, ...], where: str) -> Any:
+    """The value, if it is of exactly one of these types: what upstream takes apart or evaluates may be no other.
+
+    A dictionary of four keys comes apart as a row does, `eval` takes bytes as it takes text.
+    """
+    if type(value) not in kinds:
+        raise _wrong(where, repr(value))
+    return value
+
+
+def _require_module(name: str, where: str, known: Mapping[str, Any], rules: Rules) -> None:
     """PruneError unless a row's module is the name of a class of modules, or of nothing at all."""
-    if not isinstance(name, str):
-        return
     found = known.get(name, vars(builtins).get(name, nn.Identity))  # unknown: upstream names it
     if not _DOTTED.fullmatch(name) or not isinstance(found, type) or not issubclass(found, nn.Module):
         raise _wrong(where, name)
-    if never_in(found, rules):
+    if never_in(found, rules) or _builds_from_file(found):
         raise _wrong(where, name)
+
+
+def _builds_from_file(kind: type) -> bool:
+    """Is this a whole network, which opens or fetches the YAML that it is given the name of?"""
+    try:
+        return "cfg" in inspect.signature(kind).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _require_plain(text: Any, where: str) -> None:
@@ -67,10 +89,18 @@ def _require_plain(text: Any, where: str) -> None:
         tree = ast.parse(text.lstrip(" \t"), mode="eval")  # as eval() does
     except (SyntaxError, ValueError):
         return  # neither can upstream evaluate it
+    if not text.isascii():
+        raise _wrong(where, text)
     for node in ast.walk(tree):
         called = node.func if isinstance(node, ast.Call) else node if isinstance(node, ast.Attribute) else None
-        if not isinstance(node, _VALUES) or (called is not None and not _of_torch_nn(called)):
+        repeats = isinstance(node, ast.BinOp) and any(map(_is_row, (node.left, node.right)))
+        if repeats or not isinstance(node, _VALUES) or (called is not None and not _of_torch_nn(called)):
             raise _wrong(where, text)
+
+
+def _is_row(node: ast.AST) -> bool:
+    """A list or a text, which an arithmetic expression would repeat until memory is full."""
+    return isinstance(node, (ast.List, ast.Tuple)) or isinstance(getattr(node, "value", None), (str, bytes))
 
 
 def _of_torch_nn(node: ast.AST) -> bool:

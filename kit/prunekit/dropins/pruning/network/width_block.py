@@ -68,13 +68,15 @@ def open_block(d: dict[str, Any], guard: str) -> dict[str, Any]:
     Raises:
         PruneError: a damaged block (unknown key, newer version, or a guard without its block).
     """
-    if BLOCK not in d:
-        if d["backbone"][0][2] == guard:
+    first: Any = d["backbone"][0] if d.get("backbone") else ()
+    whole = isinstance(first, (list, tuple)) and len(first) == 4  # else upstream, or the check of rows, says what it is
+    if BLOCK not in d or not whole:
+        if whole and first[2] == guard:
             raise PruneError(f"this model's YAML has prunekit's guard but no '{BLOCK}:' block: its widths are lost")
         return d
     block = _checked(d[BLOCK])
-    (f, n, _, args), *rest = d["backbone"]
-    opened = {**d, "backbone": [[f, n, block["stem"], args], *rest]}
+    f, n, _, args = first
+    opened = {**d, "backbone": [[f, n, block["stem"], args], *d["backbone"][1:]]}
     if "scale" in block:  # a file's name gives another scale, or none
         opened["scale"] = block["scale"]
     return opened

@@ -60,7 +60,8 @@ def reserved(choose: Choose) -> Iterator[Path]:
     try:
         yield folder
     except Exception:
-        take_back(folder, made)
+        if made:  # what was there before is not ours to remove
+            take_back(folder, made)
         raise
 
 

@@ -33,6 +33,7 @@ _STEP, _NUMBERS = {*_DENSE, "step", "checkpoint", "kept"}, {*_DENSE, "step"}
 _KINDS: dict[str, Any] = {
     "family": str, "weights": str, "arguments": dict, "image": int, "status": str, "dense": dict, "digest": str,
     "plan": _TEXT, "skipped": int, "sparse": _TEXT, "steps": list, "final": dict, "latency": dict,
+    "proof": dict,
 }
 
 
@@ -91,6 +92,8 @@ class State:
         for row, keys in ((self.dense, _DENSE), *((step, _STEP) for step in self.steps)):
             if (row and not isinstance(row, dict)) or ((row or row is not self.dense) and not keys <= row.keys()):
                 raise TypeError(f"dense or a step lacks one of {', '.join(sorted(keys))}")
+            if not isinstance(row.get("checkpoint", ""), str) or not isinstance(row.get("kept", True), bool):
+                raise TypeError("the checkpoint of a step is no path, or kept is neither true nor false")
             if any(not isinstance(row[key], (int, float)) for key in row.keys() & _NUMBERS):
                 raise TypeError(f"one of {', '.join(sorted(_NUMBERS))} is not a number")
 

@@ -28,7 +28,7 @@ from ..run import loop as engine
 from ..run.folders import PLAN, REPLAYED, claimed, take_back
 from ..run.latency_target import resolved
 from ..run.preview import plan_only
-from ..run.record import State
+from ..run.record import REPORT, State
 from ..run.repair_step import settled
 from ..settings import Settings
 from .options import Parser, add_options, normalise, settings_of, typed
@@ -210,6 +210,7 @@ def carry(
     with claimed(opened.choose) as (folder, made):
         state = engine.new_run(folder, opened.family, opened.weights, settings)
         state.latency = latency or {}
+        before = {place: place.read_bytes() for place in (folder / REPORT, folder / REPLAYED) if place.is_file()}
         try:
             if plan is not None:
                 state.plan = REPLAYED
@@ -220,4 +221,6 @@ def carry(
         except Exception:
             if not state.dense:  # nothing that --resume could go on with
                 take_back(folder, made)
+                for place, content in before.items():  # an earlier run's, in a folder that --exist-ok named
+                    place.write_bytes(content)
             raise

@@ -22,6 +22,7 @@ from pruning.planning.plan import make_plan
 from pruning.planning.proof import prove
 from pruning.planning.scores import score_groups
 
+from .arguments import require_harmless
 from .network import MADE_OF, graph_of, ignored_layers, refuse_unknown, tracing
 from .offline import PUBLISHED
 from .ranks import first_rank
@@ -65,7 +66,7 @@ def _unreadable(opt: Namespace) -> str:
     try:
         content = read(name, map_location="cpu")
         if isinstance(content, dict) and hasattr(content.get("model"), "yaml"):
-            return _to_download(Path(name)) if opt.resume else _replaced(opt, content["model"])
+            return _not_resumable(Path(name)) if opt.resume else _replaced(opt, content["model"])
         why = "no YOLOv7 network in it"
     except Damaged as error:
         why = error.reason.partition(". ")[0]
@@ -105,15 +106,22 @@ def _resumed(opt: Namespace) -> str:
     return opt.resume if isinstance(opt.resume, str) else str(get_latest_run())
 
 
-def _to_download(last: Path) -> str:
-    """Why a run cannot be resumed: its data set is not here, and upstream would run the `download:` of its YAML."""
+def _not_resumable(last: Path) -> str:
+    """Why a run cannot be resumed: its options hold what a shell would get, or its data set is not here.
+
+    Upstream would run the `download:` of the data set's YAML.
+    """
     try:
-        data = yaml.safe_load((last.parent.parent / "opt.yaml").read_text(encoding="utf-8"))["data"]
+        options = yaml.safe_load((last.parent.parent / "opt.yaml").read_text(encoding="utf-8"))
+        require_harmless(options, f"--resume {last}")
+        data = options["data"]
         places = yaml.safe_load(Path(data).read_text(encoding="utf-8", errors="ignore"))["val"]
         listed = places if isinstance(places, list) else [places]
         gone = [str(place) for place in listed if not Path(str(place)).exists()]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return ""  # upstream stops at what is missing or no YAML
+    except PruneError as error:
+        return str(error)
     if not gone:
         return ""
     why = "what a file remembers is never downloaded"

@@ -17,7 +17,7 @@ from utils.general import increment_path
 from utils.google_utils import attempt_download
 
 from .adapter import Yolov7
-from .arguments import help_text, train
+from .arguments import help_text, require_harmless, train
 from .offline import PUBLISHED
 
 
@@ -44,6 +44,7 @@ class Upstream:
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov7:
         """See `pruning.family.contract.Upstream.reopen`."""
+        require_harmless(arguments, "report.json")
         return Yolov7(arguments, trust=trust)
 
 

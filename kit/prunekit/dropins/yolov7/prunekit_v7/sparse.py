@@ -20,7 +20,7 @@ from utils.general import increment_path
 
 from . import data
 from .adapter import Yolov7
-from .arguments import REFUSED, run_script, train, upstream_parser
+from .arguments import REFUSED, require_harmless, run_script, train, upstream_parser
 from .main import find_weights
 
 HIDDEN = ("help", "evolve", "local_rank", "prune_ratio")
@@ -126,9 +126,12 @@ def _resume(last: str, argv: list[str]) -> Path:
     family = Yolov7()
     family.check(path)
     checkpoint = read(path, map_location="cpu")
+    if not isinstance(checkpoint, dict):
+        raise PruneError(f"--resume {last}: holds a network alone, not the state of a training. Give a run's last.pt")
     if checkpoint.get("optimizer") is None or checkpoint.get("epoch", -1) < 0:
         raise PruneError(f"{last}: this run is finished, or its training state is gone: there is nothing to resume")
     trained = _noted(path)
+    require_harmless(trained, f"--resume {last}")
     if not (trained.get("sparsity") or trained.get("sparsity_beta")):
         raise PruneError(f"{last} was trained without a penalty: python {family.trainer} --resume {last}")
     known = str(trained.get("data") or "")  # upstream would fetch what its YAML says, whoever wrote the record
