@@ -8,6 +8,7 @@ run leaves it; the next command that writes, or `prunekit pins recover`, finishe
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import os
 import tempfile
@@ -115,9 +116,17 @@ def _finish_file(kit: Kit, repo: Repo, path: str, old: bytes | None, new: bytes 
     if merged is not None:
         _put(file, merged)
         return f"{path} holds the update and your edit: git -C {kit.root} diff -- {path}"
-    _put(file.with_name(f"{file.name}.yours"), now)
+    beside = _beside(file, now)
+    _put(beside, now)
     _put(file, new)
-    return f"{path} is the update's: your edit is of the same lines, and lies in {path}.yours"
+    return f"{path} is the update's: your edit is of the same lines, and lies in {beside.relative_to(kit.root)}"
+
+
+def _beside(file: Path, content: bytes) -> Path:
+    """Return FILE.yours, or FILE.yours-2 and so on: the first that is free, or holds the same already."""
+    names = (f"{file.name}.yours{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+    places = (file.with_name(name) for name in names)
+    return next(it for it in places if not os.path.lexists(it) or (it.is_file() and it.read_bytes() == content))
 
 
 def _merged(now: bytes, old: bytes, new: bytes) -> bytes | None:

@@ -279,7 +279,9 @@ def test_an_edit_of_the_same_lines(place: Place, killed: Callable[[int], None], 
     file = place.kit / "series.txt"
     mine = file.read_text().replace("2", "2 of mine")
     file.write_text(mine)
+    (place.kit / "series.txt.yours").write_text("of an earlier kill\n")
     said = recover(kit)
+    assert (place.kit / "series.txt.yours").read_text() == "of an earlier kill\n"
     both = [path.read_text() for path in place.kit.glob("series.txt*")]
     assert mine in both or "1\n2 of mine\n3\n" in both, (both, said)
     assert git(place.kit, "show", "HEAD:series.txt") == "1\n2\n3" and (place.kit / "LICENSE").read_text() == "new\n"

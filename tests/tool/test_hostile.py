@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prunekit.errors import UserError
 from prunekit.fork import repository as fork
 from smallworld import World, git, write
 
@@ -166,6 +167,23 @@ def test_what_setup_remembers_is_checked(world: World, canary: Path) -> None:
             lines = [line for line in world.err.splitlines() if not line.startswith("failed")]
             assert len(lines) == 1 and "prunekit.json" in lines[0], world.err
     assert not ran(world)
+
+
+def test_what_it_remembers_of_a_clone_or_version_is_checked(world: World) -> None:
+    """The same for what is nested in the record: a branch, what was checked out, a version's date, tag and tree."""
+    path, sha = world.fork / fork.RECORD, "1" * 40
+    path.parent.mkdir(parents=True)
+    names = {**dict.fromkeys(("target", "upstream", "release", "commit", "source"), "x")}
+    at = {"asked": "1.0", "date": "2024-01-02T03:04:05+02:00", "tag": None, "tree": sha, "sha256": None, "known": "x"}
+    record = {**names, "root": sha, "head": sha, "tree": sha, "at": at, "into": {"branch": "b", "was": sha}}
+    path.write_text(json.dumps(record))
+    assert fork.read_record(world.fork) is not None
+    evil = ("--output=x", "a b", "refs/heads/-x\n", "a:b", 3, ["x"], {}, "a\nb")
+    for part, value in itertools.product(("at", "into"), evil):
+        for key in record[part].keys() - {"known"}:  # type: ignore[attr-defined]
+            path.write_text(json.dumps({**record, part: {**record[part], key: value}}))  # type: ignore[dict-item]
+            with pytest.raises(UserError, match=r"prunekit\.json"):
+                fork.read_record(world.fork)
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,8 @@ def record_in(path: Path, fix: str, key: str = "") -> Record:
         at, into = values.get("at"), values.get("into")
         record = Record(**{**values, "at": At(**at) if at else None, "into": Into(**into) if into else None})
         parts = [asdict(part) for part in (record, record.at, record.into) if part]
-        given = {key: value for part in parts for key, value in part.items()}
-        wrong = [key for key, shape in _SHAPES.items() if key in given and not re.fullmatch(shape, given[key] or "")]
+        given = {key: "" if value is None else value for part in parts for key, value in part.items()}
+        wrong = [key for key, shape in _SHAPES.items() if key in given and not re.fullmatch(shape, given[key])]
     except _NO_RECORD as error:
         raise UserError(f"{path} cannot be read; {fix}") from error
     if wrong:
