@@ -150,3 +150,18 @@ def test_other_quotes_are_the_same_statement() -> None:
     target = old.replace('"', "'")
     assert move_file("f.py", old, new, target).text == new.replace('"', "'")
     assert FILES[ENGINE]
+
+
+def test_what_is_known_of_a_clone_with_edits_is_said_of_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another commit than the release that was tested is not what was tested."""
+    from types import SimpleNamespace
+
+    from prunekit.fork import at
+
+    row = SimpleNamespace(release="8.3.0", passed=True, smoke="full", series="s", reason="")
+    monkeypatch.setattr(at, "read_rows", lambda kit, name: [row])
+    monkeypatch.setattr(at, "series_digest", lambda kit, upstream: "s")
+    upstream = SimpleNamespace(name="small")
+    assert at.known_of(None, upstream, "8.3.0").startswith("this release was tested end to end")  # type: ignore[arg-type]
+    said = at.known_of(None, upstream, "8.3.0-abc1234")  # type: ignore[arg-type]
+    assert said.startswith("8.3.0, on which it is based, was tested end to end")

@@ -69,6 +69,17 @@ def test_malformed_pins(world: World, old: str, new: str, line: int, says: str) 
     assert abs(int(re.search(re.escape(str(pins)) + r":(\d+):", found).group(1)) - line) <= 1  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("tag", ["release/1.0", "v1.0+cu118", "pkg@1.0"])
+def test_tags_as_others_name_them(world: World, tag: str) -> None:
+    """A pin whose tag has a folder, a local version or a package in it can be read; one that is an option cannot."""
+    pins = world.kit / "pinned_commits.yaml"
+    text = pins.read_text()
+    pins.write_text(text.replace('    release: "1.0"\n', f'    release: "1.0+a"\n    tag: "{tag}"\n', 1))
+    assert world.prunekit("list") == 0, world.err
+    pins.write_text(text.replace('    release: "1.0"\n', f'    release: "1.0"\n    tag: "--{tag}"\n', 1))
+    assert world.prunekit("list") == 2 and "a tag name" in one_line(world)
+
+
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "\x00", "upstreams: 3\ntargets: {}\n"])
 def test_pins_of_another_shape(world: World, text: str) -> None:
     """Empty, a list, no text, a number: file and line all the same."""

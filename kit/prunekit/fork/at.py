@@ -82,17 +82,19 @@ def find_version(
 def known_of(kit: Kit, upstream: Upstream, release: str) -> str:
     """Return, in one line, what the kit's table knows of a release: tested end to end, places only, never tried."""
     plain = re.match(r"\d+(\.\d+)*", release)
+    base = plain.group() if plain else ""
     rows = {row.release: row for row in read_rows(kit, upstream.name)}
-    row = rows.get(plain.group() if plain else "")
+    row = rows.get(base)
+    what = "this release" if base == release else f"{base}, on which it is based,"
     if row is None:
         near = _nearest_release(release, list(rows))
         return "this release was never tried" + (f"; the nearest that was: {near}" if near else "")
     series = "" if row.series == series_digest(kit, upstream) else ", with an earlier state of the kit"
     if not row.passed:
-        return f"this release was tried and failed{series}: {row.reason.splitlines()[0][:120]}"
+        return f"{what} was tried and failed{series}: {row.reason.splitlines()[0][:120]}"
     if row.smoke in ("walk", "full"):
-        return f"this release was tested end to end (train, prune, fine-tune, kill, resume, validate){series}"
-    return f"of this release only the places of the patches were tried, no training{series}"
+        return f"{what} was tested end to end (train, prune, fine-tune, kill, resume, validate){series}"
+    return f"of {what} only the places of the patches were tried, no training{series}".replace(",,", ",")
 
 
 def record_of(candidate: Candidate, at: str, known: str) -> fork.At:

@@ -23,11 +23,11 @@ from prunekit.upstream.pins import Upstream
 RECORD = ".git/prunekit.json"
 # These end up in command lines, and a fork may come from anybody.
 _SHA, _NAME = r"[0-9a-f]{40}", r"\w[\w./+@#=,-]*"
-_SHAPES = dict.fromkeys(("target", "upstream", "release", "commit", "source", "asked"), _NAME)
+_SHAPES = dict.fromkeys(("target", "upstream", "release", "commit", "source"), _NAME)
 _SHAPES |= dict.fromkeys(("root", "head", "tree"), _SHA)
 _REF = r"[^\s~^:?*\[\\\x00-\x1f]+"  # what git can take for a name below refs/heads
-_SHAPES |= {"branch": rf"(?!-){_REF}", "was": rf"{_SHA}|refs/heads/{_REF}"}
-_SHAPES |= {"date": r"[0-9][0-9T:+Z -]+", "tag": rf"({_NAME})?", "sha256": r"([0-9a-f]{64})?"}
+_SHAPES |= {"branch": rf"(?!-){_REF}", "asked": rf"(?!-){_REF}", "was": rf"{_SHA}|refs/heads/{_REF}"}
+_SHAPES |= {"date": r"[0-9][0-9T:+Z -]+", "tag": rf"((?!-){_REF})?", "sha256": r"([0-9a-f]{64})?"}
 _NO_RECORD = (UserError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
 # What training and installing leave behind; not in the tree, so that upstream's files stay upstream's.
 _EXCLUDED = "runs/\ndatasets/\nweights/\n*.pt\n*.onnx\n*.engine\n__pycache__/\n*.egg-info/\nbuild/\ndist/\n.venv/\n"

@@ -20,7 +20,7 @@ from prunekit.maintain.staged_kit import make_fork, need_as_wanted, new_files, r
 from prunekit.patches.canonical import export_series
 from prunekit.patches.lint import read_tests
 from prunekit.porting.file import FAILED
-from prunekit.porting.memory import FOLDER, load, waiting
+from prunekit.porting.memory import FOLDER, forget_waiting, load, waiting
 from prunekit.porting.series import Move, move_series
 from prunekit.process import Tried
 from prunekit.upstream.fetch import From
@@ -147,6 +147,7 @@ def try_and_write(kit: Kit, wanted: Wanted, bench: Bench, done: Updated, folder:
     if done.good and not wanted.dry_run:
         with console.step("commit") as step:
             done.commit = commit(kit, done.files, message(done))
+            forget_waiting(kit, bench.upstream.name)  # it is in the repository by now
             step.result = done.commit[:12]
 
 

@@ -18,6 +18,7 @@ _SHA = r"[0-9a-f]{40}"
 UNRESOLVED = "unresolved"  # the commit of a pin that was made from an sdist, until somebody looks it up
 _SHA256 = r"[0-9a-f]{64}"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # no leading dash: these end up in command lines
+_TAG, _RELEASE = r"[A-Za-z0-9][A-Za-z0-9._/+@-]*", r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d|Z)"
 
 
@@ -95,8 +96,8 @@ def _upstream(name: str, node: Node) -> Upstream:
         url=keys["url"].text(r"[^-\s].*", "a git URL"),
         commit=keys["commit"].text(f"{_SHA}|{UNRESOLVED}", "a commit id of 40 hex digits"),
         date=keys["date"].text(_DATE, "a date like 2026-05-13T01:18:57+08:00"),
-        release=keys["release"].text(_NAME, "a release name, in quotes"),
-        tag=keys["tag"].text(_NAME, "a tag name") if "tag" in keys else None,
+        release=keys["release"].text(_RELEASE, "a release name, in quotes"),
+        tag=keys["tag"].text(_TAG, "a tag name") if "tag" in keys else None,
         covers=tuple(_inside(item) for item in keys["covers"].items()),
         tree=keys["tree"].text(_SHA, "a tree id of 40 hex digits"),
         sdist=_sdist(keys["sdist"]) if "sdist" in keys else None,
