@@ -115,13 +115,28 @@ def test_a_conflict_waits_aside(place: Place) -> None:
     rest = text[end:].partition("\n")[2]
     (aside / ENGINE).write_text(text[:start] + "        self.ready = 1 if self.data else 0\n" + rest)
     git(aside, "add", ENGINE)
+    _poisoned(place, folder, aside)
     (folder / "LICENSE").write_text("changed meanwhile\n")
     assert place.prunekit("upgrade", folder, "--continue") == 2 and "has changed since" in place.err
     (folder / "LICENSE").write_text(before["LICENSE"])
     assert place.prunekit("upgrade", folder, "--continue") == 0, place.err
     text = (folder / ENGINE).read_text()
     assert "1 if self.data else 0" in text and "def own" in text and not aside.exists()
+    assert not (place.root / "ran").exists()
     assert place.prunekit("upgrade", folder) == 0 and "up to date" in place.out
+
+
+def _poisoned(place: Place, folder: Path, aside: Path) -> None:
+    """Let what is aside name a program, as that of somebody else may: a step to run is refused, a filter is not run."""
+    program = f"touch {place.root}/ran; cat"
+    todo = aside / ".git/rebase-merge/git-rebase-todo"
+    left = todo.read_text()
+    todo.write_text(f"exec {program}\n{left}")
+    assert place.prunekit("upgrade", folder, "--continue") == 2 and "holds 'exec'" in place.err, place.err
+    todo.write_text(left)
+    for key in ("filter.evil.clean", "filter.evil.smudge", "core.editor", "merge.evil.driver"):
+        git(aside, "config", key, program)
+    (aside / ".git/info/attributes").write_text("* filter=evil merge=evil\n")
 
 
 def test_a_clone_and_a_fork_of_another_version(place: Place) -> None:

@@ -17,13 +17,15 @@ from pathlib import Path
 from prunekit import git_objects
 from prunekit.errors import UserError
 from prunekit.fork.clone import bring, own_git
-from prunekit.fork.reading import PLAIN_DIFF
-from prunekit.fork.repository import Record, record_in, texts_in
+from prunekit.fork.reading import PLAIN_DIFF, own_config
+from prunekit.fork.repository import Record, record_in, texts_in, write_whole
 from prunekit.git import NO_CONVERSION, GitError, Repo
 
 UNCOMMITTED = "prunekit upgrade: changes that no commit holds"
 _PLAN, _RECORD = "prunekit-plan.json", "prunekit-record.json"
 _KEPT = ("refs/prunekit/upgrade/work", "refs/prunekit/upgrade/new")  # in the fork, while an upgrade has stopped
+# Steps of a rebase that run no program; a person may have edited the list.
+_STEPS = "pick p label l reset t merge m noop drop d edit e reword r fixup f squash s break b".split()
 _ONTO, _BRANCH = "refs/prunekit/onto", "upgrade"
 
 
@@ -115,6 +117,7 @@ def rebase(directory: Path, plan: Plan) -> tuple[str, str]:
     Raises UserError at a conflict: it says what to resolve, and what to type then.
     """
     folder = folder_of(directory)
+    _need_own(directory, folder)
     repo = Repo(folder).with_env(GIT_EDITOR="true", GIT_SEQUENCE_EDITOR="true")
     done = None
     if (folder / ".git/rebase-merge").is_dir():
@@ -126,6 +129,24 @@ def rebase(directory: Path, plan: Plan) -> tuple[str, str]:
     result = repo.text("rev-parse", "HEAD")
     held = plan.work != plan.tip and repo.text("log", "-1", "--format=%s", result) == UNCOMMITTED
     return (repo.text("rev-parse", f"{result}^") if held else result), result
+
+
+def _need_own(directory: Path, folder: Path) -> None:
+    """See to it that the folder names no program that git would run: it may have come with a fork of somebody else's.
+
+    Raises UserError where its list of what is left to do would run a program.
+    """
+    git_dir = folder / ".git"
+    if git_dir.is_symlink() or not git_dir.is_dir():
+        raise UserError(f"{folder} is no folder of prunekit's: {_again(directory)}")
+    write_whole(git_dir / "config", own_config(git_dir, folder))
+    (git_dir / "info").mkdir(exist_ok=True)
+    write_whole(git_dir / "info" / "attributes", NO_CONVERSION)
+    todo = git_dir / "rebase-merge" / "git-rebase-todo"
+    rows = todo.read_text(encoding="utf-8", errors="replace").splitlines() if todo.is_file() else []
+    wrong = [row.split()[0] for row in rows if row.split() and row.split()[0] not in _STEPS and row[0] != "#"]
+    if wrong:
+        raise UserError(f"{todo} holds '{wrong[0]}', which could run a program: {_again(directory)}")
 
 
 def end(directory: Path) -> None:

@@ -75,7 +75,7 @@ def _room(directory: Path, folder: Path) -> Repo:
     (room / "HEAD").write_text(f"{_head(source)}\n")
     (room / "objects" / "info" / "alternates").write_bytes(os.fsencode(source / "objects") + b"\n")
     (room / "info" / "attributes").write_text(NO_CONVERSION)
-    (room / "config").write_text(_config(source, folder))
+    (room / "config").write_text(own_config(source, folder))
     for path in (source / "index", source / "shallow", *source.glob("sharedindex.*")):
         if path.is_file():
             shutil.copyfile(path, room / path.name)
@@ -84,8 +84,11 @@ def _room(directory: Path, folder: Path) -> Repo:
     )
 
 
-def _config(source: Path, folder: Path) -> str:
-    """Return our own configuration, with what the fork's says about the disk; raises GitError for a malformed one."""
+def own_config(source: Path, folder: Path) -> str:
+    """Return our own configuration, with what that in the git folder `source` says about the disk; raises GitError.
+
+    `folder`: any folder in which git can be run.
+    """
     rows = "[core]\n\trepositoryFormatVersion = 0\n\tbare = false\n"
     path = source / "config"
     if not _text(path):
