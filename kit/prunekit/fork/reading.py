@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def foreign_owner(directory: Path) -> str:
         name = f"uid {owner}"
     return (
         f"{directory} belongs to another user ({name}), so git itself refuses to work there; if you trust it, "
-        f"type: git config --global --add safe.directory {directory}"
+        f"type: git config --global --add safe.directory {shlex.quote(str(directory))}"
     )
 
 
