@@ -12,15 +12,15 @@ import argparse
 import ast
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 DROPINS = DOCS.parent / "kit" / "prunekit" / "dropins"
 sys.path.insert(0, str(DROPINS))
 
 from pruning.scripts import inspect_bn, latency, prune, quantify, sensitivity  # noqa: E402
+from pruning.scripts.upstream_parser import caught_parser  # noqa: E402
 from pruning.settings import Settings  # noqa: E402
 
 PAGE = DOCS / "options.md"
@@ -42,27 +42,6 @@ class _Stub:
     def help_text(self) -> str:
         """No upstream, no arguments of it."""
         return ""
-
-
-class _Caught(Exception):
-    """Carries a parser out of the script that was about to parse."""
-
-
-def _caught(script: Callable[[], object]) -> argparse.ArgumentParser:
-    """The parser with which `script` would parse; it gets no further."""
-
-    def catch(parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        raise _Caught(parser)
-
-    original = argparse.ArgumentParser.parse_known_args
-    argparse.ArgumentParser.parse_known_args = catch  # type: ignore[assignment]
-    try:
-        script()
-    except _Caught as found:
-        return found.args[0]
-    finally:
-        argparse.ArgumentParser.parse_known_args = original  # type: ignore[method-assign]
-    raise RuntimeError("the script does not parse its command line")
 
 
 def _defaults(script: str) -> Settings:
@@ -91,10 +70,10 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     return {
         **{name: prune.parser_of("", _defaults(name), stub) for name in ("prune.py", "prune_one_shot.py")},
         "train_sparse.py": _train_sparse(),
-        "inspect_bn.py": _caught(lambda: inspect_bn.inspect("", [], stub)),
-        "latency.py": _caught(lambda: latency.latency("", [], stub)),
-        "sensitivity.py": _caught(lambda: sensitivity.sensitivity("", [], stub)),
-        "quantify.py": _caught(lambda: quantify.quantify_command("", [], stub)),
+        "inspect_bn.py": caught_parser(lambda: inspect_bn.inspect("", [], stub)),
+        "latency.py": caught_parser(lambda: latency.latency("", [], stub)),
+        "sensitivity.py": caught_parser(lambda: sensitivity.sensitivity("", [], stub)),
+        "quantify.py": caught_parser(lambda: quantify.quantify_command("", [], stub)),
     }
 
 

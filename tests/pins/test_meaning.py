@@ -170,6 +170,11 @@ def test_an_error_that_is_caught_is_a_way_past() -> None:
     assert move_file("a.py", old, new, f"import os\n{old}").text == f"import os\n{new}"
     with pytest.raises(Refused, match="leads past the place"):
         move_file("a.py", old, new, old.replace("        join", "        if q: raise E\n        join"))
+    for around in ("suppress(E)", "held(), suppress(E)"):
+        body = f"def go(rank):\n    with {around}:\n        check(rank)\n        join(rank)\n    return rank\n"
+        with pytest.raises(Refused, match="leads past the place"):
+            patched = body.replace("        join", "        hooks.before(rank)\n        join")
+            move_file("a.py", body, patched, body.replace("        join", "        if q: raise E\n        join"))
 
 
 def test_the_line_is_named() -> None:

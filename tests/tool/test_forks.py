@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,19 @@ def test_verify_names_each_kind_of_drift(made: World) -> None:
     assert drift(made) == {**expected, "pkg/module.py": "modified", "pkg/run.sh": "mode"}
     assert made.prunekit("verify", made.fork) == 3
     assert "pkg/module.py" in made.out and "--force" in made.out
+
+
+def test_an_edit_of_the_second_in_which_git_looked(made: World) -> None:
+    """git compares seconds and sizes, and the bytes only where the index is no newer: ours must not look newer."""
+    file = made.fork / "LICENSE"
+    text = file.read_text()
+    time.sleep(1.05 - time.time() % 1)  # a second has just begun
+    file.write_text(text)
+    git(made.fork, "update-index", "--refresh", "LICENSE")
+    file.write_text(text.swapcase())
+    time.sleep(1.05 - time.time() % 1)
+    assert made.prunekit("status", made.fork, "--json") == 0
+    assert "LICENSE" in made.out, made.out
 
 
 def test_verify_is_not_fooled_by_the_index(made: World) -> None:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from prunekit.cli import show_forks
 from prunekit.errors import UserError
+from prunekit.fork import occupied
 from prunekit.fork import repository as fork
 from smallworld import World, git, write
 
@@ -184,6 +187,15 @@ def test_what_it_remembers_of_a_clone_or_version_is_checked(world: World) -> Non
             path.write_text(json.dumps({**record, part: {**record[part], key: value}}))  # type: ignore[dict-item]
             with pytest.raises(UserError, match=r"prunekit\.json"):
                 fork.read_record(world.fork)
+
+
+def test_commands_to_type_are_quoted(tmp_path: Path) -> None:
+    """A branch may be called what a shell would run; it comes with the fork."""
+    sha, branch = "1" * 40, "x;touch${IFS}/tmp/pwn"
+    at = fork.At(branch, "2024-01-02T03:04:05+02:00", None, sha, None, "x")
+    record = fork.Record("s1", "small", "1.0", sha, "git", sha, sha, sha, at)
+    assert f"--at {shlex.quote(branch)} --force" in show_forks._anew(record, "forks/s1")
+    assert occupied._asked(record) == f"--at {shlex.quote(branch)}"
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,10 @@ def cache():
     except AssertionError:
         print("refused")
 assert "refused" in heard(cache)[1]
+from prunekit_v5.main import Upstream
+for key in ("bucket", "evolve"):  # a record is no command line
+    code, said = heard(lambda: Upstream().reopen({key: "x; touch owned #"}, Settings(), trust=False))
+    assert code == 2 and f"--{key}" in said, said
 print("nothing ran")
 """
 

@@ -141,7 +141,7 @@ def show_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
         for item in verdict.drift:
             console.say(f"  {item.what:<9} {item.path}")
         if verdict.drift:
-            console.say(f"see them: prunekit diff {place}; {_anew(verdict.fork.record, place)}")
+            console.say(f"see them: prunekit diff {shlex.quote(place)}; {_anew(verdict.fork.record, place)}")
     console.document(
         [
             {
@@ -165,9 +165,10 @@ def _exactly(record: Record) -> str:
 def _anew(record: Record, place: str) -> str:
     """Return what sets a fork up anew, and what it was called."""
     if record.into:
-        return f"take prunekit out, your changes kept: prunekit setup {record.target} --into {place} --remove"
-    at = f" --at {record.at.asked}" if record.at else ""
-    return f"set up anew, keeping this one: prunekit setup {record.target} {place}{at} --force"
+        typed = shlex.join(["prunekit", "setup", record.target, "--into", place, "--remove"])
+        return f"take prunekit out, your changes kept: {typed}"
+    at = ["--at", record.at.asked] if record.at else []
+    return f"set up anew, keeping this one: {shlex.join(['prunekit', 'setup', record.target, place, *at, '--force'])}"
 
 
 def show_removed(removed: Removed, console: Console) -> None:

@@ -94,7 +94,7 @@ def known_of(kit: Kit, upstream: Upstream, release: str) -> str:
         return f"{what} was tried and failed{series}: {row.reason.splitlines()[0][:120]}"
     if row.smoke in ("walk", "full"):
         return f"{what} was tested end to end (train, prune, fine-tune, kill, resume, validate){series}"
-    return f"of {what} only the places of the patches were tried, no training{series}".replace(",,", ",")
+    return f"of {what} only the places of the patches were tried, no training{series}"
 
 
 def record_of(candidate: Candidate, at: str, known: str) -> fork.At:

@@ -28,7 +28,7 @@ from prunekit.git import Repo, need_git
 from prunekit.kit import Kit
 from prunekit.patches.series import read_series
 from prunekit.temporary import temporary
-from prunekit.upstream.fetch import Fetched, From, fetch
+from prunekit.upstream.fetch import Fetched, From, fetch_said
 from prunekit.upstream.manifest import Manifest, read_manifest
 from prunekit.upstream.pins import Pins, Target, Upstream, read_pins
 
@@ -62,7 +62,7 @@ def set_up_into(kit: Kit, wish: IntoWish, console: Console) -> Outcome:
             room, scratch = stack.enter_context(reading(directory)), stack.enter_context(temporary())
             room = room.with_env(GIT_INDEX_FILE=str(scratch / "index"))
             manifest = read_manifest(kit.manifests / f"{target.upstream.name}.txt", target.upstream.tree)
-            fetched = _fetched(target.upstream, manifest, wish.origin, scratch, console)
+            fetched = fetch_said(target.upstream, manifest, wish.origin, scratch, console)
             record = _composed(kit, target, clone, (fetched, manifest), room, wish, console)
             bring(room, directory)
             pin = room.text("rev-parse", fork.PIN)
@@ -95,17 +95,6 @@ def _need_branch(wish: IntoWish) -> None:
     clash += [it for it in there if wish.branch.startswith(f"{it}/")]
     if clash:
         raise UserError(f"{wish.directory} has a branch '{clash[0]}' already: name another one with --branch")
-
-
-def _fetched(upstream: Upstream, manifest: Manifest, origin: From, scratch: Path, console: Console) -> Fetched:
-    """Fetch the pin's files, which the series is moved from."""
-    with console.step("source") as step:
-        words = {"source": origin.source, "mirror": origin.mirror, "scratch": scratch, "report": step.report}
-        fetched = fetch(upstream, manifest, **words)  # type: ignore[arg-type]
-        step.result = f"{fetched.how}, {fetched.size / 1e6:.1f} MB fetched, {len(manifest)} blob ids checked"
-    for note in fetched.notes:
-        console.warn(note)
-    return fetched
 
 
 def _composed(
@@ -142,7 +131,7 @@ def _check_out(kit: Kit, upstream: Upstream, directory: Path, record: fork.Recor
             need_clean(directory, record.root, record.head)
         except UserError:
             if not tip_of(directory, record.into.branch):  # nothing is written yet
-                forget(directory, record)
+                forget(directory)
             raise
         own_git(directory).run("update-ref", "-m", "prunekit setup", ref, record.head)
         switch(directory, record.root, record.head, ref)
@@ -205,7 +194,7 @@ def tip_of(directory: Path, branch: str) -> str:
     return done.out.decode().strip() if done.status == 0 else ""
 
 
-def forget(directory: Path, record: fork.Record) -> None:
+def forget(directory: Path) -> None:
     """Remove what setup remembers, and the pin's files."""
     own_git(directory).run("update-ref", "-d", fork.PIN)
     (directory / fork.RECORD).unlink(missing_ok=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from prunekit.atomic import free_name
@@ -86,7 +87,7 @@ def is_commit(text: str) -> bool:
 
 def _asked(record: fork.Record) -> str:
     """Return how a fork's version was chosen."""
-    return f"--at {record.at.asked}" if record.at else "the kit's pin"
+    return f"--at {shlex.quote(record.at.asked)}" if record.at else "the kit's pin"
 
 
 def _announce(directory: Path, wrong: str, work: LocalWork, console: Console) -> None:

@@ -79,7 +79,7 @@ def _room(directory: Path, folder: Path) -> Repo:
     (room / "config").write_text(own_config(source, folder))
     for path in (source / "index", source / "shallow", *source.glob("sharedindex.*")):
         if path.is_file():
-            shutil.copyfile(path, room / path.name)
+            shutil.copy2(path, room / path.name)  # a newer time would hide an edit of the second it was written in
     return Repo(folder).with_env(
         GIT_DIR=str(room), GIT_WORK_TREE=str(directory), GIT_OPTIONAL_LOCKS="0", GIT_NO_LAZY_FETCH="1"
     )

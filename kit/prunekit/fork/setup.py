@@ -23,7 +23,7 @@ from prunekit.fork.verify import drift
 from prunekit.git import GitError, Repo, need_git
 from prunekit.kit import Kit
 from prunekit.patches.series import read_series, replay
-from prunekit.upstream.fetch import Fetched, fetch
+from prunekit.upstream.fetch import Fetched, From, fetch_said
 from prunekit.upstream.manifest import Entry, read_manifest
 from prunekit.upstream.pins import Target, read_pins
 
@@ -97,12 +97,7 @@ def _create(
 ) -> Outcome:
     """Build the fork in the staging folder and put it in its place."""
     upstream = target.upstream
-    with console.step("source") as step:
-        options = {"source": wish.source, "mirror": wish.mirror}
-        fetched = fetch(upstream, manifest, **options, scratch=staging, report=step.report)  # type: ignore[arg-type]
-        step.result = f"{fetched.how}, {fetched.size / 1e6:.1f} MB fetched, {len(manifest)} blob ids checked"
-    for note in fetched.notes:
-        console.warn(note)
+    fetched = fetch_said(upstream, manifest, From(wish.source, wish.mirror), staging, console)
     said = ""
     if wish.at is None:
         repo, record = _build(kit, target, manifest, fetched, staging / "fork", console)

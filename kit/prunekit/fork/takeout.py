@@ -53,7 +53,7 @@ def take_out(directory: Path, target_upstream: str, console: Console) -> Removed
         with console.step("remove") as step:
             removed = _take_out(directory, record, record.into)
             step.result = f"on {removed.on}"
-        forget(directory, record)
+        forget(directory)
         return removed
 
 

@@ -27,7 +27,7 @@ from prunekit.fork.reading import head_ref, reading
 from prunekit.git import Repo, need_git
 from prunekit.kit import Kit
 from prunekit.temporary import temporary
-from prunekit.upstream.fetch import From, fetch
+from prunekit.upstream.fetch import From, fetch_said
 from prunekit.upstream.manifest import read_manifest
 from prunekit.upstream.pins import Upstream, read_pins
 
@@ -150,12 +150,7 @@ def _with_pin(kit: Kit, pin: Upstream, room: Repo, scratch: Path, origin: From, 
         room.run("update-ref", fork.PIN, git_objects.commit(fork.dated(room, pin), fork.root_message(pin)))
         return ""
     manifest = read_manifest(kit.manifests / f"{pin.name}.txt", pin.tree)
-    with console.step("source") as step:
-        words = {"source": origin.source, "mirror": origin.mirror, "scratch": scratch, "report": step.report}
-        fetched = fetch(pin, manifest, **words)  # type: ignore[arg-type]
-        step.result = f"{fetched.how}, {fetched.size / 1e6:.1f} MB fetched, {len(manifest)} blob ids checked"
-    for note in fetched.notes:
-        console.warn(note)
+    fetched = fetch_said(pin, manifest, origin, scratch, console)
     fork.keep_pin(room, fetched.folder, manifest, pin)
     return fetched.how
 

@@ -148,7 +148,8 @@ def exits(steps: Sequence[Step]) -> list[tuple[str, int, str]]:
 
 def _catches(step: Step) -> bool:
     """Does what stands around this step go on after an error in it?"""
-    swallows = isinstance(step.parent, ast.With) and "suppress(" in ast.unparse(step.parent.items[0])
+    held = step.parent.items if isinstance(step.parent, ast.With | ast.AsyncWith) else []
+    swallows = any("suppress(" in ast.unparse(item) for item in held)
     return swallows or (isinstance(step.parent, ast.Try) and step.field == "body" and bool(step.parent.handlers))
 
 

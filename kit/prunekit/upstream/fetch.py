@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunekit.console import Console
 from prunekit.errors import Unreachable, UserError
 from prunekit.upstream.fetch_git import fetch_git
 from prunekit.upstream.fetch_sdist import fetch_sdist
@@ -45,6 +46,17 @@ def fetch(
     fetched = _fetch(upstream, manifest, source, mirror, scratch, report)
     report(f"checking {len(manifest)} files")
     check_files(fetched.folder, manifest, origin=f"{upstream.name} from {fetched.how}")
+    return fetched
+
+
+def fetch_said(upstream: Upstream, manifest: Manifest, origin: From, scratch: Path, console: Console) -> Fetched:
+    """Fetch as `fetch` does, as a step of a command: what came from where is shown, notes are warnings."""
+    with console.step("source") as step:
+        where = {"source": origin.source, "mirror": origin.mirror}
+        fetched = fetch(upstream, manifest, **where, scratch=scratch, report=step.report)  # type: ignore[arg-type]
+        step.result = f"{fetched.how}, {fetched.size / 1e6:.1f} MB fetched, {len(manifest)} blob ids checked"
+    for note in fetched.notes:
+        console.warn(note)
     return fetched
 
 

@@ -12,6 +12,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class _Values(pickle.Unpickler):
         if (module, name) == ("numpy", "dtype"):
             return lambda code, align=False, copy=True: new_dtype(code)  # of objects, too: looked at in `_forged`
         known = _PLAIN.get(f"{module}.{name}")
+        if known is not None and name == "scalar":  # of objects it would take bytes for an address, at once
+            return partial(_scalar, known)
         if "." in name or known is None:
             raise CacheRefused(f"{module}.{name}")
         return known
@@ -60,6 +63,13 @@ def read_cache(path: Path) -> Any:
         raise
     except Exception as error:
         raise CacheRefused(f"{path}: {error}") from error
+
+
+def _scalar(make: Callable[..., Any], dtype: Any, *value: Any) -> Any:
+    """numpy's maker of scalars, for plain values."""
+    if getattr(dtype, "kind", "O") in "OV":
+        raise CacheRefused("a forged scalar")
+    return make(dtype, *value)
 
 
 def _forged(value: Any) -> bool:

@@ -91,3 +91,19 @@ def check_freeze(freeze: Any, layers: int) -> None:
         )
     if len(set(indices)) == layers:
         raise PruneError(f"--freeze {freeze}: all {layers} layers are frozen, so nothing would be trained.")
+
+
+def require_harmless(options: Mapping[str, Any], where: str) -> None:
+    """Refuse what a file may not ask for: results go to a `bucket`, whose name YOLOv7 gives to a shell.
+
+    Args:
+        options: upstream's options as a file has them.
+        where: the file, for the message.
+
+    Raises:
+        PruneError: naming the option.
+    """
+    for key in ("bucket", "evolve"):
+        if options.get(key):
+            text = f"{where}: the run's options ask for --{key} {options[key]!r}, which is not taken from a file"
+            raise PruneError(f"{text}. Empty it there, then resume.")

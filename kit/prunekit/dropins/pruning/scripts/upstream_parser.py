@@ -30,14 +30,14 @@ def caught_parser(script: Callable[[], Any]) -> argparse.ArgumentParser:
     def catch(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> NoReturn:
         raise _Caught(parser)
 
-    original = argparse.ArgumentParser.parse_args
-    argparse.ArgumentParser.parse_args = catch  # type: ignore[assignment]
+    original = argparse.ArgumentParser.parse_known_args  # which parse_args asks, too
+    argparse.ArgumentParser.parse_known_args = catch  # type: ignore[assignment]
     try:
         script()
     except _Caught as found:
         return found.args[0]
     finally:
-        argparse.ArgumentParser.parse_args = original  # type: ignore[method-assign]
+        argparse.ArgumentParser.parse_known_args = original  # type: ignore[method-assign]
     raise PruneError("upstream's training script does not parse its arguments as prunekit knows it (prunekit verify)")
 
 

@@ -55,7 +55,8 @@ def data_set(data: str, *, named: bool = True) -> Mapping[str, Any]:
     except (Exception, SystemExit) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         fetched = "" if named else " What a file remembers is never downloaded."
-        raise PruneError(f"--data {data}: {reason}{fetched} Give an existing data set with --data.") from error
+        text = f"--data {data}: {reason.rstrip('.')}.{fetched} Give an existing data set with --data."
+        raise PruneError(text) from error
     for key in ("train", "val"):
         check_places(data, key, known.get(key), IMG_FORMATS)
     return known

@@ -9,6 +9,7 @@ from typing import Any
 from pruning.checkpoint.reading import trust_them
 from pruning.errors import PruneError
 from pruning.family.contract import Opened
+from pruning.family.ranges import require_harmless
 from pruning.run.folders import run_folder
 from pruning.scripts import prune as command
 from pruning.settings import Settings
@@ -44,6 +45,7 @@ class Upstream:
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov5:
         """See `pruning.family.contract.Upstream.reopen`."""
+        require_harmless(arguments, "report.json")
         return Yolov5(arguments, head=settings.head, trust=trust)
 
 

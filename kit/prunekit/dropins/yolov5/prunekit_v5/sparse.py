@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pruning.checkpoint.reading import door, read
 from pruning.errors import PruneError
+from pruning.family.ranges import require_harmless
 from pruning.scripts import inspect_bn as bn_view
 from pruning.scripts.options import Parser, normalise
 from pruning.scripts.prune import refuse_beside
@@ -132,8 +133,9 @@ def _require_own_options(last: Path, trained: dict[str, Any]) -> None:
     """
     beside = last.parent.parent / "opt.yaml"
     options = yaml.safe_load(beside.read_text(errors="ignore")) if beside.is_file() else trained
-    if not isinstance(options, dict) or options.get("evolve"):
+    if not isinstance(options, dict):
         raise PruneError(f"{last}: the options that it remembers are not those of a sparsity training. Train anew")
+    require_harmless(options, f"--resume {last}")
     data_set(str(options.get("data") or ""), named=False)
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import models
-from pruning.errors import PruneError
 from pruning.scripts.upstream_parser import caught_parser, option_rows, parse_words, words_of
 
 ROOT = Path(str(models.__file__)).resolve().parents[1]  # of the fork
@@ -24,21 +23,6 @@ TRAINERS = ("train.py", "train_aux.py")
 # What the pruning run sets itself, step by step, or what prunekit's own options stand for.
 OWN = ("weights", "resume", "sparsity", "sparsity_beta", "prune_ratio", "trust", "local_rank")
 REFUSED = {"evolve": "evolve hyperparameters with train.py first, then give them with --hyp"}
-
-
-def require_harmless(options: Mapping[str, Any], where: str) -> None:
-    """Refuse what a record of a run asks for and no command line of ours would: upstream gives `bucket` to a shell.
-
-    Args:
-        options: upstream's options as a file has them.
-        where: the file, for the message.
-
-    Raises:
-        PruneError: naming the option.
-    """
-    for key in ("bucket", "evolve"):
-        if options.get(key):
-            raise PruneError(f"{where}: the run's options ask for --{key}, which is not taken from a file. Train anew")
 
 
 def run_script(name: str, words: Sequence[str] = ()) -> None:

@@ -15,6 +15,7 @@ from pruning.checkpoint.archive import Damaged
 from pruning.checkpoint.reading import know, read, stay
 from pruning.errors import PruneError
 from pruning.family.contract import Network
+from pruning.family.ranges import require_harmless
 from pruning.network.counts import Cost, count
 from pruning.network.width_block import BLOCK
 from pruning.planning.apply import apply_plan
@@ -22,7 +23,6 @@ from pruning.planning.plan import make_plan
 from pruning.planning.proof import prove
 from pruning.planning.scores import score_groups
 
-from .arguments import require_harmless
 from .network import MADE_OF, graph_of, ignored_layers, refuse_unknown, tracing
 from .offline import PUBLISHED
 from .ranks import first_rank

@@ -9,6 +9,7 @@ from typing import Any
 from pruning.checkpoint.reading import trust_them
 from pruning.errors import PruneError
 from pruning.family.contract import Opened
+from pruning.family.ranges import require_harmless
 from pruning.run.folders import run_folder
 from pruning.scripts import prune as command
 from pruning.settings import Settings
@@ -17,7 +18,7 @@ from utils.general import increment_path
 from utils.google_utils import attempt_download
 
 from .adapter import Yolov7
-from .arguments import help_text, require_harmless, train
+from .arguments import help_text, train
 from .offline import PUBLISHED
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pruning.checkpoint.reading import door, read
 from pruning.errors import PruneError
+from pruning.family.ranges import require_harmless
 from pruning.scripts import inspect_bn as bn_view
 from pruning.scripts.options import normalise
 from pruning.scripts.prune import refuse_beside
@@ -20,7 +21,7 @@ from utils.general import increment_path
 
 from . import data
 from .adapter import Yolov7
-from .arguments import REFUSED, require_harmless, run_script, train, upstream_parser
+from .arguments import REFUSED, run_script, train, upstream_parser
 from .main import find_weights
 
 HIDDEN = ("help", "evolve", "local_rank", "prune_ratio")

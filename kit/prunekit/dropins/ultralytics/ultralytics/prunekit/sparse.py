@@ -103,7 +103,7 @@ def _check_data(data: str, task: str) -> None:
         check_cls_dataset(data) if task == "classify" else check_det_dataset(data)
     except (Exception, SystemExit) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise PruneError(f"--data {data}: {first} Give an existing data set with --data.") from error
+        raise PruneError(f"--data {data}: {first.rstrip('.')}. Give an existing data set with --data.") from error
 
 
 def check_values(overrides: dict[str, Any]) -> None:
