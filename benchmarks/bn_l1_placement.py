@@ -81,10 +81,25 @@ def measure(place: str, optimizer: str, nbs: int, data: Path, scratch: Path, epo
     logging.disable(logging.WARNING)
     started = time.perf_counter()
     settings: dict[str, Any] = {
-        "model": "yolov8n.yaml", "data": str(data), "imgsz": 64, "batch": 8, "nbs": nbs, "epochs": epochs, "seed": 0,
-        "optimizer": optimizer, "lr0": 0.01 if optimizer == "SGD" else 0.001, "warmup_epochs": 0, "val": False,
-        "save": False, "plots": False, "device": "cpu", "workers": 0, "project": str(scratch), "name": "run",
-        "exist_ok": True, "sparsity": STRENGTH if place == "after the clip" else 0.0,
+        "model": "yolov8n.yaml",
+        "data": str(data),
+        "imgsz": 64,
+        "batch": 8,
+        "nbs": nbs,
+        "epochs": epochs,
+        "seed": 0,
+        "optimizer": optimizer,
+        "lr0": 0.01 if optimizer == "SGD" else 0.001,
+        "warmup_epochs": 0,
+        "val": False,
+        "save": False,
+        "plots": False,
+        "device": "cpu",
+        "workers": 0,
+        "project": str(scratch),
+        "name": "run",
+        "exist_ok": True,
+        "sparsity": STRENGTH if place == "after the clip" else 0.0,
     }
     trainer = Placed(overrides=settings)
     trainer.final_eval = lambda: None

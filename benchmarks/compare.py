@@ -27,8 +27,12 @@ from comparing.targets import TARGETS, Sizes
 from comparing.variants import ordered, variants
 from prunekit.demo.digits import build
 
-SIZES = {"imgsz": "pixels per side", "batch": "images a batch", "epochs": "epochs from scratch",
-         "extra": "epochs after pruning"}
+SIZES = {
+    "imgsz": "pixels per side",
+    "batch": "images a batch",
+    "epochs": "epochs from scratch",
+    "extra": "epochs after pruning",
+}
 DATA_SEED = 0  # one data set for all; a seed is that of a training
 
 
@@ -64,8 +68,15 @@ def report(bench: Bench, options: argparse.Namespace) -> None:
             rows[name]["speed"], latency[name] = speeds[name], 1 / speeds[name]["ratio"]
     text = markdown(bench, rows, every, said)
     (bench.folder / "report.md").write_text(text, encoding="utf-8")
-    whole = {"target": bench.name, "sizes": asdict(bench.sizes), "command": bench.again, "timed": machine,
-             "variants": rows, "verdicts": said, "cells": cells}
+    whole = {
+        "target": bench.name,
+        "sizes": asdict(bench.sizes),
+        "command": bench.again,
+        "timed": machine,
+        "variants": rows,
+        "verdicts": said,
+        "cells": cells,
+    }
     (bench.folder / "report.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     draw(rows, latency, bench.folder / "pareto.png")
     print(text)
@@ -86,8 +97,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="VARIANT", choices=[*variants()], help="these variants")
     parser.add_argument("--workers", type=int, default=1, help="cells at a time, by Ray Tune if more than one")
     parser.add_argument("--cpus", type=float, default=1.0, help="cores that Ray keeps for each cell")
-    parser.add_argument("--latency-imgsz", type=int, default=320, metavar="PX",
-                        help="time the networks in ONNX Runtime at this size for the report (default 320; 0: do not)")
+    parser.add_argument(
+        "--latency-imgsz",
+        type=int,
+        default=320,
+        metavar="PX",
+        help="time the networks in ONNX Runtime at this size for the report (default 320; 0: do not)",
+    )
     parser.add_argument("--report-only", action="store_true", help="make nothing, report what there is")
     return parser.parse_args()
 

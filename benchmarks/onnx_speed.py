@@ -127,14 +127,18 @@ def pruned(family: Any, weights: Path, asked: dict[str, Any], target: Path) -> f
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
-    lines = ["| asked | multiples of | MACs ratio | measured speed-up | 95% interval | share of the MACs ratio |",
-             "|---" * 6 + "|"]
+    lines = [
+        "| asked | multiples of | MACs ratio | measured speed-up | 95% interval | share of the MACs ratio |",
+        "|---" * 6 + "|",
+    ]
     for row in rows:
         asked = f"{row['target_macs']} of the MACs" if row["target_macs"] else f"ratio {row['prune_ratio']}"
         asked += ", upstream's decoding" if "decoding" in row else ""
         interval = f"{row['low']:.2f} to {row['high']:.2f}"
-        lines.append(f"| {asked} | {row['round_to'] or '-'} | {row['macs_ratio']:.2f} | {row['ratio']:.2f} "
-                     f"| {interval} | {row['share']:.2f} |")
+        lines.append(
+            f"| {asked} | {row['round_to'] or '-'} | {row['macs_ratio']:.2f} | {row['ratio']:.2f} "
+            f"| {interval} | {row['share']:.2f} |"
+        )
     return "\n".join(lines)
 
 

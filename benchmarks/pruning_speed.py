@@ -71,8 +71,14 @@ def theirs(model: Any, steps: int) -> int:
     kept = ignored_layers(model)
     with tracing(model):
         pruner = tp.pruner.BasePruner(
-            model, torch.zeros(1, 3, IMAGE, IMAGE), importance=tp.importance.GroupMagnitudeImportance(),
-            pruning_ratio=RATIO, iterative_steps=steps, in_channel_groups={}, out_channel_groups={}, num_heads={},
+            model,
+            torch.zeros(1, 3, IMAGE, IMAGE),
+            importance=tp.importance.GroupMagnitudeImportance(),
+            pruning_ratio=RATIO,
+            iterative_steps=steps,
+            in_channel_groups={},
+            out_channel_groups={},
+            num_heads={},
             ignored_layers=[module for name, module in model.named_modules() if name in kept],
         )
         for _ in range(steps):

@@ -25,9 +25,26 @@ from prunekit.demo.digits import build
 
 # Upstream weighs objectness by (pixels / 640)^2 and classes by classes / 80: at 64 px with ten of them next to nothing
 # is left of either, so the gains take it back. Digits must not be mirrored, and 400 iterations are no 1000.
-HYP = {"obj": 40.0, "cls": 4.0, "loss_ota": 0, "lr0": 0.02, "lrf": 0.1, "momentum": 0.9, "warmup_iters": 0.1,
-       "warmup_bias_lr": 0.02, "nbs": 8, "mosaic": 0.0, "mixup": 0.0, "paste_in": 0.0, "fliplr": 0.0, "scale": 0.3,
-       "translate": 0.15, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+HYP = {
+    "obj": 40.0,
+    "cls": 4.0,
+    "loss_ota": 0,
+    "lr0": 0.02,
+    "lrf": 0.1,
+    "momentum": 0.9,
+    "warmup_iters": 0.1,
+    "warmup_bias_lr": 0.02,
+    "nbs": 8,
+    "mosaic": 0.0,
+    "mixup": 0.0,
+    "paste_in": 0.0,
+    "fliplr": 0.0,
+    "scale": 0.3,
+    "translate": 0.15,
+    "hsv_h": 0.0,
+    "hsv_s": 0.0,
+    "hsv_v": 0.0,
+}
 # After the training from scratch, for everyone: with 0.02 the larger networks' class loss rose by half on the way.
 FURTHER = {"lr0": 0.01, "warmup_bias_lr": 0.01}
 # --notest: validated after the last epoch alone, so that nobody picks a lucky one.
@@ -58,8 +75,14 @@ def main() -> None:
     given, given.words = parser.parse_known_args()
     found = recovery(given, given.fork.resolve(), given.out.resolve())
     settings = {key: value for key, value in vars(given).items() if key not in ("fork", "out", "words")}
-    record = {"settings": settings, "hyp": HYP, "further": FURTHER, "ratio": RATIO, "words": [*QUICK, *given.words],
-              "networks": {name: figures._asdict() for name, figures in found.items()}}
+    record = {
+        "settings": settings,
+        "hyp": HYP,
+        "further": FURTHER,
+        "ratio": RATIO,
+        "words": [*QUICK, *given.words],
+        "networks": {name: figures._asdict() for name, figures in found.items()},
+    }
     (given.out / "recovery.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(table(found))
 
@@ -103,13 +126,27 @@ def stages(given: argparse.Namespace, bench: Bench) -> dict[str, Figures]:
     cfg = bench.fork / "cfg/training/yolov7-tiny.yaml"
     dense = bench.run("dense", "train.py", "--weights", "", "--cfg", cfg, "--epochs", given.dense_epochs)
     best, twice = dense / "weights/best.pt", 2 * given.epochs
-    shot = bench.run("one_shot", "pruner_one_shot.py", "--weights", best, "--prune_ratio", RATIO, "--epochs", twice,
-                     "--no-export")
-    steps = bench.run("steps", "pruner.py", "--weights", best, "--prune_ratio", RATIO, "--steps", 2,
-                      "--epochs", given.epochs, "--no-export")
+    shot = bench.run(
+        "one_shot", "pruner_one_shot.py", "--weights", best, "--prune_ratio", RATIO, "--epochs", twice, "--no-export"
+    )
+    steps = bench.run(
+        "steps",
+        "pruner.py",
+        "--weights",
+        best,
+        "--prune_ratio",
+        RATIO,
+        "--steps",
+        2,
+        "--epochs",
+        given.epochs,
+        "--no-export",
+    )
     more = bench.run("dense_more", "train.py", "--weights", best, "--cfg", "", "--epochs", twice)
-    reports = {name: json.loads((folder / "report.json").read_text()) for name, folder in
-               (("one shot", shot), ("two steps", steps))}
+    reports = {
+        name: json.loads((folder / "report.json").read_text())
+        for name, folder in (("one shot", shot), ("two steps", steps))
+    }
     begin = reports["one shot"]["dense"]
     found = {"dense": _row(begin, ""), "dense, as many more epochs": _last(begin["params"], more / "results.txt")}
     for name, report in reports.items():

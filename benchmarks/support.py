@@ -69,8 +69,14 @@ def _ultralytics(fork: Path) -> SimpleNamespace:
 
     files = sorted((fork / "ultralytics" / "cfg" / "models").rglob("*.yaml"))
     return SimpleNamespace(
-        kind="v8", files=files, build=build, rules=blocks.RULES, ignored=blocks.ignored_layers, tracing=blocks.tracing,
-        rebuilt=rebuilt, engine="ultralytics.pruning",
+        kind="v8",
+        files=files,
+        build=build,
+        rules=blocks.RULES,
+        ignored=blocks.ignored_layers,
+        tracing=blocks.tracing,
+        rebuilt=rebuilt,
+        engine="ultralytics.pruning",
     )
 
 
@@ -92,8 +98,14 @@ def _yolov5(fork: Path) -> SimpleNamespace:
         return again
 
     return SimpleNamespace(
-        kind="v5", files=sorted((fork / "models").rglob("*.yaml")), build=build, rules=(), ignored=ignored_layers,
-        tracing=Yolov5().tracing, rebuilt=rebuilt, engine="pruning",
+        kind="v5",
+        files=sorted((fork / "models").rglob("*.yaml")),
+        build=build,
+        rules=(),
+        ignored=ignored_layers,
+        tracing=Yolov5().tracing,
+        rebuilt=rebuilt,
+        engine="pruning",
     )
 
 
@@ -117,8 +129,14 @@ def _yolov7(fork: Path) -> SimpleNamespace:
         return again
 
     return SimpleNamespace(
-        kind="v7", files=sorted((fork / "cfg").rglob("*.yaml")), build=build, rules=(),
-        ignored=network.ignored_layers, tracing=network.tracing, rebuilt=rebuilt, engine="pruning",
+        kind="v7",
+        files=sorted((fork / "cfg").rglob("*.yaml")),
+        build=build,
+        rules=(),
+        ignored=network.ignored_layers,
+        tracing=network.tracing,
+        rebuilt=rebuilt,
+        engine="pruning",
     )
 
 
@@ -185,7 +203,11 @@ def _pruned(here: SimpleNamespace, model: Any, part: Callable[[str], Any], prove
     figures.update(counts=counted, **further(here, one, small, part, here.stock, here.scratch))
     frozen = {name: why for name, why in graph.frozen.items() if not why.startswith(("output", "DFL"))}
     return {
-        **figures, "rebuilt": apart, "macs_left": left, "params": plan.dense.params, "groups": len(graph.groups),
+        **figures,
+        "rebuilt": apart,
+        "macs_left": left,
+        "params": plan.dense.params,
+        "groups": len(graph.groups),
         "kept": dict(Counter(re.sub(r"model\.[\w.]+", "a layer", why.partition(" (")[0]) for why in frozen.values())),
     }
 

@@ -64,9 +64,26 @@ LIST = b"](" + b"".join(POPEN) + b"e"
 def code_object() -> bytes:
     """types.FunctionType(types.CodeType(...), {...})()."""
     code = compile(CODE, "x", "exec")
-    fields = ("argcount", "posonlyargcount", "kwonlyargcount", "nlocals", "stacksize", "flags", "code", "consts",
-              "names", "varnames", "filename", "name", "qualname", "firstlineno", "linetable", "exceptiontable",
-              "freevars", "cellvars")
+    fields = (
+        "argcount",
+        "posonlyargcount",
+        "kwonlyargcount",
+        "nlocals",
+        "stacksize",
+        "flags",
+        "code",
+        "consts",
+        "names",
+        "varnames",
+        "filename",
+        "name",
+        "qualname",
+        "firstlineno",
+        "linetable",
+        "exceptiontable",
+        "freevars",
+        "cellvars",
+    )
     values = [getattr(code, f"co_{field}") for field in fields if hasattr(code, f"co_{field}")]
     pushed = [pickle.dumps(value, 2)[2:-1] for value in values]
     made = call(name("types", "CodeType"), *pushed)
@@ -99,10 +116,19 @@ PICKLES: dict[str, bytes] = {
     "dotted": whole(call(name("torch.utils.cpp_extension", "subprocess.Popen"), LIST), 4),
     "dotted_module": whole(call(name("torch.utils.cpp_extension.subprocess", "Popen"), LIST)),
     "file_type": whole(call(call(name("argparse", "FileType"), text("w")), text("owned"))),
-    "handler": whole(call(
-        name("torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler", "SubprocessHandler"),
-        text("touch"), b"(" + text("owned") + b"t", b"}", b"N", b"N", b"K\x00",
-    )),
+    "handler": whole(
+        call(
+            name(
+                "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler", "SubprocessHandler"
+            ),
+            text("touch"),
+            b"(" + text("owned") + b"t",
+            b"}",
+            b"N",
+            b"N",
+            b"K\x00",
+        )
+    ),
     "spawn": whole(call(name("torch.multiprocessing.spawn", "spawn"), name("os", "system"), b"(" + text(SHELL) + b"t")),
     "popen_fork": whole(call(name("torch.multiprocessing", "Process"), b"N", name("os", "system"))),
     "inductor": whole(call(name("torch._inductor.codecache", "PyCodeCache.load"), text(CODE)), 4),
@@ -110,10 +136,15 @@ PICKLES: dict[str, bytes] = {
     "load_alias": whole(call(name("torch", "load"), text("os.pt"))),
     "jit": whole(call(name("torch.jit", "load"), text("os.pt"))),
     "numpy_load": whole(call(name("numpy", "load"), text("owner.npy"), b"N", b"\x88")),
-    "rebuild": whole(call(
-        name("torch._tensor", "_rebuild_from_type_v2"), name("posix", "system"), name("torch", "Tensor"),
-        b"(" + text(SHELL) + b"t", b"}",
-    )),
+    "rebuild": whole(
+        call(
+            name("torch._tensor", "_rebuild_from_type_v2"),
+            name("posix", "system"),
+            name("torch", "Tensor"),
+            b"(" + text(SHELL) + b"t",
+            b"}",
+        )
+    ),
     "module": whole(name("owner", "Anything") + b")\x81"),
     "module_below": whole(name("owner.below", "Anything") + b")\x81"),
     "YOLO": networks_class("ultralytics", "YOLO", "os.pt"),

@@ -12,7 +12,13 @@ import attacks
 
 HERE = Path(__file__).parent
 REPORT = {  # of an interrupted run, its last step's network named by whoever wrote it
-    "schema": 1, "status": "running", "plan": None, "skipped": 0, "sparse": None, "image": 64, "final": {},
+    "schema": 1,
+    "status": "running",
+    "plan": None,
+    "skipped": 0,
+    "sparse": None,
+    "image": 64,
+    "final": {},
     "dense": {"params": 1, "macs": 1.0, "map50": 0.1, "map50_95": 0.1, "seconds": 1, "checkpoint": "x", "widths": {}},
 }
 
@@ -36,7 +42,8 @@ def verdicts(output: str, lines: list[list[str]]) -> list[str]:
     assert len(answers) == len(lines)
     return [
         f"{' '.join(line)}: exit {code}, ran: {owned}: {said[-300:]}"
-        for line, (code, said, owned) in zip(lines, answers, strict=True) if not _refused(code, said, owned)
+        for line, (code, said, owned) in zip(lines, answers, strict=True)
+        if not _refused(code, said, owned)
     ]
 
 
@@ -55,16 +62,26 @@ def records(root: Path, family: str) -> tuple[list[list[str]], list[str]]:
         The command lines, and what each must be told.
     """
     digest = hashlib.sha256((root / "best.pt").read_bytes()).hexdigest()
-    steps = {"../posix.pt": "not a network of this run", str(root / "posix.pt"): "not a network of this run",
-             "posix.pt": "would run posix.system"}
+    steps = {
+        "../posix.pt": "not a network of this run",
+        str(root / "posix.pt"): "not a network of this run",
+        "posix.pt": "would run posix.system",
+    }
     lines = []
     for number, step in enumerate(steps):
         folder = root / f"record{number}"
         folder.mkdir()
         (folder / "posix.pt").write_bytes((root / "posix.pt").read_bytes())
         done = {"step": 1, "kept": True, "checkpoint": step, "params": 1, "macs": 1.0, "map50": 0.1, "map50_95": 0.1}
-        state = {**REPORT, "family": family, "weights": str(root / "best.pt"), "digest": digest, "steps": [done],
-                 "arguments": {}, "settings": {"steps": 2}}
+        state = {
+            **REPORT,
+            "family": family,
+            "weights": str(root / "best.pt"),
+            "digest": digest,
+            "steps": [done],
+            "arguments": {},
+            "settings": {"steps": 2},
+        }
         (folder / "report.json").write_text(json.dumps(state))
         lines.append(["prune.py", "--resume", folder.name])
     return lines, list(steps.values())

@@ -23,8 +23,14 @@ class Home:
     def start(self, *words: object, cwd: Path | None = None, **more: Any) -> subprocess.Popen[str]:
         """Start `python words...` in the folder (or in `cwd`), as a process group, its output in one pipe."""
         return subprocess.Popen(
-            [sys.executable, *map(str, words)], cwd=cwd or self.root, env={**self.env, **more}, text=True,
-            start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [sys.executable, *map(str, words)],
+            cwd=cwd or self.root,
+            env={**self.env, **more},
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
     def python(self, *words: object, code: int = 0, cwd: Path | None = None, **more: str) -> str:

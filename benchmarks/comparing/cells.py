@@ -222,7 +222,12 @@ def _scratch(cell: _Cell) -> dict[str, Any]:
 
 
 _MAKERS: dict[str, Callable[[_Cell], dict[str, Any]]] = {
-    "dense": _dense, "more": _more, "prune": _prune, "sensitive": _sensitive, "stock": _stock, "scratch": _scratch,
+    "dense": _dense,
+    "more": _more,
+    "prune": _prune,
+    "sensitive": _sensitive,
+    "stock": _stock,
+    "scratch": _scratch,
 }
 
 

@@ -51,8 +51,12 @@ def measure(out: Path, found: Any) -> None:
     model = found.family.load(found.weights)
     cost = engine("network.counts").count(model, found.family.example(model))
     metrics = found.family.evaluate(found.weights)
-    figures = {"params": int(cost.params), "macs": float(cost.macs), "map50": metrics.map50,
-               "map50_95": metrics.map50_95}
+    figures = {
+        "params": int(cost.params),
+        "macs": float(cost.macs),
+        "map50": metrics.map50,
+        "map50_95": metrics.map50_95,
+    }
     scratch = out.with_suffix(".part")
     scratch.write_text(json.dumps(figures) + "\n", encoding="utf-8")
     os.replace(scratch, out)
@@ -84,9 +88,14 @@ def _stock_pruned(family: Any, model: Any, example: torch.Tensor, ratio: float) 
     kept = family.ignored(model)
     with family.tracing(model):
         pruner = tp.pruner.BasePruner(
-            model, example, importance=tp.importance.GroupMagnitudeImportance(), pruning_ratio=ratio,
+            model,
+            example,
+            importance=tp.importance.GroupMagnitudeImportance(),
+            pruning_ratio=ratio,
             ignored_layers=[module for name, module in model.named_modules() if name in kept],
-            in_channel_groups={}, out_channel_groups={}, num_heads={},
+            in_channel_groups={},
+            out_channel_groups={},
+            num_heads={},
         )
         pruner.step()
     surgery.merge_blocks(model, family.rules)

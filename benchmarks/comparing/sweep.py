@@ -42,7 +42,9 @@ def by_ray(bench: Bench, seeds: Sequence[int], variants: Sequence[Variant], work
     except ImportError as error:
         raise SystemExit(f"--workers {workers} needs Ray Tune ({error}): pip install -e '.[sweep]'") from error
     ray.init(
-        ignore_reinit_error=True, include_dashboard=False, log_to_driver=False,
+        ignore_reinit_error=True,
+        include_dashboard=False,
+        log_to_driver=False,
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
     )
 
@@ -55,7 +57,8 @@ def by_ray(bench: Bench, seeds: Sequence[int], variants: Sequence[Variant], work
         missing = [(seed, variant) for seed, variant in cells if bench.figures(seed, variant.name) is None]
         if missing:
             tune.Tuner(
-                tune.with_resources(trial, {"cpu": cpus}), param_space={"cell": tune.grid_search(missing)},
+                tune.with_resources(trial, {"cpu": cpus}),
+                param_space={"cell": tune.grid_search(missing)},
                 tune_config=tune.TuneConfig(max_concurrent_trials=workers),
                 run_config=tune.RunConfig(storage_path=str(bench.folder / "ray"), verbose=0),
             ).fit()

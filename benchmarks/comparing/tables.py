@@ -77,12 +77,24 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         ("default", "random-local", "above random by more than the interval", lambda mean, ci: mean > ci),
         ("default", "stock-tp", "above Torch-Pruning's stock pruner", lambda mean, _: mean > 0),
         ("default", "scratch", "above the same architecture from scratch", lambda mean, _: mean > 0),
-        ("large-pruned", "small-native", "the pruned larger network is at or above the small one",
-         lambda mean, _: mean >= 0),
-        ("quarter", "quarter-random", "at a quarter of the MACs above random by more than the interval",
-         lambda mean, ci: mean > ci),
-        ("quarter", "quarter-stock", "at a quarter of the MACs above Torch-Pruning's stock pruner",
-         lambda mean, _: mean > 0),
+        (
+            "large-pruned",
+            "small-native",
+            "the pruned larger network is at or above the small one",
+            lambda mean, _: mean >= 0,
+        ),
+        (
+            "quarter",
+            "quarter-random",
+            "at a quarter of the MACs above random by more than the interval",
+            lambda mean, ci: mean > ci,
+        ),
+        (
+            "quarter",
+            "quarter-stock",
+            "at a quarter of the MACs above Torch-Pruning's stock pruner",
+            lambda mean, _: mean > 0,
+        ),
     )
     lines = []
     for name, other, text, holds in questions:
@@ -125,9 +137,16 @@ def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant]
 
 def _row(name: str, row: Mapping[str, Any], about: str) -> str:
     cells = [
-        name, str(len(row["seeds"])), f"{row['macs'] / 1e6:.1f}", f"{row['params']:,.0f}",
-        *(_spread(row, key) for key in ("zero_map50", "map50", "map50_95")), _spread(row, "minus_dense", "+"),
-        row["against"], _spread(row, "less", "+"), _spread(row, "less_95", "+"), about,
+        name,
+        str(len(row["seeds"])),
+        f"{row['macs'] / 1e6:.1f}",
+        f"{row['params']:,.0f}",
+        *(_spread(row, key) for key in ("zero_map50", "map50", "map50_95")),
+        _spread(row, "minus_dense", "+"),
+        row["against"],
+        _spread(row, "less", "+"),
+        _spread(row, "less_95", "+"),
+        about,
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -15,13 +15,32 @@ from prunekit.demo.runner import YOLO
 INFORK = Path(__file__).with_name("infork.py")
 # YOLOv5 and YOLOv7 read these from a file; what is not named stays as upstream's own file has it.
 HYP: dict[str, Any] = {
-    "lr0": 0.03, "lrf": 0.01, "momentum": 0.9, "warmup_epochs": 0.0, "mosaic": 0.0, "mixup": 0.0, "copy_paste": 0.0,
-    "paste_in": 0.0, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.15, "scale": 0.3,
+    "lr0": 0.03,
+    "lrf": 0.01,
+    "momentum": 0.9,
+    "warmup_epochs": 0.0,
+    "mosaic": 0.0,
+    "mixup": 0.0,
+    "copy_paste": 0.0,
+    "paste_in": 0.0,
+    "fliplr": 0.0,
+    "hsv_h": 0.0,
+    "hsv_s": 0.0,
+    "hsv_v": 0.0,
+    "translate": 0.15,
+    "scale": 0.3,
 }
 # Both weigh objectness by (pixels / 640)^2 and classes by classes / 80: at 64 px and ten classes these gains undo it.
 V5_HYP: dict[str, Any] = {"obj": 50.0, "cls": 4.0, "lr0": 0.02, "warmup_bias_lr": 0.02}
-V7_HYP: dict[str, Any] = {"obj": 40.0, "cls": 4.0, "loss_ota": 0, "lr0": 0.02, "warmup_bias_lr": 0.02,
-                          "warmup_iters": 0.1, "nbs": 16}
+V7_HYP: dict[str, Any] = {
+    "obj": 40.0,
+    "cls": 4.0,
+    "loss_ota": 0,
+    "lr0": 0.02,
+    "warmup_bias_lr": 0.02,
+    "warmup_iters": 0.1,
+    "nbs": 16,
+}
 # The norm that YOLOv5 and ultralytics clip gradients to. YOLOv7 does not clip: on the digits half of its batches exceed
 # 7, a tenth 65, and single ones threw dense networks back to a mAP50 of 0.4 where another seed ended at 0.97.
 V7_CLIP = 10.0
@@ -79,10 +98,24 @@ TARGETS: Mapping[str, Target] = {
     "v11": Target(_ULTRALYTICS, "yolo11n.yaml", "yolo11s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
     "v12": Target(_ULTRALYTICS, "yolo12n.yaml", "yolo12s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
     "v26": Target(_ULTRALYTICS, "yolo26n.yaml", "yolo26s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
-    "v5": Target("prunekit_v5.main:Upstream", "models/yolov5n.yaml", "models/yolov5s.yaml", "yolov5", _V5,
-                 "data/hyps/hyp.scratch-low.yaml", V5_HYP),
-    "v7": Target("prunekit_v7.main:Upstream", "cfg/training/yolov7-tiny.yaml", "cfg/training/yolov7.yaml", "yolov7",
-                 _V7, "data/hyp.scratch.tiny.yaml", V7_HYP),
+    "v5": Target(
+        "prunekit_v5.main:Upstream",
+        "models/yolov5n.yaml",
+        "models/yolov5s.yaml",
+        "yolov5",
+        _V5,
+        "data/hyps/hyp.scratch-low.yaml",
+        V5_HYP,
+    ),
+    "v7": Target(
+        "prunekit_v7.main:Upstream",
+        "cfg/training/yolov7-tiny.yaml",
+        "cfg/training/yolov7.yaml",
+        "yolov7",
+        _V7,
+        "data/hyp.scratch.tiny.yaml",
+        V7_HYP,
+    ),
 }
 
 
@@ -103,14 +136,39 @@ class Job:
         sizes = self.sizes
         if self.target.style == "ultralytics":
             usual = {"nbs": sizes.batch, **TRAINING} if sizes.digits else OWN
-            values = {"data": self.data, "epochs": epochs, "imgsz": sizes.imgsz, "batch": sizes.batch,
-                      **usual, **(hyp or {}), "seed": self.seed, "device": self.device}
+            values = {
+                "data": self.data,
+                "epochs": epochs,
+                "imgsz": sizes.imgsz,
+                "batch": sizes.batch,
+                **usual,
+                **(hyp or {}),
+                "seed": self.seed,
+                "device": self.device,
+            }
             where = {"project": place.parent, "name": place.name, "exist_ok": True}
             return [f"{key}={value}" for key, value in {**values, **where}.items()]
         size = ["--img-size" if self.target.style == "yolov7" else "--imgsz", str(sizes.imgsz)]
-        words = ["--data", str(self.data), "--epochs", str(epochs), *size, "--batch-size", str(sizes.batch),
-                 "--workers", "0", "--device", self.device, "--hyp", str(self.hyperparameters(hyp or {})),
-                 "--project", str(place.parent), "--name", place.name, "--exist-ok"]
+        words = [
+            "--data",
+            str(self.data),
+            "--epochs",
+            str(epochs),
+            *size,
+            "--batch-size",
+            str(sizes.batch),
+            "--workers",
+            "0",
+            "--device",
+            self.device,
+            "--hyp",
+            str(self.hyperparameters(hyp or {})),
+            "--project",
+            str(place.parent),
+            "--name",
+            place.name,
+            "--exist-ok",
+        ]
         # Only the last epoch is validated, and counts: an epoch of the digits is shorter than a validation.
         if self.target.style == "yolov7":
             return [*words, *(["--notest"] if sizes.digits else [])]

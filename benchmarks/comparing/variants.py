@@ -51,10 +51,22 @@ def variants() -> dict[str, Variant]:
         Variant("random-local", "prune", "control: random channels", options=("--importance", "random")),
         Variant("stock-tp", "stock", "Torch-Pruning's high-level pruner with its own defaults"),
         Variant("scratch", "scratch", "the default's architecture from random weights, all epochs", start="default"),
-        Variant("steps-2", "prune", "two steps, half the epochs each", script="prune.py",
-                options=("--steps", "2", *GIVEN), steps=2),
-        Variant("steps-4", "prune", "four steps, a quarter of the epochs each", script="prune.py",
-                options=("--steps", "4", *GIVEN), steps=4),
+        Variant(
+            "steps-2",
+            "prune",
+            "two steps, half the epochs each",
+            script="prune.py",
+            options=("--steps", "2", *GIVEN),
+            steps=2,
+        ),
+        Variant(
+            "steps-4",
+            "prune",
+            "four steps, a quarter of the epochs each",
+            script="prune.py",
+            options=("--steps", "4", *GIVEN),
+            steps=4,
+        ),
     ]
     found += _helpers()
     found += _criteria()
@@ -62,21 +74,35 @@ def variants() -> dict[str, Variant]:
     found += [
         Variant("large-dense", "dense", "the next larger network", start="", large=True, against="small-native"),
         Variant("small-native", "dense", "the small network, all epochs from scratch", start="", against="dense-more"),
-        Variant("large-pruned", "prune", "the larger network, pruned to the small one's MACs", start="large-dense",
-                large=True, against="small-native"),
+        Variant(
+            "large-pruned",
+            "prune",
+            "the larger network, pruned to the small one's MACs",
+            start="large-dense",
+            large=True,
+            against="small-native",
+        ),
     ]
     return {variant.name: variant for variant in found}
 
 
 def _helpers() -> list[Variant]:
     """What may bring accuracy back, each against `default`, from which it differs in this alone."""
-    rates = [Variant(f"lr-{rate:g}", "prune", f"fine-tuning at lr0 {rate:g} (else 0.03)", hyp=(("lr0", rate),))
-             for rate in (0.003, 0.01, 0.06)]
+    rates = [
+        Variant(f"lr-{rate:g}", "prune", f"fine-tuning at lr0 {rate:g} (else 0.03)", hyp=(("lr0", rate),))
+        for rate in (0.003, 0.01, 0.06)
+    ]
     warm = Variant("warm-up", "prune", "one epoch of warm-up (else none)", hyp=(("warmup_epochs", 1.0),))
-    pulls = [Variant(f"distill-{pull:g}", "prune", f"beside the dense network, pull {pull:g}",
-                     options=("--distill", str(pull))) for pull in (0.5, 1.0)]
-    widths = [Variant(f"round-{n}", "prune", f"widths in multiples of {n} (else 16)", options=("--round-to", str(n)))
-              for n in (1, 8)]
+    pulls = [
+        Variant(
+            f"distill-{pull:g}", "prune", f"beside the dense network, pull {pull:g}", options=("--distill", str(pull))
+        )
+        for pull in (0.5, 1.0)
+    ]
+    widths = [
+        Variant(f"round-{n}", "prune", f"widths in multiples of {n} (else 16)", options=("--round-to", str(n)))
+        for n in (1, 8)
+    ]
     recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
     return [recalibrated, table, *pulls, *widths, *rates, warm, *_schedules()]
@@ -88,25 +114,50 @@ def _schedules() -> list[Variant]:
     return [
         Variant("light", "prune", f"{light}, schedule as given", options=GIVEN, fraction=0.8, against="dense-more"),
         Variant("light-scaled", "prune", f"{light}, schedule scaled", options=scaled, fraction=0.8, against="light"),
-        Variant("steps-2-scaled", "prune", "two steps, schedule scaled", script="prune.py",
-                options=("--steps", "2", *scaled), steps=2, against="steps-2"),
-        Variant("steps-4-scaled", "prune", "four steps, schedule scaled", script="prune.py",
-                options=("--steps", "4", *scaled), steps=4, against="steps-4"),
+        Variant(
+            "steps-2-scaled",
+            "prune",
+            "two steps, schedule scaled",
+            script="prune.py",
+            options=("--steps", "2", *scaled),
+            steps=2,
+            against="steps-2",
+        ),
+        Variant(
+            "steps-4-scaled",
+            "prune",
+            "four steps, schedule scaled",
+            script="prune.py",
+            options=("--steps", "4", *scaled),
+            steps=4,
+            against="steps-4",
+        ),
     ]
 
 
 def _quarter() -> list[Variant]:
     """A quarter of the MACs: the smaller the budget, the more the choices may weigh."""
-    own = [("quarter", "prune_one_shot.py as it comes", ()),
-           ("quarter-random", "control: random channels", ("--importance", "random")),
-           ("quarter-round-8", "widths in multiples of 8", ("--round-to", "8")),
-           ("quarter-global", "one ranking of all channels", ("--scope", "global"))]
+    own = [
+        ("quarter", "prune_one_shot.py as it comes", ()),
+        ("quarter-random", "control: random channels", ("--importance", "random")),
+        ("quarter-round-8", "widths in multiples of 8", ("--round-to", "8")),
+        ("quarter-global", "one ranking of all channels", ("--scope", "global")),
+    ]
     shared: dict[str, Any] = {"fraction": 0.25, "against": "quarter"}
-    made = [Variant(name, "prune", f"to 0.25 of the MACs: {about}", options=options, **shared)
-            for name, about, options in own]
+    made = [
+        Variant(name, "prune", f"to 0.25 of the MACs: {about}", options=options, **shared)
+        for name, about, options in own
+    ]
     made[0] = replace(made[0], against="dense-more")
-    steps = Variant("quarter-steps-2", "prune", "to 0.25 of the MACs: two steps, schedule scaled", script="prune.py",
-                    options=("--steps", "2"), steps=2, **shared)
+    steps = Variant(
+        "quarter-steps-2",
+        "prune",
+        "to 0.25 of the MACs: two steps, schedule scaled",
+        script="prune.py",
+        options=("--steps", "2"),
+        steps=2,
+        **shared,
+    )
     stock = Variant("quarter-stock", "stock", "to 0.25 of the MACs: Torch-Pruning's pruner", **shared)
     return [*made, steps, stock]
 

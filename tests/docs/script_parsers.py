@@ -26,7 +26,8 @@ def main() -> None:
     for name, parser in known.items():
         options[name] = {
             flag: [*make_options.row(action)[1:], list(action.choices or [])]
-            for action in parser._actions for flag in action.option_strings
+            for action in parser._actions
+            for flag in action.option_strings
         }
     parsed: list[list[str] | str] = []
     for script, words in json.load(sys.stdin):

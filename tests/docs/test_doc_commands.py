@@ -20,13 +20,21 @@ DROPINS = ROOT / "kit" / "prunekit" / "dropins"
 # Arguments of the upstreams' own training that pages name; prunekit passes them on.
 UPSTREAM = {"data", "epochs", "imgsz", "img", "device", "batch", "project", "name", "hyp", "cfg", "cache"}
 PARSED = {
-    "prune.py", "prune_one_shot.py", "train_sparse.py", "inspect_bn.py", "latency.py", "sensitivity.py", "quantify.py",
+    "prune.py",
+    "prune_one_shot.py",
+    "train_sparse.py",
+    "inspect_bn.py",
+    "latency.py",
+    "sensitivity.py",
+    "quantify.py",
 }
 V7 = {"generate_prune_yaml.py": "yaml_command.py", "reparameterize.py": "deploy_command.py"}  # import upstream
 
 WRONG = [  # what must be found
-    ("prune.py", ["--weights", "best.pt", "--target-mac", "0.5"]), ("prune.py", ["--scope", "everywhere"]),
-    ("latency.py", ["--dense", "best.pt"]), ("inspect_bn.py", ["--weights", "best.pt", "stray"]),
+    ("prune.py", ["--weights", "best.pt", "--target-mac", "0.5"]),
+    ("prune.py", ["--scope", "everywhere"]),
+    ("latency.py", ["--dense", "best.pt"]),
+    ("inspect_bn.py", ["--weights", "best.pt", "stray"]),
 ]
 
 Line = tuple[str, str, list[str]]
@@ -79,8 +87,11 @@ def test_lines_of_our_scripts_parse(seen: dict[str, Any]) -> None:
     """Nothing is refused or left over; and the check finds what is wrong."""
     count = len(seen["asked"])
     assert count > 15
-    found = [f"{script} {' '.join(words)}: {wrong(left)}" for (script, words), left
-             in zip(seen["asked"], seen["parsed"][:count], strict=True) if wrong(left)]
+    found = [
+        f"{script} {' '.join(words)}: {wrong(left)}"
+        for (script, words), left in zip(seen["asked"], seen["parsed"][:count], strict=True)
+        if wrong(left)
+    ]
     assert not found, found
     assert [bool(wrong(left)) for left in seen["parsed"][count:]] == [True] * len(WRONG)
 

@@ -47,14 +47,23 @@ def found(text: str) -> list[tuple[int, str, str]]:
 def test_pages_use_the_terms_of_the_field() -> None:
     pages = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if page.name not in GENERATED)]
     assert len(pages) > 20
-    hits = [f"{page.relative_to(ROOT)}:{line}: {word!r}: {instead}"
-            for page in pages for line, word, instead in found(page.read_text(encoding="utf-8"))]
+    hits = [
+        f"{page.relative_to(ROOT)}:{line}: {word!r}: {instead}"
+        for page in pages
+        for line, word, instead in found(page.read_text(encoding="utf-8"))
+    ]
     assert not hits, "\n".join(hits)
 
 
-@pytest.mark.parametrize(("text", "hits"), [
-    ("1.69 as it\ncomes, and kept whole", 2), ("`head kept whole`\n\n```\nmend it\n```\n", 0), ("a whole network", 0),
-    ("It leaves a layer or a block whole.", 1), ("the walk", 1),
-])
+@pytest.mark.parametrize(
+    ("text", "hits"),
+    [
+        ("1.69 as it\ncomes, and kept whole", 2),
+        ("`head kept whole`\n\n```\nmend it\n```\n", 0),
+        ("a whole network", 0),
+        ("It leaves a layer or a block whole.", 1),
+        ("the walk", 1),
+    ],
+)
 def test_what_counts_as_found(text: str, hits: int) -> None:
     assert len(found(text)) == hits

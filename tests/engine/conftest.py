@@ -14,8 +14,18 @@ from engine_helpers import modules
 
 DROPINS = Path(__file__).parents[2] / "kit" / "prunekit" / "dropins"
 PARTS = (
-    "errors", "network.counts", "network.graph", "network.surgery", "network.trace", "planning.apply", "planning.plan",
-    "planning.plan_file", "planning.scores", "planning.select", "planning.slimming", "training.bn_sparsity",
+    "errors",
+    "network.counts",
+    "network.graph",
+    "network.surgery",
+    "network.trace",
+    "planning.apply",
+    "planning.plan",
+    "planning.plan_file",
+    "planning.scores",
+    "planning.select",
+    "planning.slimming",
+    "training.bn_sparsity",
 )
 
 

@@ -168,30 +168,48 @@ def _flattened() -> nn.Module:
 
 
 SILENT = {  # what a graph that knows no more than shapes prunes without a word
-    "heads": Heads, "shuffle": _shuffled, "gsconv": GSConv, "fused": Fused,
+    "heads": Heads,
+    "shuffle": _shuffled,
+    "gsconv": GSConv,
+    "fused": Fused,
     "unshuffle": lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * C, C, 1)),
     "einsum": lambda: Lambda(lambda x: torch.einsum("bchw,bdhw->bcd", x, x).unsqueeze(-1) + x[:, :, :1, :1]),
-    "softmax": lambda: Lambda(lambda x: x.softmax(1)), "roll": lambda: Lambda(lambda x: x.roll(1, 1)),
-    "flip": lambda: Lambda(lambda x: x.flip(1)), "mean": lambda: Lambda(lambda x: x * x.mean(1, keepdim=True)),
+    "softmax": lambda: Lambda(lambda x: x.softmax(1)),
+    "roll": lambda: Lambda(lambda x: x.roll(1, 1)),
+    "flip": lambda: Lambda(lambda x: x.flip(1)),
+    "mean": lambda: Lambda(lambda x: x * x.mean(1, keepdim=True)),
     "normalize": lambda: Lambda(lambda x: F.normalize(x, dim=1)),
 }
 OTHERS = {
-    "ema": EMA, "cbam": CBAM, "eca": ECA, "position": Position, "buffer": Buffer, "numpy": Numpy,
+    "ema": EMA,
+    "cbam": CBAM,
+    "eca": ECA,
+    "position": Position,
+    "buffer": Buffer,
+    "numpy": Numpy,
     "pixelshuffle": lambda: nn.Sequential(nn.Conv2d(C, 4 * C, 1), nn.PixelShuffle(2)),
-    "unfold": lambda: Lambda(lambda x: F.unfold(x, 2).unsqueeze(-1)[:, :C]), "flatten": _flattened,
-    "lrn": lambda: nn.LocalResponseNorm(3), "sdpa": lambda: Lambda(lambda x: F.scaled_dot_product_attention(x, x, x)),
+    "unfold": lambda: Lambda(lambda x: F.unfold(x, 2).unsqueeze(-1)[:, :C]),
+    "flatten": _flattened,
+    "lrn": lambda: nn.LocalResponseNorm(3),
+    "sdpa": lambda: Lambda(lambda x: F.scaled_dot_product_attention(x, x, x)),
     "split": lambda: Lambda(lambda x: torch.cat((x[:, C // 2 :], x[:, : C // 2]), 1)),
     "chuncat": lambda: Lambda(
         lambda x: torch.cat([half for t in (x, torch.relu(x)) for half in t.chunk(2, 1)], 1) + torch.cat((x, x), 1)
     ),
-    "repeat": lambda: Lambda(lambda x: x.repeat(1, 2, 1, 1)[:, :C]), "groupnorm": lambda: nn.GroupNorm(4, C),
-    "instance": lambda: nn.InstanceNorm2d(C, affine=True), "prelu": lambda: nn.PReLU(C),
+    "repeat": lambda: Lambda(lambda x: x.repeat(1, 2, 1, 1)[:, :C]),
+    "groupnorm": lambda: nn.GroupNorm(4, C),
+    "instance": lambda: nn.InstanceNorm2d(C, affine=True),
+    "prelu": lambda: nn.PReLU(C),
 }
 WHOLE = {  # what can be pruned, and must be
-    "se": SE, "last": LastChannels, "silu": nn.SiLU, "pool": lambda: nn.AvgPool2d(2),
+    "se": SE,
+    "last": LastChannels,
+    "silu": nn.SiLU,
+    "pool": lambda: nn.AvgPool2d(2),
     "up": lambda: nn.Upsample(None, 2),
     "spatial": lambda: Lambda(lambda x: x.roll(1, 2) * x.flip(3) + x.softmax(-1) * x.mean((2, 3), keepdim=True)),
-    "pad": lambda: Lambda(lambda x: F.pad(x, (1, 1, 1, 1))), "focus": lambda: Lambda(lambda x: x[..., ::2, ::2]),
+    "pad": lambda: Lambda(lambda x: F.pad(x, (1, 1, 1, 1))),
+    "focus": lambda: Lambda(lambda x: x[..., ::2, ::2]),
 }
 
 

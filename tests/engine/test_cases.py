@@ -17,12 +17,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CASES = next((d for d in (ROOT.parent / "shared" / "cases", ROOT / "shared" / "cases") if d.is_dir()), None)
 pytestmark = [
-    pytest.mark.upstream, pytest.mark.slow, pytest.mark.skipif(CASES is None, reason="no ../shared/cases here")
+    pytest.mark.upstream,
+    pytest.mark.slow,
+    pytest.mark.skipif(CASES is None, reason="no ../shared/cases here"),
 ]
 KEPT = {  # what the plan must name; None: all is pruned
-    "01-cbam-v8": "model.9", "02-eca-v8": "model.9", "03-weighted-sum-v8": None, "04-c2f-subclass-v8": None,
-    "06-gsconv-neck-v8": "GSConv", "07-ema-attention-advice": "--ignore|model.9", "08-mhsa-heads": "model.9",
-    "10-pixel-unshuffle": "SPDUnshuffle|PixelUnshuffle", "11-pixel-shuffle-up": "PixelShuffle",
+    "01-cbam-v8": "model.9",
+    "02-eca-v8": "model.9",
+    "03-weighted-sum-v8": None,
+    "04-c2f-subclass-v8": None,
+    "06-gsconv-neck-v8": "GSConv",
+    "07-ema-attention-advice": "--ignore|model.9",
+    "08-mhsa-heads": "model.9",
+    "10-pixel-unshuffle": "SPDUnshuffle|PixelUnshuffle",
+    "11-pixel-shuffle-up": "PixelShuffle",
 }
 
 

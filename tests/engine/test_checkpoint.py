@@ -41,8 +41,12 @@ def test_other_functions_of_numpy_are_refused(parts: SimpleNamespace, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("models.common.ImplicitA", "a YOLOv7"), ("models.common.C3", "a YOLOv5"),
-                       ("ultralytics.nn.tasks.DetectionModel", "an ultralytics (YOLOv8 or later)")],
+    ("name", "kind"),
+    [
+        ("models.common.ImplicitA", "a YOLOv7"),
+        ("models.common.C3", "a YOLOv5"),
+        ("ultralytics.nn.tasks.DetectionModel", "an ultralytics (YOLOv8 or later)"),
+    ],
 )
 def test_a_file_of_another_family_is_named_as_what_it_is(engine: SimpleNamespace, name: str, kind: str) -> None:
     parts = modules("checkpoint.reading", "checkpoint.allowed")

@@ -89,9 +89,7 @@ def test_a_target_of_the_deployed_network(kit: SimpleNamespace) -> None:
     """yolo26 without its one-to-many head at half of its MACs, step by step, by what is counted on the pruned one."""
     parts = modules("network.deployed", "run.step", "settings", package="ultralytics.pruning")
     deployed, step = parts.deployed, parts.step
-    settings = parts.settings.Settings(
-        target_macs=0.5, prune_ratio=None, deployed=True, importance="l2", steps=2
-    )
+    settings = parts.settings.Settings(target_macs=0.5, prune_ratio=None, deployed=True, importance="l2", steps=2)
     model, x = build(kit, "yolo26n", dtype=torch.float32), image(dtype=torch.float32)
     dropped = ["model.23.cv2", "model.23.cv3"]
     family, whole = SimpleNamespace(dropped=lambda _: dropped, tracing=None), kit.counts.count(model, x)

@@ -51,7 +51,13 @@ def test_help_says_every_default(options: Any) -> None:
     parser = argparse.ArgumentParser()
     options.add_options(parser, options.Settings(steps=5, round_to=16))
     silent = {
-        "--keep", "--target-macs", "--target-params", "--target-latency", "--sensitivity", "--plan", "--resume",
+        "--keep",
+        "--target-macs",
+        "--target-params",
+        "--target-latency",
+        "--sensitivity",
+        "--plan",
+        "--resume",
     }
     for action in parser._actions:
         if action.nargs != 0 and not silent & set(action.option_strings):

@@ -39,18 +39,25 @@ def network(*, opset: int = 17, spoilt: bool = False) -> Any:
     head = rng.normal(0, 0.3, (BINS + 1, 24, 1, 1)).astype(np.float32)
     head[0] *= np.nan if spoilt else 1
     arrays = {
-        "stem.w": stem, "stem.b": np.zeros(24, np.float32), "head.w": head, "head.b": np.zeros(BINS + 1, np.float32),
-        "bins.w": np.arange(BINS, dtype=np.float32).reshape(1, BINS, 1, 1), "eighty": np.float32([80.0]),
+        "stem.w": stem,
+        "stem.b": np.zeros(24, np.float32),
+        "head.w": head,
+        "head.b": np.zeros(BINS + 1, np.float32),
+        "bins.w": np.arange(BINS, dtype=np.float32).reshape(1, BINS, 1, 1),
+        "eighty": np.float32([80.0]),
         "parts": np.array([BINS, 1], np.int64),
     }
     node = helper.make_node
     nodes = [
         node("Conv", ["images", "stem.w", "stem.b"], ["a"], "stem", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        node("Sigmoid", ["a"], ["b"], "gate"), node("Mul", ["a", "b"], ["c"], "silu"),
+        node("Sigmoid", ["a"], ["b"], "gate"),
+        node("Mul", ["a", "b"], ["c"], "silu"),
         node("Conv", ["c", "head.w", "head.b"], ["d"], "head", kernel_shape=[1, 1]),
-        node("Split", ["d", "parts"], ["e", "f"], "split", axis=1), node("Softmax", ["e"], ["g"], "bins", axis=1),
+        node("Split", ["d", "parts"], ["e", "f"], "split", axis=1),
+        node("Softmax", ["e"], ["g"], "bins", axis=1),
         node("Conv", ["g", "bins.w"], ["h"], "integral", kernel_shape=[1, 1]),
-        node("Mul", ["h", "eighty"], ["i"], "stride"), node("Sigmoid", ["f"], ["j"], "score"),
+        node("Mul", ["h", "eighty"], ["i"], "stride"),
+        node("Sigmoid", ["f"], ["j"], "score"),
         node("Concat", ["i", "j"], ["output0"], "join", axis=1),
     ]
     side = int(CELLS**0.5)
@@ -58,7 +65,8 @@ def network(*, opset: int = 17, spoilt: bool = False) -> Any:
     output = helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 2, side, side])
     weights = [numpy_helper.from_array(value, name) for name, value in arrays.items()]
     model = helper.make_model(
-        helper.make_graph(nodes, "small", [image], [output], weights), ir_version=9,
+        helper.make_graph(nodes, "small", [image], [output], weights),
+        ir_version=9,
         opset_imports=[helper.make_opsetid("", opset)],
     )
     helper.set_model_props(model, {"stride": "8", "names": "{0: 'one'}"})
@@ -118,8 +126,11 @@ def test_activations_are_unsigned_and_weights_have_a_scale_per_channel(work: Sim
     work.int8_graph.quantize(saved(tmp_path), tmp_path / "int8.onnx", images(), method="static")
     graph = onnx.load(str(tmp_path / "int8.onnx")).graph
     held = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    scales = [held[node.input[1]].size for node in graph.node if node.op_type == "DequantizeLinear"
-              and node.input[0] in held and held[node.input[0]].dtype == np.int8]
+    scales = [
+        held[node.input[1]].size
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in held and held[node.input[0]].dtype == np.int8
+    ]
     assert sorted(scales) == [BINS + 1, 24]
     zeros = {held[node.input[2]].dtype for node in graph.node if node.op_type == "QuantizeLinear"}
     assert zeros == {np.dtype(np.uint8)}
@@ -165,8 +176,9 @@ def test_refusals(work: SimpleNamespace, tmp_path: Path) -> None:
     for item in model.graph.initializer:  # nothing learned: every convolution is an integral
         if item.name in ("stem.w", "head.w"):
             values = numpy_helper.to_array(item)
-            item.CopyFrom(numpy_helper.from_array(
-                np.arange(values.size, dtype=np.float32).reshape(values.shape), item.name))
+            item.CopyFrom(
+                numpy_helper.from_array(np.arange(values.size, dtype=np.float32).reshape(values.shape), item.name)
+            )
     onnx.save(model, str(tmp_path / "net.onnx"))
     with pytest.raises(error, match="nothing in it could be quantized"):
         quantize(tmp_path / "net.onnx", target, images(), method="dynamic")
@@ -181,11 +193,18 @@ def test_outputs_that_are_not_finite_are_an_error(work: SimpleNamespace, tmp_pat
     work.int8.check_finite(saved(tmp_path), images())
 
 
-@pytest.mark.parametrize(("small", "status"), [(0.50, "done"), (0.48, "done"), (0.4799, "less accurate"),
-                                               (float("nan"), "less accurate"), (0.9, "done")])
+@pytest.mark.parametrize(
+    ("small", "status"),
+    [(0.50, "done"), (0.48, "done"), (0.4799, "less accurate"), (float("nan"), "less accurate"), (0.9, "done")],
+)
 def test_the_limit_decides(work: SimpleNamespace, tmp_path: Path, small: float, status: str) -> None:
-    record: dict[str, Any] = {"float": {"map50_95": 0.5}, "int8": {"map50_95": small, "file": "a.onnx"},
-                              "limit": 0.5 - 0.48, "measures": ["mAP50", "mAP50-95"], "method": "static"}
+    record: dict[str, Any] = {
+        "float": {"map50_95": 0.5},
+        "int8": {"map50_95": small, "file": "a.onnx"},
+        "limit": 0.5 - 0.48,
+        "measures": ["mAP50", "mAP50-95"],
+        "method": "static",
+    }
     work.int8._judge(record)
     assert record["status"] == status
     if status == "done":
@@ -198,11 +217,13 @@ def test_the_limit_decides(work: SimpleNamespace, tmp_path: Path, small: float, 
 
 @pytest.mark.parametrize(
     ("field", "value", "flag"),
-    [("max_map_drop", -0.1, "--max-map-drop"), ("max_map_drop", float("nan"), "--max-map-drop"),
-     ("images", 0, "--calibration-images"), ("threads", 0, "--threads")],
+    [
+        ("max_map_drop", -0.1, "--max-map-drop"),
+        ("max_map_drop", float("nan"), "--max-map-drop"),
+        ("images", 0, "--calibration-images"),
+        ("threads", 0, "--threads"),
+    ],
 )
 def test_values_that_cannot_be(work: SimpleNamespace, field: str, value: float, flag: str) -> None:
     with pytest.raises(work.errors.PruneError, match=flag):
         work.int8.Request(**{field: value}).checked()
-
-

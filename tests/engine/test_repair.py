@@ -255,7 +255,11 @@ def test_stage_by_stage_is_the_network(
 @pytest.mark.parametrize(
     ("asked", "epochs", "images", "wanted"),
     [
-        (None, 0, 3, 128), (None, 5, 3, 0), (7, 5, 3, 7), (0, 0, 3, 0), (None, 0, 0, 0),
+        (None, 0, 3, 128),
+        (None, 5, 3, 0),
+        (7, 5, 3, 7),
+        (0, 0, 3, 0),
+        (None, 0, 0, 0),
         (7, 0, 0, "--repair 7: no training"),
     ],
 )

@@ -80,8 +80,10 @@ def test_a_killed_process_leaves_its_folder_until_the_next_run(
     own: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from pruning.scratch import Scratch; s = Scratch(); " \
-           "import os; print(s.name, flush=True); os.kill(os.getpid(), 9)"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pruning.scratch import Scratch; s = Scratch(); "
+        "import os; print(s.name, flush=True); os.kill(os.getpid(), 9)"
+    )
     kit = Path(sys.modules["pruning"].__path__[0]).parent
     done = subprocess.run(
         [sys.executable, "-c", code, kit], env={"TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
@@ -114,21 +116,29 @@ def _memory(_: SimpleNamespace) -> None:
     raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
 
-
 def _two_lines(own: SimpleNamespace) -> None:
     raise own.errors.PruneError("a\nb\x1b[31m: no")
 
 
 ENDS = [
-    (_deep, "nested too deeply"), (_latin, "not UTF-8"), (_memory, "smaller --batch"), (_parsed, "(see --help)"),
-    (lambda _: yaml.safe_load("a: [b"), "not the YAML"), (lambda _: Path("/nowhere/at all").stat(), "named rightly"),
-    (lambda _: {}["strides"], "KeyError: 'strides' (in test_run_folders.py, line"), (_two_lines, "a b: no"),
+    (_deep, "nested too deeply"),
+    (_latin, "not UTF-8"),
+    (_memory, "smaller --batch"),
+    (_parsed, "(see --help)"),
+    (lambda _: yaml.safe_load("a: [b"), "not the YAML"),
+    (lambda _: Path("/nowhere/at all").stat(), "named rightly"),
+    (lambda _: {}["strides"], "KeyError: 'strides' (in test_run_folders.py, line"),
+    (_two_lines, "a b: no"),
 ]
 
 
 @pytest.mark.parametrize("program, said", ENDS)
 def test_every_end_is_one_line(
-    own: SimpleNamespace, program: object, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    own: SimpleNamespace,
+    program: object,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -21,8 +21,13 @@ from torch import Tensor, nn
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
     names = (
-        "run.sensitivity", "planning.sensitivity_table", "family.contract", "run.step", "scripts.options",
-        "planning.plan", "planning.plan_file",
+        "run.sensitivity",
+        "planning.sensitivity_table",
+        "family.contract",
+        "run.step",
+        "scripts.options",
+        "planning.plan",
+        "planning.plan_file",
     )
     return SimpleNamespace(**vars(modules(*names)), command=modules("scripts.sensitivity").sensitivity)
 

@@ -86,8 +86,12 @@ def test_the_parts_of_a_network_are_lists(parts: SimpleNamespace, part: Any) -> 
 
 def test_ordinary_rows_pass(parts: SimpleNamespace) -> None:
     rows = [
-        [-1, 1, "Conv", [64, 3, 2]], [[-1, 6], 1, "Concat", [1]], [-1, 1, "nn.Upsample", [None, 2, "'nearest'"]],
-        [-1, 3, "Conv", ["None", "nc", "anchors", "2 * 3", "nn.LeakyReLU(0.1)"]], (-1, 1, nn.Conv2d, (1, 2)), [1, 2],
+        [-1, 1, "Conv", [64, 3, 2]],
+        [[-1, 6], 1, "Concat", [1]],
+        [-1, 1, "nn.Upsample", [None, 2, "'nearest'"]],
+        [-1, 3, "Conv", ["None", "nc", "anchors", "2 * 3", "nn.LeakyReLU(0.1)"]],
+        (-1, 1, nn.Conv2d, (1, 2)),
+        [1, 2],
     ]
     check(parts, {"activation": "nn.LeakyReLU(0.1)", "backbone": rows, "head": rows})
     check(parts, {"backbone": None, "head": rows}, evaluated=False)

@@ -84,9 +84,7 @@ def git(folder: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
-def make(
-    yolov5: Path, folder: Path, path: str, change: tuple[str, str], capture: pytest.CaptureFixture[str]
-) -> Kit:
+def make(yolov5: Path, folder: Path, path: str, change: tuple[str, str], capture: pytest.CaptureFixture[str]) -> Kit:
     """Make the kit, as a git checkout; the change is (old line, new lines)."""
     kit, work = folder / "kit", folder / "work"
     git(yolov5, "worktree", "add", "--quiet", "--no-checkout", "--detach", str(work), V7)

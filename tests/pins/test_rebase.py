@@ -153,4 +153,3 @@ def test_a_kill_at_any_moment_is_gone_on_with(place: Place) -> None:
     assert place.prunekit("rebase", "--continue") in (0, 2)
     assert git(place.kit, "rev-parse", "HEAD~1") == old and not folder(place).exists()
     assert place.prunekit("patches", "export", "--check") == 0
-

@@ -19,8 +19,11 @@ CLIP = ("        clip(self.model)\n", "        if self.clips:\n            clip(
 
 def sdist(folder: Path, version: str, files: dict[str, str]) -> str:
     """Make a release's sdist; returns its sha256."""
-    about = {"PKG-INFO": f"Metadata-Version: 2.1\nName: small\nVersion: {version}\n", "pyproject.toml": BACKEND,
-             "evil.py": f"open({str(folder / 'ran')!r}, 'w').close()\n"}
+    about = {
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: small\nVersion: {version}\n",
+        "pyproject.toml": BACKEND,
+        "evil.py": f"open({str(folder / 'ran')!r}, 'w').close()\n",
+    }
     folder.mkdir(exist_ok=True)
     path = folder / f"small-{version}.tar.gz"
     with tarfile.open(path, "w:gz") as tar:

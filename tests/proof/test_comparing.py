@@ -137,9 +137,11 @@ def test_own_data_takes_upstreams_settings(comparing: SimpleNamespace, tmp_path:
     assert job.hyperparameters({}).read_text() == "lr0: 0.01\nmosaic: 1.0\n"
     line = " ".join(job.words(3, Path("/a/b")))
     assert "--device 0" in line and "--noval" not in line and "--imgsz 640" in line
-    line = " ".join(comparing.targets.Job(
-        comparing.targets.TARGETS["v8"], sizes, 0, Path("own.yaml"), tmp_path, tmp_path
-    ).words(3, Path("/a/b")))
+    line = " ".join(
+        comparing.targets.Job(comparing.targets.TARGETS["v8"], sizes, 0, Path("own.yaml"), tmp_path, tmp_path).words(
+            3, Path("/a/b")
+        )
+    )
     assert "mosaic" not in line and "nbs" not in line and "optimizer=SGD" in line
 
 
@@ -179,8 +181,12 @@ def test_networks_that_came_later_take_turns_with_the_first(
     def fake(_bench: Any, _seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
         runs.append(names)
         speeds = {name: {"ratio": len(runs)} for name in names}
-        return {"machine": place, "image": imgsz, "networks": {name: {} for name in names},
-                "speeds": {"onnxruntime": speeds}}
+        return {
+            "machine": place,
+            "image": imgsz,
+            "networks": {name: {} for name in names},
+            "speeds": {"onnxruntime": speeds},
+        }
 
     def ratios(names: str, imgsz: int = 320) -> dict[str, int]:
         made = cells.timed(SimpleNamespace(folder=tmp_path), 0, names.split(), imgsz)
@@ -199,8 +205,21 @@ def test_networks_that_came_later_take_turns_with_the_first(
 @pytest.mark.upstream
 def test_quick_tier(fork: Path, offline_env: dict[str, str], tmp_path: Path) -> None:
     """The command of the docs at the quick tier: cells, report, picture; the second time nothing is made again."""
-    words = [str(BENCHMARKS / "compare.py"), "v8", str(fork), "--tier", "quick", "--seeds", "0", "--out", "out",
-             "--latency-imgsz", "0", "--only", "default"]
+    words = [
+        str(BENCHMARKS / "compare.py"),
+        "v8",
+        str(fork),
+        "--tier",
+        "quick",
+        "--seeds",
+        "0",
+        "--out",
+        "out",
+        "--latency-imgsz",
+        "0",
+        "--only",
+        "default",
+    ]
     env = {**os.environ, **offline_env, "PYTHONPATH": str(BENCHMARKS.parent / "kit")}
     quiet: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     for _ in range(2):

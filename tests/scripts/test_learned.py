@@ -55,8 +55,17 @@ def learned(fork: Path, offline_env: dict[str, str], tmp_path_factory: pytest.Te
     build(root / "digits", train=96, val=48, imgsz=64, seed=0)
     words = [*LEARN, f"project={root / 'runs'}"]  # upstream puts a relative one elsewhere
     made.python("-c", TRAIN, "detect", "train", "model=yolov8n.yaml", "epochs=14", "name=dense", *words)
-    made.python("prune_one_shot.py", "--weights", "runs/dense/weights/best.pt", "--no-export", "--prune-ratio", "0.5",
-                "epochs=6", "name=half", *words)
+    made.python(
+        "prune_one_shot.py",
+        "--weights",
+        "runs/dense/weights/best.pt",
+        "--no-export",
+        "--prune-ratio",
+        "0.5",
+        "epochs=6",
+        "name=half",
+        *words,
+    )
     return made
 
 

@@ -14,8 +14,16 @@ from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream]
 SCRIPTS = {
-    name: [] for name in ("prune.py", "prune_one_shot.py", "yolo11_pruning.py", "quantify.py", "sensitivity.py",
-                          "inspect_bn.py", "train_sparse.py")
+    name: []
+    for name in (
+        "prune.py",
+        "prune_one_shot.py",
+        "yolo11_pruning.py",
+        "quantify.py",
+        "sensitivity.py",
+        "inspect_bn.py",
+        "train_sparse.py",
+    )
 }
 SHARED = Path(__file__).parents[3] / "shared" / "weights"
 

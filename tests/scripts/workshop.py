@@ -39,8 +39,14 @@ class Workshop:
     def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
         """Start `python words...` in the fork."""
         return subprocess.Popen(
-            [sys.executable, *words], cwd=self.root, env=self.env, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more,
+            [sys.executable, *words],
+            cwd=self.root,
+            env=self.env,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **more,
         )
 
     def python(self, *words: str, code: int = 0, given: str | None = None) -> str:

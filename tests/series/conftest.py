@@ -75,7 +75,10 @@ def answers(
 
 @pytest.fixture(scope="session")
 def compare(
-    answers: Answers, questions: Questions, without: Without, offline_env: dict[str, str],
+    answers: Answers,
+    questions: Questions,
+    without: Without,
+    offline_env: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Compare:
     """Answers to the questions about patch N: the full fork's, and those of the fork without it."""

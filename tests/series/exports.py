@@ -41,7 +41,8 @@ def exported(model: str, *settings: str) -> Any:
     inner = [node for node in graph.node if node.op_type == "Softmax" and all(a.i != -1 for a in node.attribute)]
     integral = {node.name for node in graph.node if "/dfl/" in node.name}
     return {
-        "inner softmaxes": len(inner), "off": max(_apart(*pair) for pair in zip(*answers, strict=True)),
+        "inner softmaxes": len(inner),
+        "off": max(_apart(*pair) for pair in zip(*answers, strict=True)),
         "changed": sum("forward" in vars(module) for module in net.model.modules() if isinstance(module, DFL)),
         "rounded": len(integral - set(float_nodes(graph))),
     }

@@ -11,6 +11,7 @@ from torch import nn
 
 pytestmark = pytest.mark.upstream
 
+
 @pytest.fixture(scope="module")
 def bn(upstream: ModuleType) -> ModuleType:
     """The engine's module of norms."""

@@ -110,10 +110,13 @@ def test_activations_with_arguments_are_rebuilt(upstream: ModuleType) -> None:
     closed(model)
     block = model.yaml["prunekit"]
     assert block["act"] | {"model.9.cv1": ""} == {
-        "model.0": "LeakyReLU", "model.1": "Hardtanh", "model.9.cv1": "",
+        "model.0": "LeakyReLU",
+        "model.1": "Hardtanh",
+        "model.9.cv1": "",
     }
     assert block["act_args"] == {
-        "model.0": {"negative_slope": 0.1}, "model.1": {"min_val": -2.0, "max_val": 2.0},
+        "model.0": {"negative_slope": 0.1},
+        "model.1": {"min_val": -2.0, "max_val": 2.0},
     }
     assert difference(model, rebuild(model)) == 0.0
     model.model[0].act = nn.Sequential(nn.SiLU())

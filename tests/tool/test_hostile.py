@@ -69,7 +69,7 @@ def canary(world: World) -> Path:
     """A program that leaves a mark beside the fork, once the fork is there."""
     assert world.setup() == 0
     program = world.root / "evil.sh"
-    program.write_text(f"#!/bin/sh\ntouch '{world.root}/ran'\n[ $# -gt 0 ] && [ -f \"$1\" ] && cat \"$1\" || cat\n")
+    program.write_text(f'#!/bin/sh\ntouch \'{world.root}/ran\'\n[ $# -gt 0 ] && [ -f "$1" ] && cat "$1" || cat\n')
     program.chmod(0o755)
     return program
 

@@ -81,8 +81,15 @@ def _copy(root: Path, target: Path, env: dict[str, str], folder: Path) -> Home:
 def nets5(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of untrained checkpoints: dense.pt, seg.pt, six.pt (P6), pruned.pt and pruned-seg.pt (with YAMLs)."""
     folder = tmp_path_factory.mktemp("nets5")
-    made = ("yolov5n dense.pt", "yolov5n-seg seg.pt", "yolov5n6 six.pt", "yolov5n eighty.pt 80",
-            "yolov5n fused.pt 10 fused", "yolov5n pruned.pt 10 pruned", "yolov5n-seg pruned-seg.pt 10 pruned")
+    made = (
+        "yolov5n dense.pt",
+        "yolov5n-seg seg.pt",
+        "yolov5n6 six.pt",
+        "yolov5n eighty.pt 80",
+        "yolov5n fused.pt 10 fused",
+        "yolov5n pruned.pt 10 pruned",
+        "yolov5n-seg pruned-seg.pt 10 pruned",
+    )
     copy_of(fork5).python(HERE / "make5.py", *made, cwd=folder)
     return folder
 
@@ -108,6 +115,4 @@ def tiny5(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from prunekit.demo.digits import build
 
     folder = tmp_path_factory.mktemp("tiny5")
-    return {
-        task: build(folder / task, train=16, val=8, imgsz=64, seed=0, task=task) for task in ("detect", "segment")
-    }
+    return {task: build(folder / task, train=16, val=8, imgsz=64, seed=0, task=task) for task in ("detect", "segment")}

@@ -13,7 +13,13 @@ from pathlib import Path
 import yaml
 
 CHANGED = {
-    "obj": 50.0, "cls": 4.0, "lr0": 0.04, "warmup_bias_lr": 0.04, "momentum": 0.9, "translate": 0.1, "scale": 0.2,
+    "obj": 50.0,
+    "cls": 4.0,
+    "lr0": 0.04,
+    "warmup_bias_lr": 0.04,
+    "momentum": 0.9,
+    "translate": 0.1,
+    "scale": 0.2,
 }
 OPTIONS = "--img 64 --batch-size 16 --workers 0 --device cpu --noplots --noval --cache --exist-ok".split()
 

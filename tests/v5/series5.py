@@ -79,8 +79,26 @@ def classifier(weights: str, images: str) -> Any:
         return forward(self, x)
 
     scaler = lambda enabled: asked.append(bool(enabled)) or torch.amp.GradScaler("cpu", enabled=False)  # noqa: E731
-    with patch.object(sys, "argv", ["train.py", "--model", weights, "--data", images, "--epochs", "1", "--imgsz", "64",
-                                    "--batch-size", "4", "--workers", "0", "--nosave"]):
+    with patch.object(
+        sys,
+        "argv",
+        [
+            "train.py",
+            "--model",
+            weights,
+            "--data",
+            images,
+            "--epochs",
+            "1",
+            "--imgsz",
+            "64",
+            "--batch-size",
+            "4",
+            "--workers",
+            "0",
+            "--nosave",
+        ],
+    ):
         opt = train.parse_opt()
     opt.save_dir = Path("cls")
     quiet = patch.object(train, "imshow_cls", lambda *a, **k: Path("none.jpg"))

@@ -12,8 +12,12 @@ from home5 import HERE, Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 QUESTIONS = HERE / "networks5.py"
-EQUAL = [(name + task, scope) for name in ("yolov5n", "yolov5s", "yolov5m") for task in ("", "-seg")
-         for scope in ("local", "global")]
+EQUAL = [
+    (name + task, scope)
+    for name in ("yolov5n", "yolov5s", "yolov5m")
+    for task in ("", "-seg")
+    for scope in ("local", "global")
+]
 # Upstream's hub, without the larger sizes of P6; then each block that upstream can build and none of its YAMLs holds.
 HUB = (
     "yolov5s-ghost yolov5s-transformer yolov5s-LeakyReLU yolov5-bifpn yolov5-fpn yolov5-panet yolov5-p2 yolov5-p34 "
@@ -43,8 +47,12 @@ def here(fork5: Path, copy_of: Callable[[Path], Home]) -> Home:
 def test_counts(here: Home, tmp_path: Path) -> None:
     """The published figures (yolov5s fused, 224 px, L2) to the last digit, and n, s, m at one half."""
     halves = [
-        ("yolov5n", "128", "l2", "local"), ("yolov5s", "64", "lamp", "local"), ("yolov5m", "64", "lamp", "local"),
-        ("yolov5l", "64", "lamp", "local"), ("yolov5x", "64", "lamp", "local"), ("yolov5n", "128", "lamp", "global"),
+        ("yolov5n", "128", "l2", "local"),
+        ("yolov5s", "64", "lamp", "local"),
+        ("yolov5m", "64", "lamp", "local"),
+        ("yolov5l", "64", "lamp", "local"),
+        ("yolov5x", "64", "lamp", "local"),
+        ("yolov5n", "128", "lamp", "global"),
     ]
     published, n, s, m, *large = here.ask(QUESTIONS, ("published",), *(("halved", *h) for h in halves), cwd=tmp_path)
     assert published == [1_009_903_867, 7_225_885, 275_477_755, 1_867_405]

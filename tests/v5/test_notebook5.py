@@ -14,7 +14,12 @@ from home5 import HERE, Home
 
 NOTEBOOK = HERE.parents[1] / "docs" / "notebooks" / "prune_yolov5.ipynb"
 TINY = {
-    "data": "tiny.yaml", "weights": "best.pt", "img": 64, "epochs": 2, "steps": 2, "latency": ["--rounds", "11"],
+    "data": "tiny.yaml",
+    "weights": "best.pt",
+    "img": 64,
+    "epochs": 2,
+    "steps": 2,
+    "latency": ["--rounds", "11"],
     "more": ["--batch-size", "8", "--workers", "0", "--device", "cpu", "--noplots"],
 }
 

@@ -82,9 +82,7 @@ def test_penalty_once_a_step_and_after_the_clip(compare: Callable[[int], Any]) -
 def test_frozen_layers_are_counted(full: Home, tiny5: dict[str, Path], tmp_path: Path) -> None:
     """--freeze 10 keeps the penalty from the backbone's 33 norms, and says so; freezing everything is an error."""
     words = (full.root / "dense.pt", tiny5["detect"], "--sparsity", "0.05", "--freeze")
-    part, nothing = full.ask(
-        PROBES, ("penalty", *words, "10"), ("penalty", *words, *range(24)), cwd=tmp_path
-    )
+    part, nothing = full.ask(PROBES, ("penalty", *words, "10"), ("penalty", *words, *range(24)), cwd=tmp_path)
     assert "does not reach 33 BatchNorm layers: 33 frozen" in part["said"][0]
     assert nothing.startswith("PruneError") and "has no effect" in nothing
 
@@ -100,9 +98,13 @@ def test_other_rebuilds(full: Home, tiny5: dict[str, Path], tmp_path: Path) -> N
     """--cfg, segment/train.py, the hub, --resume under the penalty; another --cfg is announced."""
     data, pruned, yaml = tiny5["detect"], full.root / "pruned.pt", full.root / "pruned.yaml"
     by_cfg, segment, hub, last, said = full.ask(
-        PROBES, ("train", pruned, data, "--cfg", yaml), ("train", full.root / "pruned-seg.pt", tiny5["segment"]),
-        ("hub", pruned), ("interrupted", pruned, data, "--sparsity", "0.01"),
-        ("replaced", pruned, data, "yolov5n.yaml"), cwd=tmp_path,
+        PROBES,
+        ("train", pruned, data, "--cfg", yaml),
+        ("train", full.root / "pruned-seg.pt", tiny5["segment"]),
+        ("hub", pruned),
+        ("interrupted", pruned, data, "--sparsity", "0.01"),
+        ("replaced", pruned, data, "yolov5n.yaml"),
+        cwd=tmp_path,
     )
     assert (by_cfg, segment, hub) == (PRUNED, PRUNED_SEG, PRUNED_FUSED)
     assert (said[0], len(said[1]), said[2]) == (2, 1, False), said
@@ -119,9 +121,7 @@ def test_start_touches_nothing(compare: Callable[[int], Any]) -> None:
 
 def test_a_fork_has_no_remote(full: Home, tmp_path: Path) -> None:
     """YOLOv5 of 2022 to July 2026 fails where there is none; a fork of it starts all the same."""
-    assert full.ask(PROBES, ("remoteless",), cwd=tmp_path) == [
-        [{"remote": None, "branch": None, "commit": None}, None]
-    ]
+    assert full.ask(PROBES, ("remoteless",), cwd=tmp_path) == [[{"remote": None, "branch": None, "commit": None}, None]]
 
 
 LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2".split()

@@ -214,5 +214,10 @@ def test_help_shows_both_groups(home: Home) -> None:
 
 def test_slimming_from_sparsity_training_to_fine_tuning(ready: Home) -> None:
     small = ["--data", "VOC.yaml", *QUICK, "--img", "64", "--epochs", "1", "--project", "runs"]
-    walk(ready.python, ["--weights", "best.pt", *small, "--name", "sparse"], "runs/sparse/weights/last.pt",
-         [*small, "--name", "slim"], ready.root / "runs/slim")
+    walk(
+        ready.python,
+        ["--weights", "best.pt", *small, "--name", "sparse"],
+        "runs/sparse/weights/last.pt",
+        [*small, "--name", "slim"],
+        ready.root / "runs/slim",
+    )

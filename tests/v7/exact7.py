@@ -68,8 +68,9 @@ def deploy_rows(*sizes: str) -> Any:
 
     equal = []
     for size in sizes:
-        training, deploy = (yaml.safe_load((_cfg() / kind / f"yolov7{size}.yaml").read_text()) for kind in
-                            ("training", "deploy"))
+        training, deploy = (
+            yaml.safe_load((_cfg() / kind / f"yolov7{size}.yaml").read_text()) for kind in ("training", "deploy")
+        )
         made, _ = deploy_structure(training)
         equal.append([made[part] for part in ("backbone", "head")] == [deploy[part] for part in ("backbone", "head")])
     return equal

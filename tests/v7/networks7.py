@@ -102,8 +102,13 @@ def proved(cfg: str) -> Any:
 
 def _silence_implicit(dense: nn.Module, groups: Any, plan: Any, scores: Any) -> None:
     """A channel that is gone takes along what the head's ImplicitA adds to it."""
-    keep = {layer: (group.name, entry.keep) for group in groups for entry in plan.entries
-            for layer in group.layers if entry.name == group.name}
+    keep = {
+        layer: (group.name, entry.keep)
+        for group in groups
+        for entry in plan.entries
+        for layer in group.layers
+        if entry.name == group.name
+    }
     head = dense.model[-1]
     for source, implicit in zip(head.f, getattr(head, "ia", ()), strict=False):  # auxiliary inputs have none
         name, kept = next(keep[layer] for layer in keep if layer.startswith(f"model.{source}."))

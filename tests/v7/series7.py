@@ -160,9 +160,15 @@ def exact(cfg: str) -> Any:
         given = list(args)
         if hasattr(layer, "rbr_dense") or any(hasattr(layer, name) for name in ("conv", "cv1")):
             last = {"SPPCSPC": "cv7"}.get(kind, "conv")
-            wide = sum(getattr(layer, c).conv.out_channels for c in ("cv2", "cv3")) if kind == "DownC" else (
-                layer.rbr_dense[0].out_channels if kind == "RepConv" else
-                (layer.conv if last == "conv" else getattr(layer, last).conv).out_channels)
+            wide = (
+                sum(getattr(layer, c).conv.out_channels for c in ("cv2", "cv3"))
+                if kind == "DownC"
+                else (
+                    layer.rbr_dense[0].out_channels
+                    if kind == "RepConv"
+                    else (layer.conv if last == "conv" else getattr(layer, last).conv).out_channels
+                )
+            )
             given = [wide, *args[1:], *([widths] if (widths := widths_of_block(layer)) else [])]
         written.append([f, n, PREFIX + kind, given])
     cut = len(model.yaml["backbone"])

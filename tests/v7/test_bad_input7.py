@@ -135,8 +135,18 @@ def test_train_refuses_in_one_line(bench: Home) -> None:
     assert "--device 0: no CUDA device here" in said and "Traceback" not in said
     said = bench.python("train.py", "--weights", "gone.pt", "--data", "tiny.yaml", "--prune_ratio", "0.5", code=2)
     assert "--weights gone.pt: no such checkpoint" in said and "Traceback" not in said
-    said = bench.python("train.py", "--weights", "", "--data", "tiny.yaml", "--prune_ratio", "0.5", "--cfg",
-                        "cfg/training/yolov7-tiny.yaml", code=2)
+    said = bench.python(
+        "train.py",
+        "--weights",
+        "",
+        "--data",
+        "tiny.yaml",
+        "--prune_ratio",
+        "0.5",
+        "--cfg",
+        "cfg/training/yolov7-tiny.yaml",
+        code=2,
+    )
     assert "no network given: --weights best.pt" in said
     said = bench.python(*common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name refused".split(), code=2)
     assert "error: The plan removes 0 of" in said and "Traceback" not in said

@@ -53,8 +53,9 @@ def test_losses_weigh_the_same_in_every_step(learned: tuple[Home, dict[str, Any]
     assert gains[0] == gains[1] == {"box": pytest.approx(0.05), "obj": pytest.approx(0.4), "cls": pytest.approx(0.05)}
 
 
-@pytest.mark.parametrize("weights, method", [("best.pt", "static"), ("runs/steps/pruned.pt", "static"),
-                                             ("runs/steps/pruned.pt", "dynamic")])
+@pytest.mark.parametrize(
+    "weights, method", [("best.pt", "static"), ("runs/steps/pruned.pt", "static"), ("runs/steps/pruned.pt", "dynamic")]
+)
 def test_int8_loses_next_to_nothing(learned: tuple[Home, dict[str, Any]], weights: str, method: str) -> None:
     """The published line, on a copy of the dense network too: mAP50 within 0.01 of float, under 0.35 of its size."""
     home, _ = learned

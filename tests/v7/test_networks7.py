@@ -16,8 +16,10 @@ LARGE = tuple(f"training/yolov7{size}" for size in ("x", "-w6", "-e6", "-d6", "-
 AUX = ("-w6", "-e6", "-d6", "-e6e")
 ROW = "Conv, [512, 1, 1, None, 1, nn.LeakyReLU(0.1)]],  # 28"
 OWN = {  # rows that upstream's parser knows and none of its YAMLs has, in the place of yolov7-tiny's
-    "contract": ("MP, []", "Contract, [2]"), "chuncat": ("Concat, [1]", "Chuncat, [1]"),
-    "foldcut": (ROW, "Foldcut, [1]],"), "stcspc": (ROW, "STCSPC, [512]],"),
+    "contract": ("MP, []", "Contract, [2]"),
+    "chuncat": ("Concat, [1]", "Chuncat, [1]"),
+    "foldcut": (ROW, "Foldcut, [1]],"),
+    "stcspc": (ROW, "STCSPC, [512]],"),
 }
 
 

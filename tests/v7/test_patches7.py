@@ -81,9 +81,7 @@ def brisk(full: Home, tmp_path: Path) -> Path:
 
 def test_runs_on_this_torch_and_numpy(compare: Callable[..., Any], files: dict[str, Path], tiny7: Path) -> None:
     """Loads, without gradients, trains and measures; plain upstream does none of it."""
-    (loaded, trained), (broken, untrained) = compare(
-        STACK, ("loads", files["dense"]), ("train", files["dense"], tiny7)
-    )
+    (loaded, trained), (broken, untrained) = compare(STACK, ("loads", files["dense"]), ("train", files["dense"], tiny7))
     assert loaded == [6_031_950, False] and trained == DENSE
     assert "weights_only" in broken and "weights_only" in untrained
 
@@ -95,9 +93,7 @@ def test_amp_is_off(compare: Callable[..., Any], files: dict[str, Path], tiny7: 
     assert without == [{"scaler": [True], "autocast": [True], "half": [True]}]
 
 
-def test_penalty_once_a_step(
-    compare: Callable[..., Any], files: dict[str, Path], tiny7: Path, brisk: Path
-) -> None:
+def test_penalty_once_a_step(compare: Callable[..., Any], files: dict[str, Path], tiny7: Path, brisk: Path) -> None:
     """Once per optimizer step, it moves gamma, the flag is remembered; frozen networks are an error."""
     words = (files["dense"], tiny7, "--epochs", "3", "--hyp", brisk, "--sparsity")
     frozen = ("penalty", *words, "0.05", "--freeze", *range(77))
@@ -152,9 +148,21 @@ def test_start_needs_no_network(compare: Callable[..., Any], files: dict[str, Pa
 def test_two_ranks_on_a_cpu(full: Home, prefix7: Callable[[int], Home], tiny7: Path, tmp_path: Path) -> None:
     """Under torch.distributed.run with gloo both ranks hold the pruned network, with the same weights."""
     launch = "-m torch.distributed.run --standalone --nproc_per_node 2".split()
-    words = ["--weights", full.root / "pruned.pt", "--data", tiny7, "--epochs", "1", "--name", "exp", "--exist-ok",
-             "--hyp", full.root / "data/hyp.scratch.tiny.yaml", "--noautoanchor",
-             *"--img 64 64 --workers 0 --device cpu --project . --batch-size 8".split()]
+    words = [
+        "--weights",
+        full.root / "pruned.pt",
+        "--data",
+        tiny7,
+        "--epochs",
+        "1",
+        "--name",
+        "exp",
+        "--exist-ok",
+        "--hyp",
+        full.root / "data/hyp.scratch.tiny.yaml",
+        "--noautoanchor",
+        *"--img 64 64 --workers 0 --device cpu --project . --batch-size 8".split(),
+    ]
     full.python(*launch, HERE / "ddp7.py", "train.py", *words, cwd=tmp_path)
     ranks = [json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1)]
     assert ranks[0] == ranks[1] and ranks[0][0]["widths"]["model.0.conv"] == 16 and len(ranks[0][0]["widths"]) == 58
@@ -165,8 +173,19 @@ def test_two_ranks_on_a_cpu(full: Home, prefix7: Callable[[int], Home], tiny7: P
 def test_two_ranks_prune(full: Home, tiny7: Path, tmp_path: Path) -> None:
     """pruner.py in two processes: both train the same widths, step after step."""
     launch = "-m torch.distributed.run --standalone --nproc_per_node 2".split()
-    words = ["--weights", full.root / "dense.pt", "--data", tiny7, "--epochs", "1", "--project", ".", "--name", "exp",
-             *"--img 64 64 --workers 0 --device cpu --batch-size 8 --steps 2 --no-export --noautoanchor".split()]
+    words = [
+        "--weights",
+        full.root / "dense.pt",
+        "--data",
+        tiny7,
+        "--epochs",
+        "1",
+        "--project",
+        ".",
+        "--name",
+        "exp",
+        *"--img 64 64 --workers 0 --device cpu --batch-size 8 --steps 2 --no-export --noautoanchor".split(),
+    ]
     full.python(*launch, HERE / "ddp7.py", "prune.py", *words, cwd=tmp_path)
     ranks = [json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1)]
     assert ranks[0] == ranks[1] and len(ranks[0]) == 2

@@ -158,8 +158,20 @@ def test_killed_run_goes_on(fork7: Path, copy_of: Callable[[Path], Home], tiny7:
     """kill -9 in the second step's training; --resume ends where an uninterrupted run ends."""
     home = copy_of(fork7)
     home.python(HERE / "make7.py", "training/yolov7-tiny", "best.pt", "10")
-    words = ("prune.py", "--weights", "best.pt", "--data", tiny7, *QUICK, *SMALL, "--steps", "2", "--epochs", "2",
-             "--no-export")
+    words = (
+        "prune.py",
+        "--weights",
+        "best.pt",
+        "--data",
+        tiny7,
+        *QUICK,
+        *SMALL,
+        "--steps",
+        "2",
+        "--epochs",
+        "2",
+        "--no-export",
+    )
     home.python(*words, "--name", "whole")
     process = home.start(*words, "--name", "cut")
     mark, deadline = home.root / "runs/prune/cut/step2_finetune/weights", time.monotonic() + 300
@@ -195,5 +207,10 @@ def test_slimming_from_sparsity_training_to_fine_tuning(home: Home, tiny7: Path)
     """train_sparse.py and inspect_bn.py, which upstream's train.py has only the penalty of."""
     home.python(HERE / "make7.py", "training/yolov7-tiny", "best.pt", "10")
     small = ["--data", str(tiny7), *QUICK, *SMALL, "--epochs", "1", "--project", "runs"]
-    walk(home.python, ["--weights", "best.pt", *small, "--name", "sparse"], "runs/sparse/weights/last.pt",
-         [*small, "--name", "slim"], home.root / "runs/slim")
+    walk(
+        home.python,
+        ["--weights", "best.pt", *small, "--name", "sparse"],
+        "runs/sparse/weights/last.pt",
+        [*small, "--name", "slim"],
+        home.root / "runs/slim",
+    )

@@ -13,8 +13,19 @@ from everyscript import attacks
 from home7 import HERE, Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
-NAMES = ("prune.py", "prune_one_shot.py", "pruner.py", "pruner_one_shot.py", "quantify.py", "sensitivity.py",
-         "inspect_bn.py", "reparameterize.py", "train.py", "train_aux.py", "train_sparse.py")
+NAMES = (
+    "prune.py",
+    "prune_one_shot.py",
+    "pruner.py",
+    "pruner_one_shot.py",
+    "quantify.py",
+    "sensitivity.py",
+    "inspect_bn.py",
+    "reparameterize.py",
+    "train.py",
+    "train_aux.py",
+    "train_sparse.py",
+)
 SCRIPTS: dict[str, list[str]] = {
     **{name: [] for name in NAMES},
     "generate_prune_yaml.py": ["--model", "cfg/training/yolov7.yaml", "--pruned_model", "x.yaml"],

@@ -49,8 +49,15 @@ def finished(home: Home, folder: str, cfg: str) -> Path:
     run = home.root / folder
     run.mkdir(parents=True)
     home.python(HERE / "make7.py", cfg, run / "pruned.pt", "10", "pruned")
-    record = {"schema": 1, "settings": {}, "family": "yolov7", "weights": "best.pt", "arguments": {}, "status": "done",
-              "final": {"checkpoint": "pruned.pt", "yaml": "pruned.yaml"}}
+    record = {
+        "schema": 1,
+        "settings": {},
+        "family": "yolov7",
+        "weights": "best.pt",
+        "arguments": {},
+        "status": "done",
+        "final": {"checkpoint": "pruned.pt", "yaml": "pruned.yaml"},
+    }
     (run / "report.json").write_text(json.dumps(record))
     return run / "pruned.pt"
 
@@ -88,15 +95,38 @@ def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
     written = tiny.python(*f"{TINY} --weights tiny.pt --pruned_model pruned_model.yaml --verify".split())
     assert "Verified: built from the file, weights loaded strictly, largest difference of outputs 0" in written
     trained = tiny.python(
-        "train.py", "--cfg", "pruned_model.yaml", "--weights", "tiny.pt", "--data", "data.yaml", *QUICK,
-        "--hyp", "data/hyp.scratch.tiny.yaml", "--name", "again",
+        "train.py",
+        "--cfg",
+        "pruned_model.yaml",
+        "--weights",
+        "tiny.pt",
+        "--data",
+        "data.yaml",
+        *QUICK,
+        "--hyp",
+        "data/hyp.scratch.tiny.yaml",
+        "--name",
+        "again",
     )
     transferred = next(line for line in trained.splitlines() if "Transferred" in line)
     got, of = transferred.split("Transferred ")[1].split()[0].split("/")
     assert int(of) - int(got) == 2, "all but the two anchor buffers, which upstream takes from --cfg"
     best = "runs/train/again/weights/best.pt"
-    tiny.python("prune_one_shot.py", "--weights", best, "--data", "data.yaml", *QUICK, "--prune-ratio", "0.3",
-                "--round-to", "1", "--no-export", "--name", "twice")
+    tiny.python(
+        "prune_one_shot.py",
+        "--weights",
+        best,
+        "--data",
+        "data.yaml",
+        *QUICK,
+        "--prune-ratio",
+        "0.3",
+        "--round-to",
+        "1",
+        "--no-export",
+        "--name",
+        "twice",
+    )
     report = tiny.report("runs/prune/twice")
     once, twice = report["dense"]["params"], report["steps"][0]["params"]
     assert f"{once:,} parameters" in written and twice < 0.6 * once
@@ -104,8 +134,20 @@ def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
     assert f"{twice:,} parameters" in said and "runs/prune/twice/pruned.pt" in said
     said = tiny.python("reparameterize.py", "--weights", "runs/prune/twice/pruned.pt")
     assert "Written: runs/prune/twice/pruned_deploy.pt" in said
-    shown = tiny.python("test.py", "--weights", "runs/prune/twice/pruned_deploy.pt", "--data", "data.yaml",
-                        "--img-size", "64", "--device", "cpu", "--no-trace", "--batch-size", "8")
+    shown = tiny.python(
+        "test.py",
+        "--weights",
+        "runs/prune/twice/pruned_deploy.pt",
+        "--data",
+        "data.yaml",
+        "--img-size",
+        "64",
+        "--device",
+        "cpu",
+        "--no-trace",
+        "--batch-size",
+        "8",
+    )
     assert "mAP@.5" in shown
 
 

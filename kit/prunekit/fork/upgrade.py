@@ -169,9 +169,7 @@ def _move(directory: Path, plan: Plan, console: Console) -> Upgraded:
             now = own_commits.snapshot(room, directory)
             count = len(room.text("rev-list", f"{plan.old}..{plan.tip}").split())
         if now != (plan.tip, plan.work):
-            raise UserError(
-                f"{directory} has changed since the upgrade began: {_typed(directory)} --abort, then again"
-            )
+            raise UserError(f"{directory} has changed since the upgrade began: {_typed(directory)} --abort, then again")
         own_commits.fetch_back(directory)
         need_clean(directory, plan.work, result, index=False)
         step.result = f"{count} commits" + (", and changes that no commit holds" if plan.work != plan.tip else "")

@@ -55,9 +55,7 @@ def lint(kit: Kit, upstream: Upstream) -> list[Finding]:
         Finding(name, "stands in the series twice") for name in sorted({n for n in names if names.count(n) > 1})
     ]
     findings += [
-        Finding(b, f"comes after {a}: number the patches in their order")
-        for a, b in itertools.pairwise(names)
-        if a > b
+        Finding(b, f"comes after {a}: number the patches in their order") for a, b in itertools.pairwise(names) if a > b
     ]
     beside = {path.name for path in (kit.patches / upstream.name).glob("*.patch")}
     findings += [Finding(name, "lies in the folder but not in the series") for name in sorted(beside - set(names))]

@@ -110,9 +110,7 @@ def gone(repo: Repo, parent: str, head: str, path: str, old: str | None, new: st
     return f"; what the patch changes is in {', '.join(names)} now" if names else ""
 
 
-def found_at(
-    repo: Repo, commits: tuple[str, str], paths: tuple[str, str], old: str | None, new: str | None
-) -> str:
+def found_at(repo: Repo, commits: tuple[str, str], paths: tuple[str, str], old: str | None, new: str | None) -> str:
     """Return, in words, where what a patch changes stands now, if its file is gone or lacks the function."""
     if text_of(repo, commits[1], paths[1]) is None:
         return gone(repo, *commits, paths[0], old, new)

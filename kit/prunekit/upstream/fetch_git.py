@@ -67,9 +67,7 @@ def fetch_git(upstream: Upstream, url: str, scratch: Path, report: Report) -> tu
             continue
         return repo.folder, _packed(repo.folder), (attempt.note,) if attempt.note else ()
     other = " --source sdist, or" if upstream.sdist else ""
-    raise Absent(
-        f"{url} no longer has commit {upstream.commit} of {upstream.name}: try{other} --mirror URL of a copy"
-    )
+    raise Absent(f"{url} no longer has commit {upstream.commit} of {upstream.name}: try{other} --mirror URL of a copy")
 
 
 def ids_of(upstream: Upstream, url: str, names: tuple[str, ...], folder: Path) -> dict[str, str]:

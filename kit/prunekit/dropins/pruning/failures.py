@@ -21,8 +21,13 @@ import yaml
 from .errors import PruneError
 
 LONGEST = 600  # characters of a message
-SHORT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "invalid buffer size",
-                   "storage size calculation")
+SHORT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "invalid buffer size",
+    "storage size calculation",
+)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 READ_HINT = "Is it the right file, and whole?"
 

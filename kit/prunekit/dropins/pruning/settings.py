@@ -10,7 +10,16 @@ from .errors import PruneError
 
 # The words that settings may be, in one place: each module holds itself against them.
 CRITERIA = (
-    "lamp", "l1", "l2", "group_norm", "bn_scale", "taylor", "hessian", "fpgm", "random", "reconstruction",
+    "lamp",
+    "l1",
+    "l2",
+    "group_norm",
+    "bn_scale",
+    "taylor",
+    "hessian",
+    "fpgm",
+    "random",
+    "reconstruction",
 )
 SCHEDULES = ("given", "scaled")
 HEADS, MOST_STEPS = ("outputs", "whole"), 1000
@@ -84,8 +93,10 @@ class Settings:
             raise PruneError(f"--repair {self.repair}: must be a number of images, or 0 for no repair.")
         within("--steps", self.steps, 1, MOST_STEPS, "pruning steps")
         chosen: dict[str, tuple[str, tuple[str, ...]]] = {
-            "--importance": (self.importance, CRITERIA), "--scope": (self.scope, (*SCOPES, "sensitivity")),
-            "--head": (self.head, HEADS), "--schedule": (self.schedule, SCHEDULES),
+            "--importance": (self.importance, CRITERIA),
+            "--scope": (self.scope, (*SCOPES, "sensitivity")),
+            "--head": (self.head, HEADS),
+            "--schedule": (self.schedule, SCHEDULES),
         }
         for flag, (word, known) in chosen.items():
             if word not in known:
@@ -104,8 +115,10 @@ def _check_target(flag: str, value: float) -> None:
         raise PruneError(f"{flag} {value}: give a fraction of the dense network below 1 (0.5), or a number.")
     if 1 < value < least:
         percent = f", for {value:g}% of the dense network {flag} {value / 100:g}" if value < 100 else ""
-        raise PruneError(f"{flag} {value:g}: neither a fraction below 1 nor a number of them that a network can have. "
-                         f"For {value:g} {name} type {flag} {value * unit:.0f}{percent}.")
+        raise PruneError(
+            f"{flag} {value:g}: neither a fraction below 1 nor a number of them that a network can have. "
+            f"For {value:g} {name} type {flag} {value * unit:.0f}{percent}."
+        )
 
 
 def _fits(value: Any, kind: str) -> bool:

@@ -61,9 +61,7 @@ def validated(weights: str, data: str, runs: Path) -> float:
     """Return a network's mAP50-95 by upstream's test.py, which reads a part of its options from a global."""
     import test
 
-    test.opt = Namespace(
-        device="cpu", project=str(runs), name="test", exist_ok=True, task="val", single_cls=False
-    )
+    test.opt = Namespace(device="cpu", project=str(runs), name="test", exist_ok=True, task="val", single_cls=False)
     return float(test.test(data, [weights], batch_size=8, imgsz=64, plots=False)[0][3])
 
 

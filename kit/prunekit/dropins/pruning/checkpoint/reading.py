@@ -185,12 +185,14 @@ def _refusal(path: str | Path, foreign: list[str], rules: Rules) -> _Refused:
     if foreign == ["builtins.getattr"]:  # a bound method: what upstream's fuse() leaves in its modules
         return _Refused(
             f"{path}: a fused network, by the methods pickled in it; it cannot be trained again. Give the checkpoint "
-            "that training wrote (weights/best.pt), or add --trust.", listed
+            "that training wrote (weights/best.pt), or add --trust.",
+            listed,
         )
     whose = f"torch's nor {own[0].rstrip('.')}'s" if own else "torch's nor this fork's"
     return _Refused(
         f"{path}: loading this file would run {listed}, which is neither {whose} network code. "
-        "If you trust whoever made it, add --trust.", listed
+        "If you trust whoever made it, add --trust.",
+        listed,
     )
 
 
@@ -205,7 +207,8 @@ def _hard_to_read(path: str | Path, file: IO[bytes], error: Exception, rules: Ru
     if asks:
         return _Refused(
             f"{path}: loading this file would run pickle instructions that no ordinary checkpoint has ({said}). "
-            "If you trust whoever made it, add --trust.", said
+            "If you trust whoever made it, add --trust.",
+            said,
         )
     return Damaged(f"{path}: damaged checkpoint ({said}). Copy it again, or use another one.", said)
 

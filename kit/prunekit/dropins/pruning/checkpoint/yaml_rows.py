@@ -23,8 +23,26 @@ from .allowed import Rules, never_in
 _DOTTED = re.compile(r"(?:(?:torch\.)?nn\.)?\w+|torchvision\.ops\.\w+", re.ASCII)
 _LISTS = (list, tuple)
 _VALUES = (
-    ast.Expression, ast.Constant, ast.Name, ast.Load, ast.List, ast.Tuple, ast.UnaryOp, ast.USub, ast.UAdd, ast.BinOp,
-    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.keyword, ast.Subscript, ast.Slice, ast.Attribute, ast.Call,
+    ast.Expression,
+    ast.Constant,
+    ast.Name,
+    ast.Load,
+    ast.List,
+    ast.Tuple,
+    ast.UnaryOp,
+    ast.USub,
+    ast.UAdd,
+    ast.BinOp,
+    ast.Add,
+    ast.Sub,
+    ast.Mult,
+    ast.Div,
+    ast.FloorDiv,
+    ast.keyword,
+    ast.Subscript,
+    ast.Slice,
+    ast.Attribute,
+    ast.Call,
 )
 
 

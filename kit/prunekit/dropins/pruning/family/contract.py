@@ -97,9 +97,7 @@ class Family(Protocol):
     def write_yaml(self, weights: Path, target: Path) -> None:
         """Write the architecture of a checkpoint as YAML from which the fork rebuilds it strictly."""
 
-    def finetune(
-        self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN
-    ) -> Path:
+    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN) -> Path:
         """Train `weights` with the upstream trainer into `folder`; returns the best checkpoint.
 
         `sparsity` is the BN-L1 strength: 0 in fine-tuning, above it only in sparsity training, which returns the last

@@ -11,13 +11,42 @@ from ..errors import PruneError
 
 LARGEST = 2**31 - 1  # what a 32-bit number holds; libraries below overflow beyond it
 MOST = {  # beyond any machine's memory, not merely unusual
-    "epochs": 10_000_000, "imgsz": 65_536, "img_size": 65_536, "batch": 1 << 20, "batch_size": 1 << 20, "workers": 4096,
+    "epochs": 10_000_000,
+    "imgsz": 65_536,
+    "img_size": 65_536,
+    "batch": 1 << 20,
+    "batch_size": 1 << 20,
+    "workers": 4096,
 }
 DECAYS = ("momentum", "warmup_momentum")  # beyond 1 the weights grow without end
 POSITIVE = (
-    "lr0", "lrf", "weight_decay", "warmup_bias_lr", "hsv_h", "hsv_s", "hsv_v", "translate", "scale", "flipud", "fliplr",
-    "mosaic", "mixup", "copy_paste", "paste_in", "iou_t", "box", "cls", "cls_pw", "obj", "obj_pw", "fl_gamma",
-    "warmup_epochs", "warmup_iters", "dfl", "pose", "kobj",
+    "lr0",
+    "lrf",
+    "weight_decay",
+    "warmup_bias_lr",
+    "hsv_h",
+    "hsv_s",
+    "hsv_v",
+    "translate",
+    "scale",
+    "flipud",
+    "fliplr",
+    "mosaic",
+    "mixup",
+    "copy_paste",
+    "paste_in",
+    "iou_t",
+    "box",
+    "cls",
+    "cls_pw",
+    "obj",
+    "obj_pw",
+    "fl_gamma",
+    "warmup_epochs",
+    "warmup_iters",
+    "dfl",
+    "pose",
+    "kobj",
 )
 
 

@@ -64,9 +64,7 @@ def _width(dense: int, key: int, terms: Terms) -> Width:
     return Width(fixed, tuple((name, times) for name, _, times in found))
 
 
-def _product(
-    module: Any, macs: int, inputs: Terms, outputs: Terms, transposed: tuple[int, int] | None
-) -> LayerCost:
+def _product(module: Any, macs: int, inputs: Terms, outputs: Terms, transposed: tuple[int, int] | None) -> LayerCost:
     """A convolution or linear layer: weights between each input and each output channel.
 
     Args:

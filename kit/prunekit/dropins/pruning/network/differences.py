@@ -51,7 +51,8 @@ def _arguments(act: nn.Module) -> dict[str, Any]:
     known = inspect.signature(type(act).__init__).parameters.values()
     held = {p.name: (getattr(act, p.name, p.default), p.default) for p in known if p.name not in ("self", "inplace")}
     return {
-        name: value for name, (value, default) in held.items()
+        name: value
+        for name, (value, default) in held.items()
         if isinstance(value, (bool, int, float, str)) and value != default
     }
 

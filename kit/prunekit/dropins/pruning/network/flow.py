@@ -84,9 +84,7 @@ def _in_order(outputs: Iterable[Node]) -> list[Node]:
 class _Walk:
     """The dimension along which the channels of each node's output lie; None where there are none, STUCK if kept."""
 
-    def __init__(
-        self, model: nn.Module, calls: Mapping[Node, LayerCall], opaque: Callable[[Node], str | None]
-    ) -> None:
+    def __init__(self, model: nn.Module, calls: Mapping[Node, LayerCall], opaque: Callable[[Node], str | None]) -> None:
         self.flow, self.calls, self.opaque = Flow(), calls, opaque
         self.dims: dict[Node, int | None] = {}
         self.names = {id(p): name for name, p in model.named_parameters()}
@@ -301,9 +299,20 @@ _RULES: dict[str, Callable[[_Walk, Node, Inputs], Any]] = {
     **dict.fromkeys(("MaxPool1DWithIndices", "AvgPool1D", "UpsampleNearest1D", "UpsampleLinear1D"), _pooling(1)),
     **dict.fromkeys(
         (
-            "MaxPool2DWithIndices", "MaxPool2D", "AvgPool2D", "AdaptiveAvgPool2D", "AdaptiveMaxPool2D",
-            "MkldnnAdaptiveAvgPool2D", "MkldnnMaxPool2D", "UpsampleNearest2D", "UpsampleNearestExact2D",
-            "UpsampleBilinear2D", "UpsampleBilinear2DAa", "UpsampleBicubic2D", "ReflectionPad2D", "ReplicationPad2D",
+            "MaxPool2DWithIndices",
+            "MaxPool2D",
+            "AvgPool2D",
+            "AdaptiveAvgPool2D",
+            "AdaptiveMaxPool2D",
+            "MkldnnAdaptiveAvgPool2D",
+            "MkldnnMaxPool2D",
+            "UpsampleNearest2D",
+            "UpsampleNearestExact2D",
+            "UpsampleBilinear2D",
+            "UpsampleBilinear2DAa",
+            "UpsampleBicubic2D",
+            "ReflectionPad2D",
+            "ReplicationPad2D",
             "GridSampler2D",
         ),
         _pooling(2),

@@ -23,7 +23,12 @@ from .counts import TRANSPOSED, Forward, fit_example
 from .flow import Flow, follow
 
 _SHAPING = (
-    ops.OPTYPE.CONCAT, ops.OPTYPE.SPLIT, ops.OPTYPE.SLICE, ops.OPTYPE.RESHAPE, ops.OPTYPE.UNBIND, ops.OPTYPE.EXPAND
+    ops.OPTYPE.CONCAT,
+    ops.OPTYPE.SPLIT,
+    ops.OPTYPE.SLICE,
+    ops.OPTYPE.RESHAPE,
+    ops.OPTYPE.UNBIND,
+    ops.OPTYPE.EXPAND,
 )
 
 
@@ -84,9 +89,7 @@ def _patched(module: Any, name: str) -> Iterator[None]:
         setattr(module, name, original)
 
 
-def trace(
-    model: nn.Module, example: Tensor, forward: Forward | None, opaque: Mapping[str, str] | None = None
-) -> Trace:
+def trace(model: nn.Module, example: Tensor, forward: Forward | None, opaque: Mapping[str, str] | None = None) -> Trace:
     """Trace one forward of `model`; its requires_grad and training flags are as before afterwards.
 
     A module whose forward fails under the tracer (it leaves autograd, or writes into a weight) is run without it: what
@@ -145,9 +148,7 @@ def settle(model: nn.Module, traced: Trace, calls: Calls, opaque: Mapping[str, s
     flow = follow(model, traced.outputs, calls.layers, calls.inside(opaque))
     graph = traced.dependencies
     nodes = {node.grad_fn: node for node in graph.module2node.values()}
-    nodes.update(
-        {out: graph.module2node[c.module] for out, c in calls.layers.items() if c.module in graph.module2node}
-    )
+    nodes.update({out: graph.module2node[c.module] for out, c in calls.layers.items() if c.module in graph.module2node})
     for function, reason in flow.barriers.items():
         if function in nodes:
             where = "" if reason in opaque.values() else calls.where(function, model)

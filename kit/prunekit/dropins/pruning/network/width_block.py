@@ -32,8 +32,14 @@ _KEYS = frozenset({"version", "stem", "scale", "widths", "act", "act_args", "bn"
 
 
 def close_block(
-    plain: Mapping[str, Any], guard: str, owner: nn.Module, fresh: nn.Module, outputs: Collection[str],
-    *, sync: Callable[[nn.Module], Any] | None = None, **extra: Any,
+    plain: Mapping[str, Any],
+    guard: str,
+    owner: nn.Module,
+    fresh: nn.Module,
+    outputs: Collection[str],
+    *,
+    sync: Callable[[nn.Module], Any] | None = None,
+    **extra: Any,
 ) -> dict[str, Any]:
     """The YAML of a pruned network: `plain` with block and guard. The block has been tried on `fresh`.
 

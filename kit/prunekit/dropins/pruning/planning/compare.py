@@ -139,9 +139,7 @@ def settle(model: nn.Module) -> None:
             module.training = False
 
 
-def _watched(
-    model: nn.Module, image: Tensor, see: See, active: list[str], only: Collection[str] | None = None
-) -> None:
+def _watched(model: nn.Module, image: Tensor, see: See, active: list[str], only: Collection[str] | None = None) -> None:
     """Run `model`, and show `see` the input and the output of each module (of `only`) as it is called."""
 
     def before(name: str) -> Any:

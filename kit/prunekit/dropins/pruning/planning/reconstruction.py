@@ -121,6 +121,7 @@ def _second_moments(
             old = sums.get(name, (0.0, 0.0, 0))
             sums[name] = (old[0] + x.transpose(1, 2) @ x, old[1] + x.sum(1), old[2] + x.shape[1])
             wanted[name] = wanted.get(name, 0.0) + torch.stack([y.sum(0), y.pow(2).sum(0)])
+
         return hook
 
     for at, batch in enumerate(batches):
@@ -138,6 +139,7 @@ def _sensitivities(model: nn.Module, named: Mapping[str, nn.Module], batch: Tens
     dense = model(batch)
     found = {}
     for name, layer in named.items():
+
         def disturb(module: nn.Module, args: Any, output: Tensor) -> Tensor:
             others = output.roll(1, 0)
             dims = [0, 2, 3] if output.dim() == 4 else list(range(output.dim() - 1))

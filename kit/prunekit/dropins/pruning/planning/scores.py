@@ -41,7 +41,12 @@ IMAGE_CRITERIA = ("reconstruction",)
 
 
 def score_groups(
-    graph: PruningGraph, criterion: str, *, seed: int = 0, losses: Losses | None = None, images: Images | None = None,
+    graph: PruningGraph,
+    criterion: str,
+    *,
+    seed: int = 0,
+    losses: Losses | None = None,
+    images: Images | None = None,
     tracing: Tracing = nullcontext,
 ) -> dict[str, Tensor]:
     """Scores of a graph's groups: {group name: (channels,) float32 on the CPU}, higher is more important.

@@ -74,8 +74,12 @@ class Unit:
 
 
 def make_units(
-    groups: Sequence[Group], scores: Mapping[str, Tensor], limits: Limits, first: Mapping[str, int],
-    *, largest: bool = False,
+    groups: Sequence[Group],
+    scores: Mapping[str, Tensor],
+    limits: Limits,
+    first: Mapping[str, int],
+    *,
+    largest: bool = False,
 ) -> list[Unit]:
     """The units of scored groups; a tied group of which one member has no score stays out, like one without a score.
 

@@ -70,8 +70,11 @@ class Account:
     frozen: int
 
     def __str__(self) -> str:
-        stays = {"coupled with one above it": self.coupled, "floor, rounding or equal halves": self.held,
-                 "in layers that are not pruned": self.frozen}
+        stays = {
+            "coupled with one above it": self.coupled,
+            "floor, rounding or equal halves": self.held,
+            "in layers that are not pruned": self.frozen,
+        }
         text = ", ".join(f"{number} ({why})" for why, number in stays.items() if number)
         return (
             f"one threshold |gamma| {self.threshold:.4g}: {self.below} of {self.channels} BatchNorm channels are under "

@@ -76,7 +76,11 @@ def forward(model: nn.Module, batches: list[Tensor]) -> list[Any]:
 
 
 def _settle(
-    model: nn.Module, batches: list[Tensor], held: list[int], wanted: list[Any], untouched: dict[str, Tensor],
+    model: nn.Module,
+    batches: list[Tensor],
+    held: list[int],
+    wanted: list[Any],
+    untouched: dict[str, Tensor],
     done: Repaired,
 ) -> None:
     """Of the network as it was, repaired, and with BatchNorm anew: keep the best on the held-out batches."""

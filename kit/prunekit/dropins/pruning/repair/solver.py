@@ -43,8 +43,13 @@ class Repaired:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
         rows = {name: {k: v for k, v in vars(fit).items() if v is not None} for name, fit in self.fits.items()}
-        return {"images": self.images, "before": self.before, "after": self.after, "batchnorm": self.norms,
-                "layers": rows}
+        return {
+            "images": self.images,
+            "before": self.before,
+            "after": self.after,
+            "batchnorm": self.norms,
+            "layers": rows,
+        }
 
     def line(self) -> str:
         """For the console."""
@@ -71,8 +76,13 @@ class Solver:
     """Two networks, stage by stage: the dense one's outputs, the inputs of the pruned one's layers, and the fit."""
 
     def __init__(
-        self, model: nn.Module, dense: nn.Module, survivors: Mapping[str, Sequence[int]], batches: list[Tensor],
-        done: Repaired, seed: int,
+        self,
+        model: nn.Module,
+        dense: nn.Module,
+        survivors: Mapping[str, Sequence[int]],
+        batches: list[Tensor],
+        done: Repaired,
+        seed: int,
     ) -> None:
         self.own, self.other = Stages(model, batches), Stages(dense, batches)
         self.layers = {name: module for name, module in model.named_modules() if isinstance(module, layers.KINDS)}
@@ -112,17 +122,20 @@ class Solver:
                     at = layers.places(module, output, self._places(name), self._generator(name, batch))
                     look.at[batch] = at
                     look.rows[batch] = layers.targets(module, output, at, self.survivors.get(name))
+
             return hook
 
         def norm(name: str) -> Any:
             def hook(module: nn.Module, args: Any) -> None:
                 if args[0] is last[0]:
                     self.norms[last[1]] = name
+
             return hook
 
         hooks = [self.dense[name].register_forward_hook(seen(name)) for name in names]
         hooks += [
-            module.register_forward_pre_hook(norm(name)) for name, module in self.dense.items()
+            module.register_forward_pre_hook(norm(name))
+            for name, module in self.dense.items()
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
         ]
         outputs = []
@@ -171,6 +184,7 @@ class Solver:
                 if args[0] is not given[0]:
                     raise _Reached
                 part[name] = self._moments(name, args[0], looks[name], batch)
+
             return hook
 
         for name in looks:

@@ -80,11 +80,21 @@ def quantify(
         speeds = time_both(full, small, images[0], request.threads)
         accuracy = [family.evaluate_onnx(path) for path in (full, small)]
         record = {
-            "schema": SCHEMA, "status": "done", "family": family.name, "weights": str(weights.resolve()),
-            "digest": digest_of(weights), "method": request.method, "limit": request.max_map_drop, "drop": 0.0,
-            "image": image, "images": len(images), "seven_bits": request.seven_bits,
-            "measures": list(accuracy[0].labels), "arguments": dict(family.arguments()),
-            **_measured(full, small, sizes, accuracy, speeds, request), "onnx_max_error": error,
+            "schema": SCHEMA,
+            "status": "done",
+            "family": family.name,
+            "weights": str(weights.resolve()),
+            "digest": digest_of(weights),
+            "method": request.method,
+            "limit": request.max_map_drop,
+            "drop": 0.0,
+            "image": image,
+            "images": len(images),
+            "seven_bits": request.seven_bits,
+            "measures": list(accuracy[0].labels),
+            "arguments": dict(family.arguments()),
+            **_measured(full, small, sizes, accuracy, speeds, request),
+            "onnx_max_error": error,
         }
         _judge(record)
         for path in (full, small):
@@ -118,9 +128,14 @@ def note_quantized(weights: Path, folder: Path, record: dict[str, Any]) -> None:
         return
     small = record["int8"]
     state.final["int8"] = {
-        "file": state.relative(folder / small["file"]), "method": record["method"], "status": record["status"],
-        "size_ratio": record["size_ratio"], "map50": small["map50"], "map50_95": small["map50_95"],
-        "drop": record["drop"], "speed": record["speed"]["ratio"],
+        "file": state.relative(folder / small["file"]),
+        "method": record["method"],
+        "status": record["status"],
+        "size_ratio": record["size_ratio"],
+        "map50": small["map50"],
+        "map50_95": small["map50_95"],
+        "drop": record["drop"],
+        "speed": record["speed"]["ratio"],
     }
     with locked(run):
         state.save()
@@ -188,14 +203,21 @@ def _measured(
     full: Path, small: Path, sizes: Sizes, accuracy: list[Metrics], speeds: tuple[Speed, Speed], request: Request
 ) -> dict[str, Any]:
     sides: list[dict[str, Any]] = [
-        {"file": path.name, "bytes": path.stat().st_size, "map50": metrics.map50, "map50_95": metrics.map50_95,
-         "seconds": speed.seconds}
+        {
+            "file": path.name,
+            "bytes": path.stat().st_size,
+            "map50": metrics.map50,
+            "map50_95": metrics.map50_95,
+            "seconds": speed.seconds,
+        }
         for path, metrics, speed in zip((full, small), accuracy, speeds, strict=True)
     ]
     layers = {"layers": sizes.layers, "float_layers": sizes.float_layers, "weight_bytes": sizes.integers}
     ratio = {key: value for key, value in speeds[1].as_dict().items() if key != "seconds"}
     return {
-        "float": sides[0], "int8": {**sides[1], **layers}, "size_ratio": sides[1]["bytes"] / sides[0]["bytes"],
+        "float": sides[0],
+        "int8": {**sides[1], **layers},
+        "size_ratio": sides[1]["bytes"] / sides[0]["bytes"],
         "speed": {**ratio, "threads": request.threads},
     }
 

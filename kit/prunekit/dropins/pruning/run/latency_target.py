@@ -129,9 +129,15 @@ def resolved(
         f"the target was {settings.target_latency}"
     )
     measured = {
-        "runtime": runtime, "target": settings.target_latency, "share": found.share, "low": found.low,
-        "high": found.high, "macs": found.macs,
-        "round_to": found.round_to, "image": bench.image.shape[-1], "threads": bench.threads,
+        "runtime": runtime,
+        "target": settings.target_latency,
+        "share": found.share,
+        "low": found.low,
+        "high": found.high,
+        "macs": found.macs,
+        "round_to": found.round_to,
+        "image": bench.image.shape[-1],
+        "threads": bench.threads,
     }
     return replace(settings, target_macs=found.asked, prune_ratio=None, round_to=found.round_to), measured
 

@@ -174,11 +174,16 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
     drop = state.dense["map50_95"] - after["map50_95"]
     limit = state.settings.max_map_drop
     record = {
-        "step": number, **_cost(cost), **after,
+        "step": number,
+        **_cost(cost),
+        **after,
         **{f"pruned_{key}": value for key, value in before.items()},
         "seconds": round(time.perf_counter() - started, 2),
-        "checkpoint": state.relative(best), "plan": state.relative(made),
-        "kept": limit is None or drop <= limit, "gains": dict(family.gains(best)), "widths": widths,
+        "checkpoint": state.relative(best),
+        "plan": state.relative(made),
+        "kept": limit is None or drop <= limit,
+        "gains": dict(family.gains(best)),
+        "widths": widths,
         **({"repair": repair} if repair else {}),
     }
     state.steps.append(record)
@@ -224,8 +229,14 @@ def _prune(
         batches = recalibrate(model, lambda: family.losses(model))
         say(f"BatchNorm statistics measured anew on {batches} training batches")
     if dropped := family.dropped(model):
-        say(deployed_line(_deployed_dense(family, state), deployed_cost(model, family.example(model), dropped),
-                          state.settings, state.settings.steps - number))
+        say(
+            deployed_line(
+                _deployed_dense(family, state),
+                deployed_cost(model, family.example(model), dropped),
+                state.settings,
+                state.settings.steps - number,
+            )
+        )
     write_whole(target, lambda scratch: family.save(model, source, scratch))
     return made, count(model, family.example(model)), widths_of(model), fits
 

@@ -31,8 +31,19 @@ REPORT = "report.json"
 _TEXT, _DENSE = (str, type(None)), {"params", "macs", "map50", "map50_95"}
 _STEP, _NUMBERS = {*_DENSE, "step", "checkpoint", "kept"}, {*_DENSE, "step"}
 _KINDS: dict[str, Any] = {
-    "family": str, "weights": str, "arguments": dict, "image": int, "status": str, "dense": dict, "digest": str,
-    "plan": _TEXT, "skipped": int, "sparse": _TEXT, "steps": list, "final": dict, "latency": dict,
+    "family": str,
+    "weights": str,
+    "arguments": dict,
+    "image": int,
+    "status": str,
+    "dense": dict,
+    "digest": str,
+    "plan": _TEXT,
+    "skipped": int,
+    "sparse": _TEXT,
+    "steps": list,
+    "final": dict,
+    "latency": dict,
     "proof": dict,
 }
 

@@ -44,8 +44,13 @@ def _no_images(family: Family, weights: Path) -> str | None:
 
 
 def repaired(
-    family: Family, weights: Path, model: nn.Module, dense: nn.Module, survivors: Mapping[str, Sequence[int]],
-    settings: Settings, say: Callable[[str], None],
+    family: Family,
+    weights: Path,
+    model: nn.Module,
+    dense: nn.Module,
+    survivors: Mapping[str, Sequence[int]],
+    settings: Settings,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Repair a pruned network on training images, in place.
 

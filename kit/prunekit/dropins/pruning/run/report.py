@@ -14,7 +14,16 @@ from .record import State
 
 TEXT = "report.md"
 COLUMNS = (
-    "step", "params", "macs", "pruned_map50", "pruned_map50_95", "map50", "map50_95", "seconds", "kept", "checkpoint",
+    "step",
+    "params",
+    "macs",
+    "pruned_map50",
+    "pruned_map50_95",
+    "map50",
+    "map50_95",
+    "seconds",
+    "kept",
+    "checkpoint",
 )
 
 
@@ -104,8 +113,11 @@ def _repair_lines(state: State) -> list[str]:
         f"Repair on {done['images']} images: {len(fits)} of {len(done['layers'])} layers solved, BatchNorm "
         f"{done['batchnorm']}. Squared difference from the network before pruning, relative to its variance; outputs "
         f"(held-out images): {done['before']:.4f} before, {done['after']:.4f} after.",
-        "", "| layer | before | after |", "|---|---|---|",
-        *(f"| {name} | {fit['before']:.4f} | {fit['after']:.4f} |" for name, fit in fits.items()), "",
+        "",
+        "| layer | before | after |",
+        "|---|---|---|",
+        *(f"| {name} | {fit['before']:.4f} | {fit['after']:.4f} |" for name, fit in fits.items()),
+        "",
     ]
 
 
@@ -123,7 +135,8 @@ def _latency_lines(state: State) -> list[str]:
     return [
         f"Latency: {found['share']:.3f} of the dense time ({found['low']:.3f} to {found['high']:.3f}), target "
         f"{found['target']}: measured in {found['runtime']}, {found['image']} px, {found['threads']} threads. That "
-        f"came to {found['macs']:.1%} of the MACs in multiples of {found['round_to']} channels.", "",
+        f"came to {found['macs']:.1%} of the MACs in multiples of {found['round_to']} channels.",
+        "",
     ]
 
 
@@ -147,7 +160,8 @@ def _int8_lines(state: State) -> list[str]:
     return [
         f"INT8 ({made['method']}): `{made['file']}`, {made['size_ratio']:.3f} of the float file; {loose} "
         f"{made['map50']:.4f}, {strict} {made['map50_95']:.4f} (lost {made['drop']:.4f}{limit}); "
-        f"{made['speed']:.2f} times as fast as the float ONNX, measured.", "",
+        f"{made['speed']:.2f} times as fast as the float ONNX, measured.",
+        "",
     ]
 
 
@@ -187,8 +201,14 @@ def _draw_steps(axis: Any, state: State) -> None:
     axis.set_ylabel(f"{strict}, lines", color="tab:blue")
     axis.set_ylim(0, 1.1 * max(*(row["map50_95"] for row in rows), 0.01))
     right = axis.twinx()
-    right.bar(number, [row["macs"] / 1e9 for row in rows], width=0.4, color="tab:orange", alpha=0.3,
-              label="MACs (bars, right)")
+    right.bar(
+        number,
+        [row["macs"] / 1e9 for row in rows],
+        width=0.4,
+        color="tab:orange",
+        alpha=0.3,
+        label="MACs (bars, right)",
+    )
     right.set_ylabel("MACs (G), bars", color="tab:orange")
     right.tick_params(axis="y", labelcolor="tab:orange")
     axis.tick_params(axis="y", labelcolor="tab:blue")

@@ -79,8 +79,14 @@ def _begun(family: Family, weights: Path, asked: Asked, out: Path, units: Sequen
     """
     given = family.arguments()  # upstreams name the image size differently
     arguments = {key: str(given.get(key)) for key in ("data", "imgsz", "img_size", "split", "single_cls")}
-    key = {"schema": SCHEMA, "digest": digest_of(weights), "importance": asked.importance,
-           "recalibrate": asked.recalibrate, "seed": asked.seed, **arguments}
+    key = {
+        "schema": SCHEMA,
+        "digest": digest_of(weights),
+        "importance": asked.importance,
+        "recalibrate": asked.recalibrate,
+        "seed": asked.seed,
+        **arguments,
+    }
     if out.is_file():
         record = read_table(out)
         found = {name: record.get(name) for name in key}
@@ -115,5 +121,3 @@ def _accuracy_without(family: Family, weights: Path, asked: Asked, keep: Mapping
 def _plan(graph: PruningGraph, criterion: str, keep: Mapping[str, int]) -> Plan:
     entries = tuple(PlanEntry(g.name, g.channels, keep.get(g.name, g.channels), g.layers, g.tie) for g in graph.groups)
     return Plan(criterion, "local", entries, graph.cost(), graph.cost(keep), graph.example_shape, dict(graph.frozen))
-
-

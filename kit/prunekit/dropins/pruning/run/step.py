@@ -100,8 +100,11 @@ def plan_step(
     steps = settings.steps
     scores = scores_of(family, model, graph, settings.importance, settings.seed, dense.weights)
     common: dict[str, Any] = {
-        "scope": settings.scope, "round_to": settings.round_to, "floor": settings.min_channels,
-        "criterion": settings.importance, "seed": settings.seed,
+        "scope": settings.scope,
+        "round_to": settings.round_to,
+        "floor": settings.min_channels,
+        "criterion": settings.importance,
+        "seed": settings.seed,
     }
     if settings.sensitivity:
         record = read_table(Path(settings.sensitivity))

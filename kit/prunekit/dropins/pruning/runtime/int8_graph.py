@@ -98,8 +98,15 @@ def _static(source: Path, target: Path, images: Iterable[Tensor], graph: GraphPr
 
     reader = _reader(images, graph.input[0].name)
     q.quantize_static(
-        str(source), str(target), reader, quant_format=q.QuantFormat.QDQ, per_channel=True, reduce_range=seven_bits,
-        weight_type=q.QuantType.QInt8, activation_type=q.QuantType.QUInt8, nodes_to_exclude=float_nodes(graph),
+        str(source),
+        str(target),
+        reader,
+        quant_format=q.QuantFormat.QDQ,
+        per_channel=True,
+        reduce_range=seven_bits,
+        weight_type=q.QuantType.QInt8,
+        activation_type=q.QuantType.QUInt8,
+        nodes_to_exclude=float_nodes(graph),
     )
 
 
@@ -108,8 +115,12 @@ def _dynamic(source: Path, target: Path, graph: GraphProto, seven_bits: bool) ->
     from onnxruntime import quantization as q
 
     q.quantize_dynamic(
-        str(source), str(target), weight_type=q.QuantType.QUInt8, op_types_to_quantize=["Conv", "Gemm", "MatMul"],
-        reduce_range=seven_bits, nodes_to_exclude=float_nodes(graph),
+        str(source),
+        str(target),
+        weight_type=q.QuantType.QUInt8,
+        op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+        reduce_range=seven_bits,
+        nodes_to_exclude=float_nodes(graph),
     )
 
 
@@ -224,8 +235,10 @@ def sizes_of(path: Path) -> Sizes:
     floats = {name for name, item in wide.items() if item.data_type == onnx.TensorProto.FLOAT}
     layers = [set(node.input) for node in graph.node if node.op_type in _LEARNED]
     return Sizes(
-        total=path.stat().st_size, integers=sum(len(item.raw_data) or item.ByteSize() for item in integers.values()),
-        layers=len(integers), float_layers=sum(bool(read & floats) for read in layers),
+        total=path.stat().st_size,
+        integers=sum(len(item.raw_data) or item.ByteSize() for item in integers.values()),
+        layers=len(integers),
+        float_layers=sum(bool(read & floats) for read in layers),
     )
 
 

@@ -88,7 +88,9 @@ def tensorrt_call(path: Path, image: Tensor, *, threads: int) -> Call:
 
 # Runtimes that take an ONNX file; "torch" takes the network itself.
 FROM_ONNX: Mapping[str, Callable[..., Call]] = {
-    "onnxruntime": onnx_call, "openvino": openvino_call, "tensorrt": tensorrt_call,
+    "onnxruntime": onnx_call,
+    "openvino": openvino_call,
+    "tensorrt": tensorrt_call,
 }
 RUNTIMES = ("torch", *FROM_ONNX)
 

@@ -40,7 +40,11 @@ class Speed:
 
 
 def interleaved(
-    calls: Mapping[str, Callable[[], object]], *, warmup: int = 5, rounds: int = 101, limit: float = math.inf,
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    warmup: int = 5,
+    rounds: int = 101,
+    limit: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Speed]:
     """Time callables in turns.
@@ -96,8 +100,11 @@ def _speed(times: Sequence[float], reference: Sequence[float]) -> Speed:
     ratios = sorted(ref / own for ref, own in zip(reference, times, strict=True))
     below = _outside(len(ratios))
     return Speed(
-        seconds=statistics.median(times), ratio=statistics.median(ratios), low=ratios[below],
-        high=ratios[len(ratios) - 1 - below], rounds=len(ratios),
+        seconds=statistics.median(times),
+        ratio=statistics.median(ratios),
+        low=ratios[below],
+        high=ratios[len(ratios) - 1 - below],
+        rounds=len(ratios),
     )
 
 

@@ -107,8 +107,10 @@ def _inspected(options: argparse.Namespace, open_network: Callable[[str, bool], 
         print(table(report), *pruning["notes"], f"Histogram: {png}", sep="\n")
         if report.verdict == "prune" and pruning["kept"]:
             more = [f" {flag} {value}" for flag, value, usual in pruning["limits"] if value != usual]
-            print(f"Prune with it: python prune_one_shot.py --weights {weights} --importance {CRITERION} "
-                  f"--scope global --keep {options.keep:g}{''.join(more)}")
+            print(
+                f"Prune with it: python prune_one_shot.py --weights {weights} --importance {CRITERION} "
+                f"--scope global --keep {options.keep:g}{''.join(more)}"
+            )
     return report
 
 
@@ -120,8 +122,13 @@ def _pruned(family: Family, weights: Path, options: argparse.Namespace) -> dict[
         asked = Settings(round_to=options.round_to, min_channels=options.min_channels).checked()
         _, graph = open_model(family, weights, asked)
         plan = make_plan(
-            graph, score_groups(graph, CRITERION), scope="global", ratio=round(1 - options.keep, 9),
-            round_to=asked.round_to, floor=asked.min_channels, criterion=CRITERION,
+            graph,
+            score_groups(graph, CRITERION),
+            scope="global",
+            ratio=round(1 - options.keep, 9),
+            round_to=asked.round_to,
+            floor=asked.min_channels,
+            criterion=CRITERION,
         )
     except PruneError as error:
         return {**found, "notes": [f"pruning with it is not possible: {error}"]}

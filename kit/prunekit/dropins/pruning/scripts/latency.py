@@ -54,7 +54,9 @@ def latency(description: str, argv: list[str], upstream: Upstream) -> dict[str, 
 
 def _parsed(description: str, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="upstream's --imgsz (--img-size) and --device may follow",
     )
     add, plenty = parser.add_argument, Plenty()
@@ -94,8 +96,13 @@ def measure(
         for runtime in runtimes:
             timed = _timed(runtime, networks, files, image, plenty)
             speeds[runtime] = {name: speed.as_dict() for name, speed in timed.items()}
-    return {"machine": machine(), "image": image.shape[-1], "threads": plenty.threads, "networks": sizes,
-            "speeds": speeds}
+    return {
+        "machine": machine(),
+        "image": image.shape[-1],
+        "threads": plenty.threads,
+        "networks": sizes,
+        "speeds": speeds,
+    }
 
 
 def _sizes(networks: Mapping[str, tuple[Family, Path]]) -> tuple[dict[str, dict[str, float]], torch.Tensor]:
@@ -129,7 +136,10 @@ def _exported(networks: Mapping[str, tuple[Family, Path]], folder: Path) -> dict
 
 
 def _timed(
-    runtime: str, networks: Mapping[str, tuple[Family, Path]], files: Mapping[str, Path], image: torch.Tensor,
+    runtime: str,
+    networks: Mapping[str, tuple[Family, Path]],
+    files: Mapping[str, Path],
+    image: torch.Tensor,
     plenty: Plenty,
 ) -> dict[str, Speed]:
     before = torch.get_num_threads()

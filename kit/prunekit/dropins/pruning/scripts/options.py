@@ -33,40 +33,101 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     add("--keep", type=float, metavar="K", help="the same by what stays: --keep 0.8 is --prune-ratio 0.2")
     add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
     add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
-    add("--deployed", action="store_true",
-        help="targets are of the network as it is deployed, without YOLO26's one-to-many head (default: of all of it)")
+    add(
+        "--deployed",
+        action="store_true",
+        help="targets are of the network as it is deployed, without YOLO26's one-to-many head (default: of all of it)",
+    )
     add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
-    add("--runtime", choices=RUNTIMES, default="onnxruntime",
-        help="where --target-latency is measured (default onnxruntime)")
-    add("--steps", type=int, default=defaults.steps,
-        help=f"prune and fine-tune in this many steps (default {defaults.steps})")
-    add("--importance", choices=CRITERIA, default=defaults.importance,
-        help=f"criterion that scores channels (default {defaults.importance})")
-    add("--scope", choices=SCOPES, default=defaults.scope,
-        help=f"same ratio in each layer, or one ranking of all (default {defaults.scope})")
+    add(
+        "--runtime",
+        choices=RUNTIMES,
+        default="onnxruntime",
+        help="where --target-latency is measured (default onnxruntime)",
+    )
+    add(
+        "--steps",
+        type=int,
+        default=defaults.steps,
+        help=f"prune and fine-tune in this many steps (default {defaults.steps})",
+    )
+    add(
+        "--importance",
+        choices=CRITERIA,
+        default=defaults.importance,
+        help=f"criterion that scores channels (default {defaults.importance})",
+    )
+    add(
+        "--scope",
+        choices=SCOPES,
+        default=defaults.scope,
+        help=f"same ratio in each layer, or one ranking of all (default {defaults.scope})",
+    )
     add("--sensitivity", metavar="FILE", help="widths by what sensitivity.py measured (its table), not by --scope")
-    add("--round-to", type=int, default=defaults.round_to, metavar="N",
-        help=f"keep multiples of N channels, or dense (default {defaults.round_to})")
-    add("--min-channels", type=int, default=defaults.min_channels, metavar="N",
-        help=f"floor: never fewer in a layer (default {defaults.min_channels})")
-    add("--ignore", action="append", default=[], metavar="NAME",
-        help="do not prune this layer or block (repeatable; default none)")
-    add("--head", choices=HEADS, default=defaults.head,
-        help=f"part of the head that is not pruned (default {defaults.head})")
+    add(
+        "--round-to",
+        type=int,
+        default=defaults.round_to,
+        metavar="N",
+        help=f"keep multiples of N channels, or dense (default {defaults.round_to})",
+    )
+    add(
+        "--min-channels",
+        type=int,
+        default=defaults.min_channels,
+        metavar="N",
+        help=f"floor: never fewer in a layer (default {defaults.min_channels})",
+    )
+    add(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="do not prune this layer or block (repeatable; default none)",
+    )
+    add(
+        "--head",
+        choices=HEADS,
+        default=defaults.head,
+        help=f"part of the head that is not pruned (default {defaults.head})",
+    )
     add("--seed", type=int, help="seed of pruning and of the upstream trainer (default 0)")
-    add("--max-map-drop", type=float, default=defaults.max_map_drop, metavar="D",
-        help=f"stop at the last step whose mAP50-95 is within D of dense (default {defaults.max_map_drop or 'off'})")
-    add("--sparsity", type=float, default=0.0, metavar="S",
-        help="first train once with this BN-L1 strength (try 0.01; default 0, off); always off in fine-tuning")
+    add(
+        "--max-map-drop",
+        type=float,
+        default=defaults.max_map_drop,
+        metavar="D",
+        help=f"stop at the last step whose mAP50-95 is within D of dense (default {defaults.max_map_drop or 'off'})",
+    )
+    add(
+        "--sparsity",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="first train once with this BN-L1 strength (try 0.01; default 0, off); always off in fine-tuning",
+    )
     add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew after pruning (on training data)")
-    add("--repair", type=int, metavar="N",
+    add(
+        "--repair",
+        type=int,
+        metavar="N",
         help="without training: solve the pruned weights on N training images (no labels) so that each layer's outputs "
-             "come nearest to the dense network's (default 128 with --epochs 0, else 0: off)")
-    add("--schedule", choices=SCHEDULES, default=defaults.schedule,
+        "come nearest to the dense network's (default 128 with --epochs 0, else 0: off)",
+    )
+    add(
+        "--schedule",
+        choices=SCHEDULES,
+        default=defaults.schedule,
         help=f"learning rate, warm-up and epochs of each fine-tuning: as given, or scaled to what its step removed "
-             f"(default {defaults.schedule})")
-    add("--distill", type=float, default=0.0, metavar="A",
-        help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5; default 0, off)")
+        f"(default {defaults.schedule})",
+    )
+    add(
+        "--distill",
+        type=float,
+        default=0.0,
+        metavar="A",
+        help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5; default 0, off)",
+    )
     add("--plan-only", action="store_true", help="write the plan, prune nothing")
     add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step, and by nothing else")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
@@ -89,8 +150,12 @@ def settings_of(options: argparse.Namespace, defaults: Settings) -> Settings:
 def _ratio_of(options: argparse.Namespace) -> float:
     """The ratio that `--keep` stands for; PruneError if it is none, or stands beside another."""
     within("--keep", options.keep, 0, 1, "the fraction of channels that stays", open_ends=True)
-    beside = {"--prune-ratio": options.prune_ratio, "--target-macs": options.target_macs,
-              "--target-params": options.target_params, "--target-latency": options.target_latency}
+    beside = {
+        "--prune-ratio": options.prune_ratio,
+        "--target-macs": options.target_macs,
+        "--target-params": options.target_params,
+        "--target-latency": options.target_latency,
+    }
     for flag, value in beside.items():
         if value is not None:
             raise PruneError(f"{flag} and --keep exclude each other: give one.")

@@ -125,7 +125,9 @@ def find_weights(name: str, published: Callable[[str], object], download: Callab
 def parser_of(description: str, defaults: Settings, upstream: Upstream) -> argparse.ArgumentParser:
     """The parser of a pruning script: prunekit's options in one group, upstream's in another."""
     parser = Parser(
-        description=description, epilog=upstream.help_text(), allow_abbrev=False,
+        description=description,
+        epilog=upstream.help_text(),
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--weights", "--model", dest="weights", help="trained checkpoint to prune")
@@ -142,7 +144,17 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
         return resume(options.resume, upstream, trust=options.trust, export=options.export)
     if options.plan:
         decided = (
-            "plan", "weights", "seed", "trust", "export", "ignore", "head", "sparsity", "steps", "schedule", "repair",
+            "plan",
+            "weights",
+            "seed",
+            "trust",
+            "export",
+            "ignore",
+            "head",
+            "sparsity",
+            "steps",
+            "schedule",
+            "repair",
         )
         refuse_beside("--plan", typed(options, parser, decided))
         options.steps = 1
@@ -202,7 +214,11 @@ def resume(
 
 
 def carry(
-    opened: Opened, settings: Settings, *, plan: Plan | None = None, style: engine.Style | None = None,
+    opened: Opened,
+    settings: Settings,
+    *,
+    plan: Plan | None = None,
+    style: engine.Style | None = None,
     latency: dict[str, Any] | None = None,
 ) -> None:
     """Run a new run in its folder; `latency` is what --target-latency has measured."""

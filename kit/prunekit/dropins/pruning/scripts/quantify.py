@@ -25,8 +25,11 @@ def quantify_command(description: str, argv: list[str], upstream: Upstream) -> N
     parser = _parser(description, defaults, upstream)
     options, words = parser.parse_known_args(normalise(argv, parser))
     request = Request(
-        method=options.method, images=options.calibration_images, max_map_drop=options.max_map_drop,
-        seven_bits=options.seven_bits, threads=options.threads,
+        method=options.method,
+        images=options.calibration_images,
+        max_map_drop=options.max_map_drop,
+        seven_bits=options.seven_bits,
+        threads=options.threads,
     ).checked()
     require_onnx()
     opened = upstream.open(options.weights or "", words, Settings(), trust=options.trust, run="quantify")
@@ -40,19 +43,34 @@ def quantify_command(description: str, argv: list[str], upstream: Upstream) -> N
 
 def _parser(description: str, defaults: Request, upstream: Upstream) -> argparse.ArgumentParser:
     parser = Parser(
-        description=description, epilog=upstream.help_text(), allow_abbrev=False,
+        description=description,
+        epilog=upstream.help_text(),
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--weights", "--weight", "--model", dest="weights", metavar="FILE", help="trained checkpoint, dense or pruned")
-    add("--method", choices=METHODS, default=defaults.method,
-        help="static: ranges from training images, a scale per channel; dynamic: ranges found while running")
-    add("--max-map-drop", type=float, default=defaults.max_map_drop, metavar="D",
-        help=f"exit with code 5 if mAP50-95 falls by more than D (default {defaults.max_map_drop})")
-    add("--calibration-images", type=int, default=defaults.images, metavar="N",
-        help=f"training images to calibrate with (default {defaults.images})")
+    add(
+        "--method",
+        choices=METHODS,
+        default=defaults.method,
+        help="static: ranges from training images, a scale per channel; dynamic: ranges found while running",
+    )
+    add(
+        "--max-map-drop",
+        type=float,
+        default=defaults.max_map_drop,
+        metavar="D",
+        help=f"exit with code 5 if mAP50-95 falls by more than D (default {defaults.max_map_drop})",
+    )
+    add(
+        "--calibration-images",
+        type=int,
+        default=defaults.images,
+        metavar="N",
+        help=f"training images to calibrate with (default {defaults.images})",
+    )
     add("--seven-bits", action="store_true", help="weights of 7 bits, for CPUs without VNNI (8-bit sums may saturate)")
     add("--threads", type=int, default=defaults.threads, metavar="N", help="threads to time with (default 1)")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
     return parser
-

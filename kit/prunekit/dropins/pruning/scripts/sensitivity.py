@@ -28,7 +28,9 @@ def sensitivity(description: str, argv: list[str], upstream: Upstream) -> dict[s
         PruneError: no such network or data, or the file belongs to another measurement.
     """
     parser = Parser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="upstream's --data, --imgsz (--img-size), --batch and --device may follow",
     )
     add = parser.add_argument
@@ -62,8 +64,10 @@ def table(record: Mapping[str, Any]) -> str:
     """mAP50-95 lost by unit and ratio, the most sensitive first."""
     ratios = sorted({ratio for row in record["units"].values() for ratio in row["map50_95"]}, key=float)
     wide = max(len(name) for name in record["units"])
-    lost = {name: [record["dense"] - row["map50_95"].get(ratio, record["dense"]) for ratio in ratios]
-            for name, row in record["units"].items()}
+    lost = {
+        name: [record["dense"] - row["map50_95"].get(ratio, record["dense"]) for ratio in ratios]
+        for name, row in record["units"].items()
+    }
     rows = [f"{'unit':<{wide}}  channels  " + "  ".join(f"{float(ratio):>6.0%}" for ratio in ratios)]
     for name in sorted(lost, key=lambda name: -sum(lost[name])):
         losses = "  ".join(f"{value:6.3f}" for value in lost[name])

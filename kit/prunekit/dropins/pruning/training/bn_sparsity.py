@@ -66,7 +66,11 @@ _said: weakref.WeakSet[optim.Optimizer] = weakref.WeakSet()  # optimizers whose 
 
 
 def penalise(
-    model: nn.Module, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer,
+    model: nn.Module,
+    opt: Namespace,
+    epoch: int,
+    epochs: int,
+    optimizer: optim.Optimizer,
     say: Callable[[str, int], object],
 ) -> None:
     """`add_l1` by the options `sparsity` and `sparsity_beta` of a train script; the first time, say what it reaches.

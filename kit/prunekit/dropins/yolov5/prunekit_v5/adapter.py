@@ -54,7 +54,8 @@ KEPT = {"data": str, "imgsz": int, "single_cls": bool}  # what a checkpoint reme
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
 know(
     Rules(
-        packages=("models", "utils"), methods=("models.yolo.Detect.forward",),
+        packages=("models", "utils"),
+        methods=("models.yolo.Detect.forward",),
         never=("models.common.DetectMultiBackend", "models.common.AutoShape"),  # open files and runtimes
     )
 )
@@ -126,8 +127,11 @@ class Yolov5:
         if own != classes:
             raise PruneError(
                 f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
-                + ("If all of them count as one, add --single-cls." if own == 1 else
-                   f"Train it on this data first: python train.py --weights {weights} --data {data}")
+                + (
+                    "If all of them count as one, add --single-cls."
+                    if own == 1
+                    else f"Train it on this data first: python train.py --weights {weights} --data {data}"
+                )
             )
         self._rehearse(weights)
 
@@ -204,9 +208,7 @@ class Yolov5:
         head = "# Architecture of a pruned network; a prunekit fork builds it: train.py --cfg pruned.yaml\n"
         target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
 
-    def finetune(
-        self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN
-    ) -> Path:
+    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN) -> Path:
         """See `Family.finetune`; the other ranks, if there are any, are told to join.
 
         `hyp` stays a path: train.py scales the gains of the losses in what it has read from it. A scaled schedule is

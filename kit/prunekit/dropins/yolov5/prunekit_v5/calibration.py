@@ -44,7 +44,12 @@ def losses(model: Network, opt: argparse.Namespace, task: str) -> Iterator[Tenso
 def images(opt: argparse.Namespace, stride: int) -> Iterator[Tensor]:
     """See `Family.images`: upstream's training set without augmentation, letterboxed to a square."""
     made = dataloaders.LoadImagesAndLabels(
-        check_dataset(opt.data)["train"], opt.imgsz, batch_size=1, augment=False, rect=False, stride=stride,
+        check_dataset(opt.data)["train"],
+        opt.imgsz,
+        batch_size=1,
+        augment=False,
+        rect=False,
+        stride=stride,
         single_cls=opt.single_cls,
     )
     for number in torch.randperm(len(made), generator=torch.Generator().manual_seed(0)).tolist():

@@ -21,7 +21,13 @@ from utils.torch_utils import select_device
 from .hooks import HOOKED
 
 LEAST = {
-    "epochs": 0, "imgsz": 1, "workers": 0, "mask_ratio": 1, "patience": 0, "save_period": -1, "bbox_interval": -1,
+    "epochs": 0,
+    "imgsz": 1,
+    "workers": 0,
+    "mask_ratio": 1,
+    "patience": 0,
+    "save_period": -1,
+    "bbox_interval": -1,
     "label_smoothing": 0,
 }
 USUAL_HYP = ROOT / "data" / "hyps" / "hyp.scratch-low.yaml"

@@ -106,7 +106,8 @@ def say_if_dense(saved: Network, built: Network, cfg: str) -> None:
             _take_away(caller.f_back.f_locals.get("save_dir"))
         print(
             f"error: --cfg {cfg} is not the pruned network of --weights ({now:,} parameters against {was:,}), whose "
-            "weights would be lost. To train the pruned one, leave --cfg out or give its pruned.yaml", file=sys.stderr,
+            "weights would be lost. To train the pruned one, leave --cfg out or give its pruned.yaml",
+            file=sys.stderr,
         )
     raise SystemExit(PruneError.exit_code)
 

@@ -158,9 +158,7 @@ class Yolov7:
         head = "# Architecture of a pruned network; a prunekit fork builds it: train.py --cfg pruned.yaml\n"
         target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
 
-    def finetune(
-        self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN
-    ) -> Path:
+    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN) -> Path:
         """See `Family.finetune`: upstream's whole script, with a hyp file of this step's own.
 
         A checkpoint that still has optimizer, EMA and epoch of another training is stripped first: upstream would go
@@ -200,12 +198,26 @@ class Yolov7:
             model = attempt_load(str(weights), map_location=device)
         content, batch = data.read_yaml("--data", given["data"]), given["batch_size"] * 2
         loader = create_dataloader(
-            content["val"], size, batch, max(int(model.stride.max()), 32), Namespace(**given), pad=0.5, rect=True,
+            content["val"],
+            size,
+            batch,
+            max(int(model.stride.max()), 32),
+            Namespace(**given),
+            pad=0.5,
+            rect=True,
             workers=given["workers"],
         )[0]
         results, _, _ = importlib.import_module("test").test(
-            content, batch_size=batch, imgsz=size, model=model, dataloader=loader, single_cls=given["single_cls"],
-            save_dir=Path(self._scratch.name), plots=False, half_precision=False, v5_metric=given["v5_metric"],
+            content,
+            batch_size=batch,
+            imgsz=size,
+            model=model,
+            dataloader=loader,
+            single_cls=given["single_cls"],
+            save_dir=Path(self._scratch.name),
+            plots=False,
+            half_precision=False,
+            v5_metric=given["v5_metric"],
         )
         return Metrics(map50=float(results[2]), map50_95=float(results[3]))
 

@@ -21,7 +21,12 @@ from utils.general import check_file
 from .arguments import ROOT
 
 LEAST = {
-    "epochs": 0, "img_size": 1, "workers": 0, "batch_size": 1, "label_smoothing": 0, "bbox_interval": -1,
+    "epochs": 0,
+    "img_size": 1,
+    "workers": 0,
+    "batch_size": 1,
+    "label_smoothing": 0,
+    "bbox_interval": -1,
     "save_period": -1,
 }
 ARCHITECTURE = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
@@ -123,6 +128,9 @@ def check_data(name: str, model: Network, weights: Path, trainer: str, single_cl
     if own != classes:
         raise PruneError(
             f"{weights} has {own} classes, {name} has {classes}: accuracy could not be compared. "
-            + ("If all of them count as one, add --single-cls." if own == 1 else
-               f"Train it on this data first: python {trainer} --weights {weights} --data {name}")
+            + (
+                "If all of them count as one, add --single-cls."
+                if own == 1
+                else f"Train it on this data first: python {trainer} --weights {weights} --data {name}"
+            )
         )

@@ -33,10 +33,17 @@ STALE = ("optimizer", "ema", "updates", "training_results", "best_fitness")  # o
 
 def pruning_arguments(parser: ArgumentParser) -> None:
     """Beside the arguments of both train scripts."""
-    parser.add_argument("--prune_ratio", "--prune-ratio", type=float, default=None, metavar="R",
-                        help="prunekit: remove this share of each layer's channels, then train (off)")
-    parser.add_argument("--trust", action="store_true",
-                        help="prunekit: load a checkpoint that runs code of its own when loaded")
+    parser.add_argument(
+        "--prune_ratio",
+        "--prune-ratio",
+        type=float,
+        default=None,
+        metavar="R",
+        help="prunekit: remove this share of each layer's channels, then train (off)",
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="prunekit: load a checkpoint that runs code of its own when loaded"
+    )
 
 
 def checked(parser: ArgumentParser) -> Namespace:
@@ -95,8 +102,10 @@ def _replaced(opt: Namespace, saved: Network) -> str:
     if have == want:
         return ""
     was, now = (sum(p.numel() for p in each.parameters()) for each in (saved, built))
-    return (f"--cfg {opt.cfg} is not the pruned network of {opt.weights}: {now:,} parameters against {was:,}, and its "
-            "weights would be lost. The network comes from --weights: leave --cfg out, or give its pruned.yaml")
+    return (
+        f"--cfg {opt.cfg} is not the pruned network of {opt.weights}: {now:,} parameters against {was:,}, and its "
+        "weights would be lost. The network comes from --weights: leave --cfg out, or give its pruned.yaml"
+    )
 
 
 def _resumed(opt: Namespace) -> str:

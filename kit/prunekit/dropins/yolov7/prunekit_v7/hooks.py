@@ -28,19 +28,43 @@ from .offline import published, summary_writer, want_wandb
 from .ranks import ddp_place, first_rank, join_ranks
 
 __all__ = [  # with the functions below, all that the patches call
-    "checked", "ddp_place", "join_ranks", "prune_first", "pruning_arguments", "published", "summary_writer",
+    "checked",
+    "ddp_place",
+    "join_ranks",
+    "prune_first",
+    "pruning_arguments",
+    "published",
+    "summary_writer",
     "want_wandb",
 ]
 LOGGER = logging.getLogger("prunekit_v7")
 # Which hooks stand in which file; `pruning.family.hooked` looks before a run.
 HOOKED: dict[str, tuple[str, ...]] = {
     "train.py": (
-        "amp_on", "bn_l1", "sparsity_arguments", "say_if_dense", "summary_writer", "ddp_place", "join_ranks",
-        "warmup", "prune_first", "pruning_arguments", "checked",
+        "amp_on",
+        "bn_l1",
+        "sparsity_arguments",
+        "say_if_dense",
+        "summary_writer",
+        "ddp_place",
+        "join_ranks",
+        "warmup",
+        "prune_first",
+        "pruning_arguments",
+        "checked",
     ),
     "train_aux.py": (
-        "amp_on", "bn_l1", "sparsity_arguments", "say_if_dense", "summary_writer", "ddp_place", "join_ranks",
-        "warmup", "prune_first", "pruning_arguments", "checked",
+        "amp_on",
+        "bn_l1",
+        "sparsity_arguments",
+        "say_if_dense",
+        "summary_writer",
+        "ddp_place",
+        "join_ranks",
+        "warmup",
+        "prune_first",
+        "pruning_arguments",
+        "checked",
     ),
     "models/yolo.py": ("keep_norms", "open_structure", "keep_structure", "divisor", "row_widths", "fit_row"),
     "utils/google_utils.py": ("published",),
@@ -105,7 +129,8 @@ def say_if_dense(saved: Network, built: Network, cfg: str) -> None:
         if was != now:
             _say(
                 f"--cfg {cfg} builds another network than the pruned one in --weights ({was:,} -> {now:,} parameters). "
-                "To train the pruned one, leave --cfg out or give its pruned.yaml", logging.WARNING
+                "To train the pruned one, leave --cfg out or give its pruned.yaml",
+                logging.WARNING,
             )
 
 
@@ -150,8 +175,10 @@ def exported(weights: str, started: float) -> int:
     made = [name for name in made if Path(name).is_file() and Path(name).stat().st_mtime >= started - 1]
     if f"{stem}.onnx" in made:
         return 0
-    print(f"error: no ONNX file was written (the reason is above); written: {', '.join(made) or 'nothing'}",
-          file=sys.stderr)
+    print(
+        f"error: no ONNX file was written (the reason is above); written: {', '.join(made) or 'nothing'}",
+        file=sys.stderr,
+    )
     return 1
 
 

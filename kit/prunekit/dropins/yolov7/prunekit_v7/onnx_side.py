@@ -47,8 +47,16 @@ def evaluate(path: Path, opt: Namespace, folder: Path) -> Metrics:
     size = model.source.shape[-1]
     loader = create_dataloader(content["val"], size, 1, 32, opt, pad=0.0, rect=False, workers=0)[0]
     results, _, _ = importlib.import_module("test").test(
-        content, batch_size=1, imgsz=size, model=model, dataloader=loader, single_cls=opt.single_cls, save_dir=folder,
-        plots=False, half_precision=False, v5_metric=opt.v5_metric,
+        content,
+        batch_size=1,
+        imgsz=size,
+        model=model,
+        dataloader=loader,
+        single_cls=opt.single_cls,
+        save_dir=folder,
+        plots=False,
+        half_precision=False,
+        v5_metric=opt.v5_metric,
     )
     return Metrics(map50=float(results[2]), map50_95=float(results[3]))
 
@@ -56,7 +64,12 @@ def evaluate(path: Path, opt: Namespace, folder: Path) -> Metrics:
 def images(opt: Namespace, stride: int) -> Iterator[Tensor]:
     """See `Family.images`: upstream's training set without augmentation, letterboxed to a square."""
     made: Any = LoadImagesAndLabels(
-        read_yaml("--data", opt.data)["train"], opt.img_size[0], 1, augment=False, rect=False, stride=stride,
+        read_yaml("--data", opt.data)["train"],
+        opt.img_size[0],
+        1,
+        augment=False,
+        rect=False,
+        stride=stride,
         single_cls=opt.single_cls,
     )
     for number in torch.randperm(len(made), generator=torch.Generator().manual_seed(0)).tolist():

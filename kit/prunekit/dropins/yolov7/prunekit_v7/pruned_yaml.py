@@ -45,9 +45,14 @@ def exact_structure(model: Network) -> dict[str, Any]:
     cut = len(opened["backbone"])
     known = {"nc", "ch", "depth_multiple", "width_multiple", "anchors", "backbone", "head", BLOCK, EXACT}
     made = {
-        "nc": opened["nc"], **({} if opened.get("ch", 3) == 3 else {"ch": opened["ch"]}),
-        "depth_multiple": 1.0, "width_multiple": 1.0, **{k: v for k, v in opened.items() if k not in known},
-        "anchors": real_anchors(model), "backbone": exact[:cut], "head": exact[cut:],
+        "nc": opened["nc"],
+        **({} if opened.get("ch", 3) == 3 else {"ch": opened["ch"]}),
+        "depth_multiple": 1.0,
+        "width_multiple": 1.0,
+        **{k: v for k, v in opened.items() if k not in known},
+        "anchors": real_anchors(model),
+        "backbone": exact[:cut],
+        "head": exact[cut:],
     }
     _check(model, made)
     return made

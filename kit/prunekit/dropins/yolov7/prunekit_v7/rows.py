@@ -54,8 +54,15 @@ def _apply(block: Network, widths: dict[str, int]) -> None:
     if isinstance(block, DownC) and out // 2 != block.cv2.conv.out_channels:
         raise PruneError(f"row DownC {widths}: cv2 and cv3 make {out} channels, the row says another number")
     if isinstance(block, SPPCSPC):
-        ins = {"cv1": one, "cv2": one, "cv3": widths["cv1"], "cv4": widths["cv3"], "cv5": POOLED * widths["cv4"],
-               "cv6": widths["cv5"], "cv7": widths["cv6"] + widths["cv2"]}
+        ins = {
+            "cv1": one,
+            "cv2": one,
+            "cv3": widths["cv1"],
+            "cv4": widths["cv3"],
+            "cv5": POOLED * widths["cv4"],
+            "cv6": widths["cv5"],
+            "cv7": widths["cv6"] + widths["cv2"],
+        }
     else:
         ins = {"cv1": one, "cv2": widths["cv1"], "cv3": one}
     apply_widths(block, {f"{key}.conv": [ins[key], {**widths, "cv7": out}[key]] for key in ins})

@@ -26,8 +26,14 @@ from .main import find_weights
 
 HIDDEN = ("help", "evolve", "local_rank", "prune_ratio")
 REFUSED_HERE = {**REFUSED, "prune_ratio": "sparsity training comes before pruning: prune_one_shot.py"}
-UNSET: dict[str, Any] = {"weights": "", "data": "", "cfg": "", "prune_ratio": None, "sparsity": None,
-                         "sparsity_beta": None}
+UNSET: dict[str, Any] = {
+    "weights": "",
+    "data": "",
+    "cfg": "",
+    "prune_ratio": None,
+    "sparsity": None,
+    "sparsity_beta": None,
+}
 AUXILIARY = "IAuxDetect"
 
 

@@ -59,9 +59,25 @@ CALIBRATION_BATCHES = 8
 know(MADE_OF)
 ROOT = Path(__file__).resolve().parents[2]  # the fork's folder
 LEAST = {
-    "epochs": 0, "imgsz": 32, "fraction": 1e-9, "batch": 1e-9, "workers": 0, "nbs": 1, "patience": 0, "close_mosaic": 0,
-    "max_det": 1, "mask_ratio": 1, "warmup_epochs": 0, "box": 0, "cls": 0, "dfl": 0, "pose": 0, "kobj": 0, "time": 1e-9,
-    "save_period": -1, "seed": 0,
+    "epochs": 0,
+    "imgsz": 32,
+    "fraction": 1e-9,
+    "batch": 1e-9,
+    "workers": 0,
+    "nbs": 1,
+    "patience": 0,
+    "close_mosaic": 0,
+    "max_det": 1,
+    "mask_ratio": 1,
+    "warmup_epochs": 0,
+    "box": 0,
+    "cls": 0,
+    "dfl": 0,
+    "pose": 0,
+    "kobj": 0,
+    "time": 1e-9,
+    "save_period": -1,
+    "seed": 0,
 }
 
 
@@ -121,8 +137,8 @@ class Ultralytics:
         """
         data = self._given.get("data")
         if not data:
-            remembers = f"that of {weights} is not used: {self._not_here}" if self._not_here else (
-                f"{weights} remembers none"
+            remembers = (
+                f"that of {weights} is not used: {self._not_here}" if self._not_here else (f"{weights} remembers none")
             )
             raise PruneError(f"no data set given, and {remembers}: --data VOC.yaml")
         try:
@@ -159,8 +175,11 @@ class Ultralytics:
         if own != classes:
             raise PruneError(
                 f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
-                + ("If all of them count as one, add --single-cls True." if own == 1 else
-                   f"Train it on this data first: yolo train model={weights} data={data}")
+                + (
+                    "If all of them count as one, add --single-cls True."
+                    if own == 1
+                    else f"Train it on this data first: yolo train model={weights} data={data}"
+                )
             )
 
     def check_values(self) -> None:
@@ -259,9 +278,7 @@ class Ultralytics:
         head = "# Architecture of a pruned network; a prunekit fork builds it: YOLO('pruned.yaml').load('pruned.pt')\n"
         target.write_text(head + yaml_text(structure), encoding="utf-8")
 
-    def finetune(
-        self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN
-    ) -> Path:
+    def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN) -> Path:
         """See `Family.finetune`: one fresh upstream trainer, so optimizer and EMA belong to the pruned network."""
         if self._given.get("epochs") == 0:
             return weights
@@ -308,7 +325,11 @@ class Ultralytics:
             slim = importlib.util.find_spec("onnxslim") is not None
             with _quiet():  # its closing lines name this scratch copy
                 made = YOLO(copy, task=self.task).export(
-                    format="onnx", imgsz=self._given["imgsz"], device="cpu", simplify=slim, verbose=False,
+                    format="onnx",
+                    imgsz=self._given["imgsz"],
+                    device="cpu",
+                    simplify=slim,
+                    verbose=False,
                     max_det=self._most_detections(),
                 )
             if not made or not Path(made).is_file():

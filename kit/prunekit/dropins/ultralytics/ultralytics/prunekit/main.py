@@ -59,9 +59,7 @@ def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool
     family = Ultralytics({"seed": 0, **overrides}, head=settings.head, trust=trust)
     weights = find_weights(given)
     family.check(weights)
-    return Opened(
-        family, weights, lambda: _run_folder(overrides, family.task, run), seed=overrides.get("seed", 0)
-    )
+    return Opened(family, weights, lambda: _run_folder(overrides, family.task, run), seed=overrides.get("seed", 0))
 
 
 def _run_folder(overrides: dict[str, Any], task: str, name: str = "prune") -> Path:
@@ -76,7 +74,9 @@ def yolo11(argv: list[str]) -> None:
         steps=10, prune_ratio=0.5, importance="group_norm", head="whole", min_channels=1, compound=True, repair=0
     )
     parser = Parser(
-        description="Iteratively prune and fine-tune YOLO11.", epilog=help_text(), allow_abbrev=False,
+        description="Iteratively prune and fine-tune YOLO11.",
+        epilog=help_text(),
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -94,8 +94,14 @@ def yolo11(argv: list[str]) -> None:
         return command.resume(options.resume, Upstream(), trust=options.trust, style=style)
     overrides = split_arguments([f"cfg={options.cfg}", *rest])
     settings = Settings(
-        **{**defaults.as_dict(), "steps": options.iterative_steps, "prune_ratio": options.target_prune_rate,
-           "max_map_drop": options.max_map_drop, "ignore": (), "seed": overrides.get("seed", 0)}
+        **{
+            **defaults.as_dict(),
+            "steps": options.iterative_steps,
+            "prune_ratio": options.target_prune_rate,
+            "max_map_drop": options.max_map_drop,
+            "ignore": (),
+            "seed": overrides.get("seed", 0),
+        }
     ).checked()
     opened = _open(options.weights or overrides.get("model") or "yolo11n.pt", overrides, settings, options.trust)
     opened.choose()  # refuses a place where no folder can be

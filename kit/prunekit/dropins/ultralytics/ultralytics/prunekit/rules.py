@@ -33,7 +33,9 @@ RULES = Rules(
     packages=("ultralytics.nn", "ultralytics.utils.tal", "ultralytics.utils.loss", "ultralytics.models.utils"),
     whole=("ultralytics.utils.loss", *_TRANSFORMS),
     never=(  # open files, start runtimes or download when they are made or used
-        "ultralytics.nn.autobackend", "ultralytics.nn.backends", "ultralytics.nn.text_model",
+        "ultralytics.nn.autobackend",
+        "ultralytics.nn.backends",
+        "ultralytics.nn.text_model",
         "ultralytics.nn.modules.block.TorchVision",
     ),
     renamed=_RENAMED,
