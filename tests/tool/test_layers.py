@@ -10,10 +10,12 @@ from pathlib import Path
 
 import prunekit
 import pytest
+import yaml
 from click.testing import CliRunner
 from prunekit.cli.main import cli
 
 PACKAGE = Path(prunekit.__file__).parent
+ROOT = PACKAGE.parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 COMMANDS = ["", "setup", "upgrade", "list", "status", "verify", "diff", "doctor", "patches"]
 COMMANDS += [f"patches {name}" for name in ("list", "show", "checkout", "export", "refresh", "lint", "drop")]
@@ -75,3 +77,11 @@ def test_help_is_as_written(command: str) -> None:
         golden.write_text(text)
         pytest.fail(f"wrote {golden}: look at it and commit it")
     assert text == golden.read_text()
+
+
+def test_pre_commit_and_ci_run_the_same() -> None:
+    """What stops a commit or a push here is what stops it in CI, command for command."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooked = {hook["entry"] for repo in config["repos"] for hook in repo["hooks"]}
+    lines = (ROOT / ".ci/run").read_text().partition('".[test]"')[2].splitlines()
+    assert hooked == {line.partition(" --durations")[0] for line in lines if line and not line.startswith("#")}
