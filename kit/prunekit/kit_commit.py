@@ -11,7 +11,6 @@ import difflib
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from prunekit.errors import UserError
 from prunekit.git import GitError, Repo
 from prunekit.kit import Kit
+from prunekit.temporary import temporary
 
 _JOURNAL = "prunekit-writing.json"
 Files = Mapping[str, bytes | None]  # path below the kit's root -> content, or None for a file to remove
@@ -131,10 +131,10 @@ def _beside(file: Path, content: bytes) -> Path:
 
 def _merged(now: bytes, old: bytes, new: bytes) -> bytes | None:
     """Return git's 3-way merge, or None where it conflicts."""
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as name:
+    with temporary() as folder:
         for kind, data in (("now", now), ("old", old), ("new", new)):
-            Path(name, kind).write_bytes(data)
-        done = Repo(Path(name)).run("merge-file", "-p", "now", "old", "new", check=False)
+            (folder / kind).write_bytes(data)
+        done = Repo(folder).run("merge-file", "-p", "now", "old", "new", check=False)
     return None if done.status else done.out
 
 

@@ -45,6 +45,7 @@ def bench(
         workshop.python("-c", code, name)
     (root / "cut.pt").write_bytes((root / "best.pt").read_bytes()[:100_000])
     (root / "text.pt").write_text("not a checkpoint")
+    (root / "default.yaml").write_text("epocs: 3")  # as upstream calls its own, which the fork keeps elsewhere
     shutil.copy(tiny_set, root / "tiny.yaml")
     return workshop
 
@@ -86,6 +87,9 @@ TABLE = [
     ("unwritable", "--weights best.pt --data tiny.yaml --project /proc/x --imgsz 64", "writable"),
     ("sparse without training", "--weights best.pt --data tiny.yaml --sparsity 0.1 --epochs 0", "--epochs is 0"),
     ("no such device", "--weights best.pt --data tiny.yaml device=7", "--device cpu"),
+    ("half an image", "--weights best.pt --data tiny.yaml --batch 1.5", "--batch 1.5: must be a whole number"),
+    ("another network", "--weights best.pt --data tiny.yaml --pretrained nowhere.pt", "Leave --pretrained out"),
+    ("one's own default.yaml", "--weights best.pt --data tiny.yaml --cfg default.yaml", "did you mean --epochs"),
     ("missing cfg", "--weights best.pt --cfg nowhere.yaml", "nowhere.yaml: no such file"),
 ]
 

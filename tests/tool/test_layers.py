@@ -36,11 +36,13 @@ def imports(path: Path) -> set[str]:
 
 
 def test_one_module_runs_git() -> None:
-    """GitPython is used in one module, and programs are started in three; the rest is in setup.cfg's contracts."""
+    """Git, programs and temporary folders have their modules; the rest is in setup.cfg's contracts."""
     files = [path for path in PACKAGE.rglob("*.py") if not {"dropins", "infork", "demo"} & set(path.parts)]
     assert {path.name for path in files if any(name.split(".")[0] == "git" for name in imports(path))} == {"git.py"}
     starters = {path.relative_to(PACKAGE).as_posix() for path in files if "subprocess" in imports(path)}
     assert starters == {"upstream/fetch_sdist.py", "process.py", "maintain/scenario.py"}
+    makers = {path.relative_to(PACKAGE).as_posix() for path in files if "tempfile" in imports(path)}
+    assert makers == {"temporary.py", "git.py"}, "a folder of any other module would outlive a killed run for ever"
 
 
 def test_cli_is_click_only() -> None:

@@ -33,7 +33,7 @@ TABLE = [
     ("yaml instead of weights", "--weights yolov7.yaml --data tiny.yaml", "Train first"),
     ("corrupt", "--weights cut.pt --data tiny.yaml", "cut.pt"),
     ("not a checkpoint", "--weights text.pt --data tiny.yaml", "not a torch checkpoint"),
-    ("no network in it", "--weights bare.pt --data tiny.yaml", "holds no network"),
+    ("no network in it", "--weights bare.pt --data tiny.yaml", "holds nothing where a network is expected"),
     ("fused", "--weights fused.pt --data tiny.yaml", "fused network"),
     ("orepa", "--weights orepa.pt --data tiny.yaml", "RepConv_OREPA"),
     ("wrong family", "--weights eight.pt --data tiny.yaml", "an ultralytics (YOLOv8 or later)"),

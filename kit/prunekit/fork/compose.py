@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from prunekit.patches.canonical import commit_series
 from prunekit.patches.series import read_series, replay
 from prunekit.porting.file import ABSORBED, FAILED
 from prunekit.porting.series import Move, move_series
+from prunekit.temporary import temporary
 from prunekit.upstream.pins import Upstream
 
 OLDER = "older"  # beside the series: lines of patches in the form that versions before the pin need
@@ -55,8 +55,8 @@ def compose_moved(
     bad = {move.name for move in moves if move.verdict == FAILED}
     older = {old for old in _older(kit, pin) if any(name.startswith(old[0]) for name in bad)}
     if older:
-        with tempfile.TemporaryDirectory(prefix="prunekit-") as folder:
-            patches = [_in_older_form(path, older, Path(folder)) for path in patches]
+        with temporary() as folder:
+            patches = [_in_older_form(path, older, folder) for path in patches]
             moves, head = _moved(repo, pin, version, patches, names, report, base)
     _need_places(moves, version, base)
     head = [head, *(move.commit for move in moves if move.commit)][-1]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from prunekit.kit import Kit
 from prunekit.porting.anchors import Refused
 from prunekit.porting.line_edits import edits
 from prunekit.porting.python_file import check_merged
+from prunekit.temporary import temporary
 from prunekit.upstream.manifest import blob_id
 
 FOLDER, _WAITING = "resolved", "prunekit-resolved"
@@ -106,8 +106,8 @@ def _bytes(text: str) -> bytes:
 
 def _diff(path: str, old: str, new: str) -> bytes:
     """Return a file's change as git's diff, with whole blob ids."""
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as name:
-        repo = Repo(Path(name))
+    with temporary() as folder:
+        repo = Repo(folder)
         repo.run("init", "--quiet", "--template=", ".")
         ids = [repo.text("hash-object", "-w", "--stdin", "--no-filters", stdin=_bytes(it)) for it in (old, new)]
         text = repo.run("diff", "--full-index", "--no-ext-diff", "--no-color", *ids).out
@@ -118,11 +118,11 @@ def _diff(path: str, old: str, new: str) -> bytes:
 
 def _apply(diff: bytes, path: str, target: str) -> str | None:
     """Return the file with a diff applied, its context found as it is, or None."""
-    with tempfile.TemporaryDirectory(prefix="prunekit-") as name:
-        file = Path(name, path)
+    with temporary() as folder:
+        file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(_bytes(target))
-        done = Repo(Path(name)).run("apply", "--whitespace=nowarn", "-", stdin=diff, check=False)
+        done = Repo(folder).run("apply", "--whitespace=nowarn", "-", stdin=diff, check=False)
         return None if done.status else file.read_bytes().decode("utf-8", "surrogateescape")
 
 

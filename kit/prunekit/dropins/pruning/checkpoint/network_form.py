@@ -11,7 +11,21 @@ from torch import nn
 
 from ..errors import PruneError
 
+MANY = 8  # strides that a network may have
 HINT = "Give the checkpoint that training wrote (weights/best.pt)."
+
+
+def check_content(content: Any, weights: Path) -> None:
+    """Refuse a file that holds something else than training writes: a dictionary with a network in it.
+
+    Raises:
+        PruneError: naming the file and what it holds.
+    """
+    if not isinstance(content, dict):
+        raise PruneError(f"{weights}: holds {_kind(content)}, not what training writes. {HINT}")
+    model = content.get("ema") or content.get("model")
+    if not isinstance(model, nn.Module):
+        raise PruneError(f"{weights}: holds {_kind(model)} where a network is expected. {HINT}")
 
 
 def check_form(model: Any, weights: Path) -> None:
@@ -33,11 +47,14 @@ def check_form(model: Any, weights: Path) -> None:
     stride = getattr(model, "stride", None)
     if not isinstance(stride, torch.Tensor) or not stride.numel() or not bool((stride > 0).all()):
         raise PruneError(f"{weights}: its strides are {_kind(stride)}, so it was never built whole. {HINT}")
-    if not isinstance(getattr(model, "names", None), (list, tuple, dict, type(None))):
+    if not isinstance(getattr(model, "names", ()), (list, tuple, dict)):
         raise PruneError(f"{weights}: the names of its classes are {_kind(model.names)}, not a list. {HINT}")
 
 
 def _kind(value: object) -> str:
     if value is None:
         return "nothing"
-    return f"{value.tolist()}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+    if isinstance(value, torch.Tensor) and value.numel() <= MANY:
+        return f"{value.tolist()}"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -29,8 +29,28 @@ from .label_cache import restricted_arrays
 KINDS = {"models.": "a YOLOv5 or YOLOv7", "ultralytics.": "an ultralytics (YOLOv8 or later)"}
 # YOLOv5 and YOLOv7 share their modules' names: classes that one of them has, and what it is then.
 MARKS = {
-    "a YOLOv7": ("yolo.IDetect", "yolo.IAuxDetect", "common.ImplicitA", "common.SPPCSPC", "common.RepConv"),
-    "a YOLOv5": ("yolo.DetectionModel", "yolo.SegmentationModel", "common.C3", "common.SPPF", "common.BottleneckCSP"),
+    "a YOLOv7": (
+        "yolo.IDetect",
+        "yolo.IAuxDetect",
+        "yolo.IKeypoint",
+        "yolo.IBin",
+        "common.ImplicitA",
+        "common.SPPCSPC",
+        "common.RepConv",
+        "common.MP",
+        "common.SP",
+        "common.ReOrg",
+    ),
+    "a YOLOv5": (
+        "yolo.DetectionModel",
+        "yolo.SegmentationModel",
+        "yolo.ClassificationModel",
+        "yolo.Segment",
+        "common.C3",
+        "common.SPPF",
+        "common.BottleneckCSP",
+        "common.Proto",
+    ),
 }
 INHERITED = "PRUNEKIT_DOOR"  # "closed" or "trusted": processes that a script starts behave as it does
 _door: dict[str, Any] = {"rules": Rules(), "trust": False, "original": None, "said": set()}
@@ -199,6 +219,8 @@ def _refusal(path: str | Path, foreign: list[str], rules: Rules) -> _Refused:
 def _hard_to_read(path: str | Path, file: IO[bytes], error: Exception, rules: Rules) -> Exception:
     """For what torch's reader stops at: an instruction that it does not run (`_Refused`), or damage (PruneError)."""
     said = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the doc")[0].split())[:200]
+    if _no_instruction(said):
+        return Damaged(f"{path}: damaged checkpoint ({said}). Copy it again, or use another one.", said)
     if "torchscript" in str(error).lower():
         return _Refused(f"{path}: a TorchScript file, which is code. Give the checkpoint that training wrote.", "it")
     asks = any(word in said for word in ("Unsupported", "Trying to", "Can only", "blocked", "persistent"))
@@ -211,6 +233,13 @@ def _hard_to_read(path: str | Path, file: IO[bytes], error: Exception, rules: Ru
             said,
         )
     return Damaged(f"{path}: damaged checkpoint ({said}). Copy it again, or use another one.", said)
+
+
+def _no_instruction(said: str) -> bool:
+    """Does torch's reader name a byte that is no pickle instruction at all?"""
+    number = said.removeprefix("Unsupported operand ").split(" ")[0]
+    known = {ord(op.code) for op in pickletools.opcodes}
+    return said.startswith("Unsupported operand") and number.isdigit() and int(number) not in known
 
 
 def _named_in(file: IO[bytes]) -> list[str]:

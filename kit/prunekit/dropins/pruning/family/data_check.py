@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,14 @@ def check_places(data: str, key: str, value: Any, endings: Collection[str]) -> N
             raise PruneError(f"--data {data}: {key}: {place} is not there{where}. Give an existing data set.")
         if loop := looping(place):
             raise PruneError(f"--data {data}: {key}: {loop} is a link to a folder that it lies in. Remove the link.")
-        if is_barren(place, endings):
+        if is_barren(place, endings) or (place.is_file() and not _lists_images(place, endings)):
             raise PruneError(f"--data {data}: {key}: no images in {place}. Give another data set.")
+
+
+def _lists_images(file: Path, endings: Collection[str]) -> bool:
+    """Whether a file that stands for a split names an image, one path a line."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return any(line.strip().rpartition(".")[2].lower() in endings for line in lines)
 
 
 def looping(place: Path) -> Path | None:
@@ -74,17 +80,64 @@ def rehearse(losses: Iterable[Tensor], data: str) -> None:
         raise PruneError(f"--data {data}: the first training batch: {found}. {hint}")
 
 
-def check_classes(labels: Sequence[Any], classes: int, data: str) -> None:
-    """Refuse labels of classes that the data set does not have; upstream asserts so after the first validation.
+def check_split(make: Callable[[], Any], key: str, classes: int, data: str) -> None:
+    """Refuse a split that upstream cannot read, or whose labels are of other classes.
+
+    Args:
+        make: builds upstream's data set of that split, with `labels` and `im_files` or `img_files`.
+        key: the split (`val`).
+
+    Raises:
+        PruneError: naming the split and the reason.
+    """
+    try:
+        made = make()
+    except (PruneError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        hint = "Look at its images and labels."
+        raise PruneError(f"--data {data}: {key}: cannot be read ({reason_of(error)}). {hint}") from error
+    paths: Iterable[str] = made.im_files if hasattr(made, "im_files") else made.img_files
+    check_names_of_images(paths, data)
+    check_classes(made.labels, key, classes, data)
+
+
+def check_names_of_images(paths: Iterable[str], data: str) -> None:
+    """Refuse a name that is not UTF-8: OpenCV does not fail to open such a file, it ends the process.
+
+    Raises:
+        PruneError: naming the image.
+    """
+    for path in map(str, paths):
+        if not path.isprintable() and any("\udc80" <= sign <= "\udcff" for sign in path):
+            raise PruneError(f"--data {data}: {path}: the name of this image is not UTF-8. Rename it.")
+
+
+def check_names(names: Any, data: str) -> None:
+    """Refuse names of classes that are no names.
+
+    Raises:
+        PruneError: naming the first such.
+    """
+    listed = list(names.values()) if isinstance(names, Mapping) else list(names)
+    if odd := [name for name in listed if not isinstance(name, (str, int, float))]:
+        raise PruneError(f"--data {data}: names: {str(odd[0])[:80]} is no name of a class. Write one text for each.")
+
+
+def check_classes(labels: Sequence[Any], key: str, classes: int, data: str) -> None:
+    """Refuse a split without any label, or with labels of classes that the data set does not have.
 
     Args:
         labels: per image an array (objects, 5 or more) whose first column is the class.
+        key: the split (`val`).
 
     Raises:
-        PruneError: naming the largest one.
+        PruneError: naming the split, or the largest class.
     """
     found = [array[:, 0] for array in labels if len(array)]
-    largest, least = (max(map(max, found)), min(map(min, found))) if found else (0, 0)
+    if not found:
+        raise PruneError(f"--data {data}: {key}: no image has a label. Are the label files where upstream looks?")
+    largest, least = max(map(max, found)), min(map(min, found))
     if largest >= classes or least < 0:
         wrong = largest if largest >= classes else least
         raise PruneError(f"--data {data}: a label has class {wrong:g}, but 'nc: {classes}' has 0 to {classes - 1}.")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import PruneError
@@ -103,6 +103,16 @@ def check_hyperparameters(own: Mapping[Any, Any], usual: Mapping[str, Any], file
         low = 1.0 if key == "anchors" else 1e-6 if key == "anchor_t" else low
         if not low <= value <= high:
             raise PruneError(f"--hyp {file}: {key}: {value} must lie between {low:g} and {high:g}.")
+
+
+def check_freezing(words: Sequence[int] | None, layers: int) -> None:
+    """`check_freeze` for YOLOv5's and YOLOv7's list: one number counts first layers, several are indices.
+
+    Raises:
+        PruneError: as `check_freeze`.
+    """
+    listed = list(words or [0])
+    check_freeze(listed[0] if len(listed) == 1 else listed, layers)
 
 
 def check_freeze(freeze: Any, layers: int) -> None:

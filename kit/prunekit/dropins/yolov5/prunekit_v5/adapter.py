@@ -23,7 +23,7 @@ from models.common import Conv, TransformerBlock
 from models.experimental import attempt_load
 from models.yolo import DetectionModel, SegmentationModel
 from pruning.checkpoint.allowed import Rules
-from pruning.checkpoint.network_form import check_form
+from pruning.checkpoint.network_form import check_content, check_form
 from pruning.checkpoint.once import Opened
 from pruning.checkpoint.reading import door, know, read
 from pruning.errors import PruneError
@@ -31,7 +31,7 @@ from pruning.failures import reason_of
 from pruning.family.contract import Family, Metrics, Network
 from pruning.family.data_check import rehearse
 from pruning.family.hooked import check_hooks
-from pruning.family.ranges import check_freeze, check_numbers
+from pruning.family.ranges import check_freezing, check_numbers
 from pruning.network.surgery import SwapRule, own_rules
 from pruning.network.width_block import yaml_text
 from pruning.scratch import Scratch, temporary_folder
@@ -137,8 +137,9 @@ class Yolov5:
 
     def _rehearse(self, weights: Path) -> None:
         """A training batch of two images through the loss, unless nothing will be trained."""
-        model, freeze = self.load(weights), self._given.get("freeze") or [0]
-        check_freeze(freeze[0] if len(freeze) == 1 else freeze, len(model.model))
+        model = self.load(weights)
+        check_freezing(self._given.get("freeze"), len(model.model))
+        calibration.check_val(model, argparse.Namespace(**self._given))
         if self._given["epochs"] != 0:
             small = argparse.Namespace(**{**self._given, "batch_size": 2})
             rehearse(calibration.losses(model, small, self.task), self._given["data"])
@@ -153,6 +154,7 @@ class Yolov5:
         except PruneError:
             raise
         except Exception as error:
+            check_content(read(weights, map_location="cpu"), weights)
             raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
         if not isinstance(model, DetectionModel):
             kind = type(model).__name__

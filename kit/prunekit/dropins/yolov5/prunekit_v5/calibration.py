@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 from pruning.family.contract import Network
-from pruning.family.data_check import check_classes
+from pruning.family.data_check import check_split
 from torch import Tensor
 from utils import dataloaders, loss
 from utils.general import check_dataset
@@ -30,7 +30,7 @@ def losses(model: Network, opt: argparse.Namespace, task: str) -> Iterator[Tenso
     criterion = mask_loss.ComputeLoss(model, overlap=not opt.no_overlap) if segment else loss.ComputeLoss(model)
     try:
         loader = _loader(model, opt, hyp, segment)
-        check_classes(loader.dataset.labels, model.yaml["nc"], opt.data)
+        check_split(lambda: loader.dataset, "train", model.yaml["nc"], opt.data)
         for images, targets, _, _, *masks in islice(loader, BATCHES):
             model.train()
             outputs = model(images.float() / 255)  # (n, 3, h, w), 0 to 1
@@ -39,6 +39,17 @@ def losses(model: Network, opt: argparse.Namespace, task: str) -> Iterator[Tenso
     finally:
         model.hyp = own
         model.train(mode)
+
+
+def check_val(model: Network, opt: argparse.Namespace) -> None:
+    """Refuse images and labels to validate on that training would trip over after its first epoch."""
+    val = check_dataset(opt.data, autodownload=False)["val"]
+    check_split(
+        lambda: dataloaders.LoadImagesAndLabels(val, opt.imgsz, batch_size=1, single_cls=opt.single_cls),
+        "val",
+        model.yaml["nc"],
+        opt.data,
+    )
 
 
 def images(opt: argparse.Namespace, stride: int) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.family.data_check import check_places
+from pruning.family.data_check import check_names, check_places
 from pruning.family.hooked import check_hooks
 from pruning.family.ranges import check_hyperparameters, check_numbers
 from pruning.training import ddp as ranks
@@ -65,6 +65,7 @@ def data_set(data: str, *, named: bool = True) -> Mapping[str, Any]:
         raise PruneError(text) from error
     for key in ("train", "val"):
         check_places(data, key, known.get(key), IMG_FORMATS)
+    check_names(known["names"], data)
     return known
 
 

@@ -19,7 +19,7 @@ import torch
 import yaml
 from models.experimental import attempt_load
 from models.yolo import Model
-from pruning.checkpoint.network_form import check_form
+from pruning.checkpoint.network_form import check_content, check_form
 from pruning.checkpoint.once import Opened
 from pruning.checkpoint.reading import door, know, read
 from pruning.errors import PruneError
@@ -27,7 +27,7 @@ from pruning.failures import reason_of
 from pruning.family.contract import Family, Metrics, Network
 from pruning.family.data_check import rehearse
 from pruning.family.hooked import check_hooks
-from pruning.family.ranges import check_freeze
+from pruning.family.ranges import check_freezing
 from pruning.network.surgery import SwapRule, own_rules
 from pruning.network.width_block import yaml_text
 from pruning.scratch import Scratch, temporary_folder
@@ -103,9 +103,10 @@ class Yolov7:
 
     def check_data(self, weights: Path) -> None:
         """See `Family.check_data`."""
-        model, freeze = self.load(weights), self._given.get("freeze") or [0]
+        model = self.load(weights)
         data.check_data(self._given["data"], model, weights, self.trainer, self._given["single_cls"])
-        check_freeze(freeze[0] if len(freeze) == 1 else freeze, len(model.model))
+        check_freezing(self._given.get("freeze"), len(model.model))
+        calibration.check_val(model, Namespace(**self._given))
         if self._given["epochs"] != 0:
             rehearse(calibration.losses(model, Namespace(**{**self._given, "batch_size": 2})), self._given["data"])
 
@@ -120,12 +121,12 @@ class Yolov7:
             raise
         except Exception as error:
             raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
-        model = checkpoint.get("ema") or checkpoint.get("model")
+        model = checkpoint.get("ema") or checkpoint["model"]
         if not isinstance(model, Model):
-            found = "no network" if model is None else f"a {type(model).__name__}, not a YOLOv7 network"
+            found = f"a {type(model).__name__}, not a YOLOv7 network"
             raise PruneError(f"{weights}: holds {found}. Give the checkpoint that training wrote (weights/best.pt).")
-        network.refuse_unknown(model, str(weights))
         check_form(model, weights)
+        network.refuse_unknown(model, str(weights))
         return model.float().requires_grad_(True)
 
     def example(self, model: Network) -> Tensor:
@@ -290,9 +291,10 @@ def write_checkpoint(model: Network, source: Path, target: Path) -> None:
 
 
 def _read(weights: Path) -> dict[str, Any]:
-    """A checkpoint's content; a whole module, as init.pt is one, counts as one without metadata."""
-    content = read(weights, map_location="cpu")
-    return content if type(content) is dict else {"model": content}
+    """A checkpoint's content; a bare module, as init.pt is one, is none: upstream could not validate it."""
+    content: dict[str, Any] = read(weights, map_location="cpu")
+    check_content(content, weights)
+    return content
 
 
 def _stripped(checkpoint: Mapping[str, Any], model: Network) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any
 
 from pruning.family.contract import Network
-from pruning.family.data_check import check_classes
+from pruning.family.data_check import check_split
 from torch import Tensor
 from utils import loss
-from utils.datasets import create_dataloader
+from utils.datasets import LoadImagesAndLabels, create_dataloader
 from utils.general import init_seeds
 
 from .data import read_yaml
@@ -29,7 +29,7 @@ def losses(model: Network, opt: Namespace) -> Iterator[Tensor]:
     init_seeds(2)  # as train.py does
     try:
         loader = _loader(model, opt, hyp)
-        check_classes(loader.dataset.labels, model.yaml["nc"], opt.data)
+        check_split(lambda: loader.dataset, "train", model.yaml["nc"], opt.data)
         for images, targets, *_ in islice(loader, BATCHES):
             model.train()
             scaled = images.float() / 255  # (n, 3, h, w), 0 to 1
@@ -38,6 +38,17 @@ def losses(model: Network, opt: Namespace) -> Iterator[Tensor]:
         for key, value in had.items():
             setattr(model, key, value)
         model.train(mode)
+
+
+def check_val(model: Network, opt: Namespace) -> None:
+    """Refuse images and labels to validate on that training would trip over after its first epoch."""
+    val = read_yaml("--data", opt.data)["val"]
+    check_split(
+        lambda: LoadImagesAndLabels(val, opt.img_size[1], batch_size=1, single_cls=opt.single_cls),
+        "val",
+        model.yaml["nc"],
+        opt.data,
+    )
 
 
 def _hyp(model: Network, opt: Namespace) -> dict[str, Any]:

@@ -12,11 +12,10 @@ import yaml
 from pruning.errors import PruneError
 from pruning.failures import reason_of
 from pruning.family.contract import Network
-from pruning.family.data_check import check_places
+from pruning.family.data_check import check_names, check_places
 from pruning.family.ranges import check_hyperparameters, check_numbers
 from pruning.training import ddp as ranks
 from utils.datasets import img_formats
-from utils.general import check_file
 
 from .arguments import ROOT
 
@@ -42,11 +41,21 @@ def found(flag: str, name: str) -> str:
     for place in (Path(name), ROOT / name):
         if place.is_file():
             return str(place.resolve())
+    files = _below(name)
+    if len(files) == 1:
+        return str(files[0].resolve())
+    if files:
+        raise PruneError(f"{flag} {name}: {len(files)} files match, such as {files[0]} and {files[1]}. Give the path.")
+    hint = " A data set's YAML holds train, val, nc and names; data/coco.yaml is one." if flag == "--data" else ""
+    raise PruneError(f"{flag} {name}: no such file, here or in the fork.{hint}")
+
+
+def _below(name: str) -> list[Path]:
+    """Files of that name at any depth of the current folder; upstream's own search follows links, and loops of them."""
     try:
-        return str(Path(check_file(name)).resolve())
-    except AssertionError as error:
-        hint = " A data set's YAML holds train, val, nc and names; data/coco.yaml is one." if flag == "--data" else ""
-        raise PruneError(f"{flag} {name}: no such file, here or in the fork ({error}).{hint}") from error
+        return [path for path in Path().rglob(name) if path.is_file()]
+    except (ValueError, NotImplementedError, OSError):  # an absolute path, or a name that no file can have
+        return []
 
 
 def read_yaml(flag: str, path: str) -> dict[str, Any]:
@@ -124,6 +133,7 @@ def check_data(name: str, model: Network, weights: Path, trainer: str, single_cl
     names = data["names"] if isinstance(data["names"], (list, tuple, dict)) else ()
     if type(number) is not int or number < 1 or (not single_cls and len(names) != number):
         raise PruneError(f"--data {name}: 'nc: {number}' must be a number, and 'names:' as many names.")
+    check_names(names, name)
     classes, own = int(number), model.yaml["nc"]
     if own != classes:
         raise PruneError(

@@ -18,13 +18,13 @@ from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.data.utils import IMG_FORMATS, check_cls_dataset, check_det_dataset
 from ultralytics.models.yolo import classify, detect, obb, pose, segment
-from ultralytics.pruning.checkpoint.network_form import check_form
+from ultralytics.pruning.checkpoint.network_form import check_content, check_form
 from ultralytics.pruning.checkpoint.once import Opened
-from ultralytics.pruning.checkpoint.reading import door, know
+from ultralytics.pruning.checkpoint.reading import door, know, read
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.failures import reason_of
 from ultralytics.pruning.family.contract import Family, Metrics, Network
-from ultralytics.pruning.family.data_check import check_places, rehearse
+from ultralytics.pruning.family.data_check import check_names, check_places, rehearse
 from ultralytics.pruning.family.hooked import check_hooks
 from ultralytics.pruning.family.ranges import check_freeze, check_numbers
 from ultralytics.pruning.network.surgery import SwapRule, own_rules
@@ -124,6 +124,9 @@ class Ultralytics:
             remembered.update({} if self._not_here or not data else {"data": data})
         self._given = {"imgsz": 640, **remembered, **self._given}
         self.check_values()
+        if isinstance(self._given.get("pretrained"), str):
+            given = self._given["pretrained"]
+            raise PruneError(f"--pretrained {given}: the network comes from --weights. Leave --pretrained out.")
         self.check_device()
         self._given["imgsz"] = check_imgsz(self._given["imgsz"], stride=int(model.stride.max()), floor=32, max_dim=1)
         if Path(str(self._given.get("data"))).exists():
@@ -151,6 +154,7 @@ class Ultralytics:
             raise PruneError(f"--split {split}: {data} has no such split to validate on.")
         for key in dict.fromkeys(("train", split)):
             check_places(str(data), key, found.get(key), IMG_FORMATS)
+        check_names(found["names"], str(data))
         print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
         self._check_classes(weights, found)
         self._rehearse(weights)
@@ -198,6 +202,8 @@ class Ultralytics:
         for key in ("imgsz", "epochs", "fraction"):
             if not isinstance(getattr(args, key), (int, float)):
                 raise PruneError(f"--{key} {getattr(args, key)}: must be a number.")
+        if args.batch > 1 and args.batch != int(args.batch):
+            raise PruneError(f"--batch {args.batch}: must be a whole number, or below 1: a share of the GPU's memory.")
 
     def check_device(self) -> None:
         """Refuse a device that is not here before anything is done on another."""
@@ -217,6 +223,7 @@ class Ultralytics:
         except PruneError:
             raise
         except Exception as error:
+            check_content(read(weights, map_location="cpu"), weights)
             raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
         if any("quantized" in type(module).__module__ for module in model.modules()):
             raise PruneError(f"{weights}: a quantized network cannot be pruned. Prune first, quantize the result.")

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a run says, and what its report and charts show: a toy network, and a validator that is told what to find."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from engine_helpers import OUTPUTS, modules, toy
+from torch import Tensor, nn
+
+LOW = "WARNING: the dense network scores next to nothing on this data"
+DENSE_LOW = [0.0004] * 9
+MEASURED = {
+    "runtime": "onnxruntime",
+    "target": 0.6,
+    "share": 0.59,
+    "low": 0.57,
+    "high": 0.61,
+    "macs": 0.52,
+    "round_to": 16,
+    "image": 16,
+    "threads": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def parts(engine: object) -> SimpleNamespace:
+    """The modules, imported as the engine is on its own."""
+    return modules("run.sensitivity", "family.contract", "settings", "run.loop", "run.report", "run.preview")
+
+
+class Told:
+    """A family whose validator finds these accuracies, one after the other."""
+
+    name, rules, ranked = "toy", (), False
+
+    def __init__(self, parts: SimpleNamespace, found: list[float]) -> None:
+        self.parts, self.found = parts, iter(found)
+
+    def check_data(self, weights: Path) -> None:
+        pass
+
+    def load(self, weights: Path) -> nn.Module:
+        return toy()[0] if weights.name == "best.pt" else torch.load(weights, weights_only=False)
+
+    def example(self, model: nn.Module) -> Tensor:
+        return toy()[1]
+
+    def ignored(self, model: nn.Module) -> dict[str, str]:
+        return dict(OUTPUTS)
+
+    def dropped(self, model: nn.Module) -> tuple[str, ...]:
+        return ()
+
+    def tracing(self, model: nn.Module) -> Any:
+        return contextlib.nullcontext()
+
+    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+        yield model(toy()[1])[0].sum()
+
+    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+        torch.save(model, target)
+
+    def write_yaml(self, weights: Path, target: Path) -> None:
+        target.write_text("nc: 1\n")
+
+    def finetune(self, weights: Path, folder: Path, **more: Any) -> Path:
+        return weights
+
+    def gains(self, weights: Path) -> dict[str, float]:
+        return {}
+
+    def arguments(self) -> dict[str, Any]:
+        return {"data": "toys.yaml", "imgsz": 16}
+
+    def evaluate(self, weights: Path) -> Any:
+        value = next(self.found)
+        return self.parts.contract.Metrics(map50=value, map50_95=value)
+
+
+@pytest.fixture
+def best(tmp_path: Path) -> Path:
+    (tmp_path / "best.pt").write_bytes(b"stands for a checkpoint")
+    return tmp_path / "best.pt"
+
+
+def _run(parts: SimpleNamespace, best: Path, found: list[float], **settings: Any) -> tuple[Any, list[str]]:
+    asked = parts.settings.Settings(
+        **{"prune_ratio": 0.4, "importance": "l2", "min_channels": 2, "round_to": 1, "export": False, **settings}
+    )
+    family, said = Told(parts, found), []
+    state = parts.loop.new_run(best.parent / "run", family, best, asked)
+    style = parts.loop.Style("After pruning iter {step}: {figures}", str(best.parent / "chart.png"), ratio="speed up")
+    return parts.loop.run(state, family, say=said.append, style=style), said
+
+
+def test_a_step_is_announced_once_where_the_limit_ends_the_run(parts: SimpleNamespace, best: Path) -> None:
+    state, said = _run(parts, best, [0.8, 0.1, 0.75, 0.1, 0.69, 0.1], steps=3, max_map_drop=0.1)
+    steps = [line.partition(":")[0] for line in said if line.startswith("After pruning iter")]
+    assert steps == ["After pruning iter 1", "After pruning iter 2"] and state.status == "stopped"
+    assert sum("step 2 is not kept, the result is step 1" in line for line in said) == 1
+
+
+def test_a_dense_network_that_scores_next_to_nothing_is_said_before_anything_is_pruned(
+    parts: SimpleNamespace, best: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = _run(parts, best, DENSE_LOW, steps=1)[1]
+    warned = next(number for number, line in enumerate(said) if line.startswith(LOW))
+    assert warned < next(number for number, line in enumerate(said) if "removed" in line)
+    parts.sensitivity.measure(
+        Told(parts, [0.0004] * 99), best, parts.sensitivity.Asked("l2", (0.5,)), best.parent / "table.json"
+    )
+    assert capsys.readouterr().out.splitlines()[0].startswith(LOW)
+    planned: list[str] = []
+    settings = parts.settings.Settings(prune_ratio=0.4, importance="l2", min_channels=2, round_to=1, steps=1)
+    parts.preview.plan_only(
+        Told(parts, DENSE_LOW), best, settings, best.parent / "plan.yaml", planned.append, checked=True
+    )
+    assert planned[0].startswith(LOW)
+    assert not any(LOW in line for line in _run(parts, best, [0.8] * 3, steps=1)[1])
+
+
+def test_the_report_says_what_latency_was_reached_and_no_target_that_nobody_typed(
+    parts: SimpleNamespace, best: Path
+) -> None:
+    """--target-latency turns into MACs and a rounding: those are in the record, as measured, not among the settings."""
+    typed = {"target_latency": 0.6, "target_macs": 0.5213, "round_to": 16, "prune_ratio": None}
+    asked = parts.settings.Settings(importance="l2", min_channels=2, export=False, **typed)
+    state = parts.loop.new_run(best.parent / "run", Told(parts, []), best, asked)
+    state.latency, row = MEASURED, {"params": 10, "macs": 10.0, "map50": 0.5, "map50_95": 0.4}
+    state.dense = {**row, "widths": {"grow": 12, "hidden": 20}}
+    state.steps = [{**row, "step": 1, "kept": True, "widths": {"grow": 6, "hidden": 9}, "checkpoint": "a.pt"}]
+    parts.report.write_report(state, "plots/steps.png")
+    text = (state.folder / "report.md").read_text()
+    assert "Latency: 0.590 of the dense time (0.570 to 0.610), target 0.6: measured in onnxruntime, 16 px" in text
+    settings = next(line for line in text.splitlines() if line.startswith("Settings:"))
+    assert "target_latency 0.6" in settings and "target_macs" not in settings and "round_to" not in settings
+
+
+def test_charts_name_what_they_show(parts: SimpleNamespace, best: Path) -> None:
+    """Bars have a legend, MACs an axis of their own with its unit, layers their names."""
+    from matplotlib.figure import Figure
+
+    state, _ = _run(parts, best, [0.8, 0.1, 0.75], steps=1)
+    figure, widths = Figure(), Figure()
+    parts.report._draw_steps(figure.subplots(), state)
+    left, right = figure.axes
+    assert {text.get_text() for text in left.get_legend().get_texts()} == {
+        "recovered mAP50-95",
+        "pruned mAP50-95",
+        "MACs (bars, right)",
+    }
+    assert "mAP50-95" in left.get_ylabel() and right.get_ylabel() == "MACs (G), bars"
+    parts.report._draw_widths(widths.subplots(), state.dense["widths"], state.steps[0]["widths"])
+    (axis,) = widths.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == list(state.dense["widths"])
+    assert {text.get_text() for text in axis.get_legend().get_texts()} == {"dense", "pruned"}
