@@ -5,11 +5,30 @@
 
 --epochs is per step; of the earlier ones the last step gets half (--schedule).
 Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. pruner.py is the same.
+
+From Python, with every flag as a keyword:
+
+    import prune
+    report = prune.run(weights="best.pt", data="data/custom.yaml", target_macs=0.5, epochs=10)
 """
 
 import sys
+from typing import Any
 
-from prunekit_v7.stack import start
+from prunekit_v7.stack import call, start
+from pruning.run.outcome import Outcome
+
+DEFAULTS: dict[str, Any] = {"steps": 5, "round_to": 16, "schedule": "scaled"}
+
+
+def run(**keywords: Any) -> Outcome | None:
+    """Prune with a call; the keywords are this script's flags, with underscores. The run's figures and files.
+
+    Raises:
+        PruneError: whatever ended it, in one line.
+    """
+    return call(__file__, keywords, **DEFAULTS)
+
 
 if __name__ == "__main__":
-    sys.exit(start(__file__, __doc__, sys.argv[1:], steps=5, round_to=16, schedule="scaled"))
+    sys.exit(start(__file__, __doc__, sys.argv[1:], **DEFAULTS))

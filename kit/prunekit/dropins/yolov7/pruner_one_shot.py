@@ -4,11 +4,30 @@
     python pruner_one_shot.py --weights best.pt --data data/custom.yaml --prune-ratio 0.5 --epochs 5
 
 Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. prune_one_shot.py is the same.
+
+From Python, with every flag as a keyword:
+
+    import pruner_one_shot
+    report = pruner_one_shot.run(weights="best.pt", data="data/custom.yaml", target_macs=0.5, epochs=10)
 """
 
 import sys
+from typing import Any
 
-from prunekit_v7.stack import start
+from prunekit_v7.stack import call, start
+from pruning.run.outcome import Outcome
+
+DEFAULTS: dict[str, Any] = {"steps": 1, "round_to": 16, "schedule": "scaled"}
+
+
+def run(**keywords: Any) -> Outcome | None:
+    """Prune with a call; the keywords are this script's flags, with underscores. The run's figures and files.
+
+    Raises:
+        PruneError: whatever ended it, in one line.
+    """
+    return call(__file__, keywords, **DEFAULTS)
+
 
 if __name__ == "__main__":
-    sys.exit(start(__file__, __doc__, sys.argv[1:], steps=1, round_to=16, schedule="scaled"))
+    sys.exit(start(__file__, __doc__, sys.argv[1:], **DEFAULTS))

@@ -38,6 +38,8 @@ from .report import write_report
 from .step import dense_of, open_model, plan_step, scores_of, widths_of
 
 Say = Callable[[str], None]
+Watch = Callable[[str, State], None]  # told of an event, with the record as it is then
+EVENTS = ("on_prune_start", "on_prune_step_end", "on_prune_end")
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,18 @@ def digest_of(weights: Path) -> str:
     return total.hexdigest()
 
 
+def unwatched(event: str, state: State) -> None:
+    """Nobody is told."""
+
+
 def run(
-    state: State, family: Family, *, plan: Plan | None = None, say: Say = print, style: Style | None = None
+    state: State,
+    family: Family,
+    *,
+    plan: Plan | None = None,
+    say: Say = print,
+    style: Style | None = None,
+    watch: Watch = unwatched,
 ) -> State:
     """Carry a run to its end, from wherever its record says it stands.
 
@@ -77,6 +89,7 @@ def run(
         plan: an edited plan to replay instead of making one; one step only.
         say: receives each line for the console.
         style: the script's wording.
+        watch: called with each of `EVENTS`: when the dense figures are known, after each step, at the end.
 
     Returns:
         The finished record; `status` is "stopped" if the accuracy limit ended it early.
@@ -88,12 +101,16 @@ def run(
     if not state.dense:
         _measure_dense(state, family, say)
     say(f"Before Pruning: {_figures(state, state.dense)}")
+    watch("on_prune_start", state)
     if state.settings.sparsity and state.sparse is None:
         _train_sparse(state, family, say)
     while state.status == "running" and len(state.steps) + state.skipped < state.settings.steps:
-        _step(state, family, plan, say, style)
+        if _step(state, family, plan, say, style):
+            watch("on_prune_step_end", state)
     if not state.final:
         _finish(state, family, say, style)
+    watch("on_prune_end", state)
+    _require_export(state)
     return state
 
 
@@ -152,8 +169,8 @@ def _train_sparse(state: State, family: Family, say: Say) -> None:
     state.save()
 
 
-def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Style) -> None:
-    """One whole step; nothing of it counts until the record is saved at its end.
+def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Style) -> bool:
+    """One whole step; nothing of it counts until the record is saved at its end. False if it was left to the next.
 
     A step before the last that has nothing to remove, or cannot come near its share of a target, is left to the next.
     """
@@ -166,7 +183,8 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
             raise
         say(f"Step {number} is joined with the next: {error} (fewer --steps, or a smaller --round-to, would avoid it)")
         state.skipped += 1
-        return state.save()
+        state.save()
+        return False
     before = _accuracy(family, pruned)
     best = finetune_step(state, family, pruned, number, schedule_of(state, cost, number, say))
     same_shape(family, best, widths)
@@ -198,7 +216,7 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
             f"Stopped: {state.measures()[1]} fell by {drop:.4f}, more than --max-map-drop {limit}: step {number} is "
             f"not kept, {result}"
         )
-    return None
+    return True
 
 
 def _prune(
@@ -265,6 +283,10 @@ def _finish(state: State, family: Family, say: Say, style: Style) -> None:
     write_report(state, style.chart)
     state.save()
     say(f"Pruned network: {target}\nReport: {state.folder / 'report.md'}")
+
+
+def _require_export(state: State) -> None:
+    """PruneError if the ONNX file was to be written and could not be."""
     if "onnx_failed" in state.final:
         raise PruneError(f"the network is pruned, but its ONNX file is not: {state.final['onnx_failed']}")
 

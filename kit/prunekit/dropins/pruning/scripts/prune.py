@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,10 +27,12 @@ from ..planning.plan_file import read_plan, write_plan
 from ..run import loop as engine
 from ..run.folders import PLAN, REPLAYED, claimed, take_back
 from ..run.latency_target import resolved
+from ..run.outcome import Outcome, outcome_of, outcome_of_plan
 from ..run.preview import plan_only
 from ..run.record import REPORT, State
 from ..run.repair_step import settled
 from ..settings import Settings
+from .keywords import option_words, words_from
 from .options import Parser, add_options, normalise, settings_of, typed
 
 USER_ERROR = PruneError.exit_code
@@ -135,13 +137,15 @@ def parser_of(description: str, defaults: Settings, upstream: Upstream) -> argpa
     return parser
 
 
-def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstream) -> None:
+def prune(
+    description: str, defaults: Settings, argv: list[str], upstream: Upstream, watch: engine.Watch = engine.unwatched
+) -> Outcome:
     """prune.py and prune_one_shot.py: the engine's loop with the run's folder where --project and --name say."""
     parser = parser_of(description, defaults, upstream)
     options, words = parser.parse_known_args(normalise(argv, parser))
     if options.resume:
         refuse_beside("--resume", [*typed(options, parser, ("resume", "trust", "export")), *words])
-        return resume(options.resume, upstream, trust=options.trust, export=options.export)
+        return resume(options.resume, upstream, trust=options.trust, export=options.export, watch=watch)
     if options.plan:
         decided = (
             "plan",
@@ -171,12 +175,20 @@ def prune(description: str, defaults: Settings, argv: list[str], upstream: Upstr
     if settings.target_latency is not None:
         settings, latency = resolved(opened.family, opened.weights, settings, options.runtime)
     if options.plan_only:
-        plan_only(opened.family, opened.weights, settings, opened.choose() / PLAN, checked=named)
-        return None
+        target = opened.choose() / PLAN
+        return outcome_of_plan(plan_only(opened.family, opened.weights, settings, target, checked=named), target)
     if plan is not None:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     plan = engine.preflight(opened.family, opened.weights, settings, plan)
-    return carry(opened, settings, plan=plan, latency=latency)
+    return carry(opened, settings, plan=plan, latency=latency, watch=watch)
+
+
+def called(
+    keywords: Mapping[str, Any], defaults: Settings, upstream: Upstream, known: Mapping[str, argparse.Action]
+) -> list[str]:
+    """The command line that a program's keywords stand for, where upstream's arguments are argparse options, too."""
+    parser = parser_of("", defaults, upstream)
+    return words_from(keywords, parser, known, lambda key, value: option_words(key, known[key], value))
 
 
 def refuse_beside(flag: str, words: list[str]) -> None:
@@ -187,8 +199,14 @@ def refuse_beside(flag: str, words: list[str]) -> None:
 
 
 def resume(
-    folder: Path, upstream: Upstream, *, trust: bool = False, export: bool = True, style: engine.Style | None = None
-) -> None:
+    folder: Path,
+    upstream: Upstream,
+    *,
+    trust: bool = False,
+    export: bool = True,
+    style: engine.Style | None = None,
+    watch: engine.Watch = engine.unwatched,
+) -> Outcome:
     """Go on with an interrupted run, by its own record.
 
     Raises:
@@ -197,7 +215,7 @@ def resume(
     state = State.load(folder)
     if state.final:
         print(f"{folder}: this run is finished ({state.status}). Its report: {folder / 'report.md'}")
-        return
+        return outcome_of(state)
     weights = Path(state.weights)
     if not weights.is_file() or state.digest not in ("", engine.digest_of(weights)):
         what = "has changed since" if weights.is_file() else "is gone:"
@@ -210,7 +228,8 @@ def resume(
         family.check(step)
     family.check_data(weights)
     with locked(folder):
-        engine.run(state, family, plan=read_plan(folder / state.plan) if state.plan else None, style=style)
+        plan = read_plan(folder / state.plan) if state.plan else None
+        return outcome_of(engine.run(state, family, plan=plan, style=style, watch=watch))
 
 
 def carry(
@@ -220,7 +239,8 @@ def carry(
     plan: Plan | None = None,
     style: engine.Style | None = None,
     latency: dict[str, Any] | None = None,
-) -> None:
+    watch: engine.Watch = engine.unwatched,
+) -> Outcome:
     """Run a new run in its folder; `latency` is what --target-latency has measured."""
     settings = settled(opened.family, opened.weights, settings)
     with claimed(opened.choose) as (folder, made):
@@ -233,7 +253,7 @@ def carry(
                 write_whole(folder / state.plan, partial(write_plan, plan))
             state.save()
             print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
-            engine.run(state, opened.family, plan=plan, style=style)
+            return outcome_of(engine.run(state, opened.family, plan=plan, style=style, watch=watch))
         except Exception:
             if not state.dense:  # nothing that --resume could go on with
                 take_back(folder, made)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import PruneError
+from .keywords import options_by_keyword
 from .options import spelled
 
 
@@ -89,6 +90,16 @@ def words_of(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> lis
 def option_rows(parser: argparse.ArgumentParser, but: Collection[str]) -> dict[str, str]:
     """For `--help`: {destination: a line with flags, meaning and default}, without those in `but`."""
     return {action.dest: _row(action) for action in parser._actions if action.dest not in {"help", *but}}
+
+
+def keyword_options(*parsers: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """{keyword: option} of upstream's parsers, by destination (as its own `train.run` takes them) and by flag."""
+    found: dict[str, argparse.Action] = {}
+    for parser in parsers:
+        by_place = {action.dest: action for action in parser._actions if action.option_strings}
+        found = {**by_place, **options_by_keyword(parser), **found}
+    found.pop("help", None)
+    return found
 
 
 def _refuse(message: str) -> NoReturn:

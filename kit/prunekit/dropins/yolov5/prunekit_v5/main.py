@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The command lines of prune.py and prune_one_shot.py, for YOLOv5."""
+"""prune.py and prune_one_shot.py for YOLOv5, as command lines and as calls."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from pruning.errors import PruneError
 from pruning.family.contract import Opened
 from pruning.family.ranges import require_harmless
 from pruning.run.folders import run_folder
+from pruning.run.outcome import Outcome
 from pruning.scripts import prune as command
 from pruning.settings import Settings
 from pruning.training import ddp as ranks
 from utils.general import increment_path
 
+from . import arguments
 from .adapter import Yolov5, find_weights, train
 from .arguments import help_text
 
@@ -49,12 +52,18 @@ class Upstream:
         return Yolov5(arguments, head=settings.head, trust=trust)
 
 
-def prune(description: str, argv: list[str], *, defaults: Settings) -> None:
-    """prune.py and prune_one_shot.py; under torch.distributed.run rank 0 prunes and all ranks train."""
+def run(keywords: Mapping[str, Any], defaults: Settings) -> Outcome | None:
+    """`prune.run(...)`: the command line that the keywords stand for."""
+    return prune("", command.called(keywords, defaults, Upstream(), arguments.keywords()), defaults=defaults)
+
+
+def prune(description: str, argv: list[str], *, defaults: Settings) -> Outcome | None:
+    """prune.py and prune_one_shot.py; under torch.distributed.run rank 0 prunes, all train (the others answer None)."""
     if not ranks.leads():
         if "--trust" in argv:
             trust_them()
-        return ranks.follow(lambda told: train(told["task"], told["options"]))
+        ranks.follow(lambda told: train(told["task"], told["options"]))
+        return None
     with ranks.leading():
         return command.prune(description, defaults, argv, Upstream())
 

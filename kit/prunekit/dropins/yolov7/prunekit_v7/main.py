@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The command lines of the pruning scripts, for YOLOv7."""
+"""The pruning scripts for YOLOv7, as command lines and as calls."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from pruning.errors import PruneError
 from pruning.family.contract import Opened
 from pruning.family.ranges import require_harmless
 from pruning.run.folders import run_folder
+from pruning.run.outcome import Outcome
 from pruning.scripts import prune as command
 from pruning.settings import Settings
 from pruning.training import ddp as ranks
 from utils.general import increment_path
 from utils.google_utils import attempt_download
 
+from . import arguments
 from .adapter import Yolov7
 from .arguments import help_text, train
 from .offline import PUBLISHED
@@ -49,12 +52,18 @@ class Upstream:
         return Yolov7(arguments, trust=trust)
 
 
-def prune(description: str, defaults: Settings, argv: list[str]) -> None:
-    """All pruning scripts, by their defaults. Under torch.distributed.run rank 0 prunes and all ranks train."""
+def run(keywords: Mapping[str, Any], defaults: Settings) -> Outcome | None:
+    """`prune.run(...)`: the command line that the keywords stand for."""
+    return prune("", defaults, command.called(keywords, defaults, Upstream(), arguments.keywords()))
+
+
+def prune(description: str, defaults: Settings, argv: list[str]) -> Outcome | None:
+    """All pruning scripts. Under torch.distributed.run rank 0 prunes, all ranks train, and the others answer None."""
     if not ranks.leads():
         if "--trust" in argv:
             trust_them()
-        return ranks.follow(lambda told: train(told["trainer"], told["options"]))
+        ranks.follow(lambda told: train(told["trainer"], told["options"]))
+        return None
     with ranks.leading():
         return command.prune(description, defaults, argv, Upstream())
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pruning.errors import PruneError
 from pruning.family.contract import Upstream
+from pruning.run.outcome import Outcome
+from pruning.scripts.keywords import answering, imported_first
 from pruning.scripts.prune import guarded, require_own
 from pruning.settings import Settings
 
@@ -27,6 +29,27 @@ def start(script: str, description: str, argv: list[str], **defaults: Any) -> in
         prune(description, Settings(**defaults), argv)
 
     return guarded(body)
+
+
+def call(script: str, keywords: Mapping[str, Any], **defaults: Any) -> Outcome | None:
+    """A pruning script as a function: what `prune.run` does.
+
+    Args:
+        script: the script's path, which says whose fork this is.
+        keywords: the script's flags, with underscores.
+        defaults: its default settings.
+
+    Raises:
+        PruneError: whatever ended it, with the one line that the script would have printed.
+    """
+    root = Path(script).resolve().parent
+    with answering(), imported_first(root):
+        require_own(root)
+        try:
+            from .main import run
+        except ImportError as error:
+            raise PruneError(f"YOLOv7 cannot start: {error}. Type: {INSTALL}") from error
+        return run(keywords, Settings(**defaults))
 
 
 def launch(script: str, body: Callable[[Upstream], Any]) -> int:
