@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from engine_helpers import modules
 
 
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = ("run.latency_target", "scripts.options", "errors")
+    names = ("run.latency_target", "run.record", "scripts.options", "errors")
     return modules(*names)
 
 
@@ -85,6 +87,42 @@ def test_one_target_at_a_time(parts: SimpleNamespace) -> None:
         parts.options.Settings(prune_ratio=None, target_macs=0.5, target_latency=0.5).checked()
     with pytest.raises(Exception, match=r"--target-latency 1\.0: must lie between"):
         parts.options.Settings(prune_ratio=None, target_latency=1.0).checked()
+
+
+def test_the_record_of_a_latency_run_is_read_back(
+    parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`resolved` leaves the target beside the MACs that it became: --resume and quantify.py read such a record."""
+    made = parts.latency_target.Probe(0.52, 0.51, 16, 0.6, 0.59, 0.61, confirmed=True)
+    bench = SimpleNamespace(probe=None, least=None, image=torch.zeros(1, 3, 32, 32), threads=1)
+    monkeypatch.setattr(parts.latency_target, "missing", lambda runtime: "")
+    monkeypatch.setattr(parts.latency_target, "Bench", lambda *words: bench)
+    monkeypatch.setattr(parts.latency_target, "search", lambda *words: made)
+    typed = parts.options.Settings(target_latency=0.6, prune_ratio=None).checked()
+    settings, latency = parts.latency_target.resolved(None, tmp_path / "best.pt", typed, say=lambda line: None)
+    parts.record.State(tmp_path, settings, "toy", "best.pt", {}, latency=latency).save()
+    found = parts.record.State.load(tmp_path).settings
+    assert found == settings and (found.target_latency, found.target_macs, found.round_to) == (0.6, 0.52, 16)
+    parts.record.State(tmp_path, settings, "toy", "best.pt", {}).save()
+    with pytest.raises(Exception, match="--target-macs and --target-latency exclude each other"):
+        parts.record.State.load(tmp_path)
+
+
+ASKED = [
+    {},
+    {"prune_ratio": None, "target_macs": 0.5, "deployed": True},
+    {"prune_ratio": None, "target_params": 2e6},
+    {"prune_ratio": None},  # an edited plan decides
+    {"ignore": ("model.0", "model.1"), "repair": 0, "sensitivity": "/t.json", "scope": "sensitivity"},
+    {"distill": 0.5, "max_map_drop": 0.02, "sparsity": 1e-3, "compound": True},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=[" ".join(asked) or "as it is" for asked in ASKED])
+def test_what_a_run_was_asked_is_read_back(parts: SimpleNamespace, tmp_path: Path, asked: dict[str, Any]) -> None:
+    settings = parts.options.Settings(**asked).checked()
+    parts.record.State(tmp_path, settings, "toy", "best.pt", {}).save()
+    assert parts.record.State.load(tmp_path).settings == settings
 
 
 def test_luck_does_not_count(parts: SimpleNamespace) -> None:

@@ -107,6 +107,19 @@ def test_a_step_is_announced_once_where_the_limit_ends_the_run(parts: SimpleName
     assert sum("step 2 is not kept, the result is step 1" in line for line in said) == 1
 
 
+def test_a_last_step_with_nothing_left_to_remove_is_left_out(parts: SimpleNamespace, best: Path) -> None:
+    """Rounded widths reach the ratio early: what the steps before have trained is the result."""
+    state, said = _run(parts, best, [0.8] * 9, steps=6, prune_ratio=0.5, round_to=8)
+    assert state.status == "done" and state.steps[-1]["step"] < 6 == len(state.steps) + state.skipped
+    assert f"Step 6 is left out, the result is step {state.steps[-1]['step']}: The plan removes 0 of" in "".join(said)
+    assert (state.folder / "pruned.pt").is_file() and state.final["checkpoint"] == "pruned.pt"
+
+
+def test_a_run_whose_only_step_removes_nothing_is_an_error(parts: SimpleNamespace, best: Path) -> None:
+    with pytest.raises(Exception, match="The plan removes 0 of"):
+        _run(parts, best, [0.8] * 9, steps=2, prune_ratio=0.1, round_to=32)
+
+
 def test_a_dense_network_that_scores_next_to_nothing_is_said_before_anything_is_pruned(
     parts: SimpleNamespace, best: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,8 +68,12 @@ class Settings:
                 raise PruneError(f"{key} is {value!r}, which is no {known[key]}")
         return cls(**kept)
 
-    def checked(self) -> Settings:
-        """These settings, or PruneError naming the one that cannot be."""
+    def checked(self, *, measured: bool = False) -> Settings:
+        """These settings, or PruneError naming the one that cannot be.
+
+        Args:
+            measured: a target_latency has been turned into the target_macs beside it: what a run records.
+        """
         if self.prune_ratio is not None:
             within("--prune-ratio", self.prune_ratio, 0, 1, "the fraction of channels to remove", open_ends=True)
         targets = {"--target-macs": self.target_macs, "--target-params": self.target_params}
@@ -79,6 +83,8 @@ class Settings:
         if self.target_latency is not None:
             within("--target-latency", self.target_latency, 0, 1, "a fraction of the dense time", open_ends=True)
             targets["--target-latency"] = self.target_latency
+        if measured:
+            targets.pop("--target-latency", None)
         given = [flag for flag, value in {"--prune-ratio": self.prune_ratio, **targets}.items() if value is not None]
         if len(given) > 1:
             raise PruneError(f"{' and '.join(given)} exclude each other: give one.")

@@ -172,16 +172,19 @@ def _train_sparse(state: State, family: Family, say: Say) -> None:
 def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Style) -> bool:
     """One whole step; nothing of it counts until the record is saved at its end. False if it was left to the next.
 
-    A step before the last that has nothing to remove, or cannot come near its share of a target, is left to the next.
+    A step that has nothing to remove, or cannot come near its share of a target, is left to the next; the last one is
+    left out, for the steps before it are hours of training.
     """
     number, started = len(state.steps) + state.skipped + 1, time.perf_counter()
     pruned = state.folder / f"step{number}_pruned.pt"
     try:
         made, cost, widths, repair = _prune(state, family, plan, number, pruned, say)
     except Unreachable as error:
-        if plan is not None or number == state.settings.steps:
+        last = number == state.settings.steps
+        if plan is not None or (last and not state.steps):
             raise
-        say(f"Step {number} is joined with the next: {error} (fewer --steps, or a smaller --round-to, would avoid it)")
+        what = f"left out, the result is step {state.steps[-1]['step']}" if last else "joined with the next"
+        say(f"Step {number} is {what}: {error} (fewer --steps, or a smaller --round-to, would avoid it)")
         state.skipped += 1
         state.save()
         return False

@@ -86,7 +86,8 @@ class State:
             raise PruneError(f"--resume {folder}: no {REPORT} in it, so no pruning run to go on with. Start it anew.")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings")).checked()
+            schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings"))
+            settings = settings.checked(measured=bool(values.get("latency")))
             state = cls(folder=folder, settings=settings, **values)
             state._check_types()
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError, PruneError) as error:
