@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -135,6 +136,14 @@ def test_a_module_that_cannot_be_traced_is_kept_and_the_rest_is_pruned(parts: Si
     assert {group.name for group in graph.groups} == {"stem.0", "after", "free"}
     again = parts.graph.PruningGraph.build(model, x, ignored={**OUTPUTS, "block": "--ignore"})
     assert again.groups == graph.groups and again.frozen["block.cv"] == "--ignore"
+
+
+def test_a_failed_trace_leaves_no_hook(parts: SimpleNamespace) -> None:
+    """torch-pruning's own would stay, and a network that holds them cannot be saved."""
+    model, x = net("numpy")
+    parts.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    torch.save(model, io.BytesIO())
 
 
 def test_a_network_that_does_not_run_is_named(parts: SimpleNamespace) -> None:

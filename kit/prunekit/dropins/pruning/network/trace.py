@@ -133,7 +133,7 @@ def _run(model: nn.Module, example: Tensor, forward: Forward | None, traced: Tra
         return found
 
     with ExitStack() as stack:
-        for context in (_traceable(model), _counted(model, traced), noted(model, calls)):
+        for context in (_unhooked(model), _traceable(model), _counted(model, traced), noted(model, calls)):
             stack.enter_context(context)
         for name in traced.sealed:
             stack.enter_context(sealed(model.get_submodule(name)))
@@ -180,6 +180,18 @@ def _cut(flow: Flow, nodes: Mapping[Any, Any]) -> None:
 def _set_modes(modes: dict[nn.Module, bool]) -> None:
     for module, training in modes.items():
         module.training = training
+
+
+@contextmanager
+def _unhooked(model: nn.Module) -> Iterator[None]:
+    """No hook stays: torch-pruning removes its own only where the forward succeeds, and with them nothing is saved."""
+    before = {module: set(module._forward_hooks) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, keys in before.items():
+            for key in module._forward_hooks.keys() - keys:
+                del module._forward_hooks[key]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import PruneError
 from ..network.graph import PruningGraph
+from ..network.groups import item_width
 from .plan import Plan, PlanEntry
 
 
@@ -47,7 +48,7 @@ def apply_plan(
         raise PruneError(f"The plan keeps all {channels} channels of its {len(plan.entries)} groups: nothing to prune.")
     chosen = {entry.name: _weakest(entry, scores) for entry in plan.entries if entry.keep < entry.channels}
     flags = {name: parameter.requires_grad for name, parameter in graph.model.named_parameters()}
-    wanted = {name: _width(graph, name) * e.keep // e.channels for e in plan.entries for name in e.layers}
+    wanted = _wanted(graph, plan)
     graph.applied = True
     for name, indices in chosen.items():
         _remove(graph, name, indices, survivors if survivors is not None else {})
@@ -55,6 +56,18 @@ def apply_plan(
         parameter.requires_grad_(flags[name])
     _confirm(graph, wanted)
     return plan.removed
+
+
+def _wanted(graph: PruningGraph, plan: Plan) -> dict[str, int]:
+    """{layer: output channels} after the plan: a layer that several groups share loses what each of them removes."""
+    names = {module: name for name, module in graph.model.named_modules()}
+    wanted = {name: _width(graph, name) for entry in plan.entries for name in entry.layers}
+    for entry in plan.entries:
+        for item in graph.items[entry.name]:
+            name = names.get(item.dep.target.module)
+            if name in wanted and graph.dependencies.is_out_channel_pruning_fn(item.dep.handler):
+                wanted[name] -= (entry.channels - entry.keep) * (item_width(item, entry.channels) or 0)
+    return wanted
 
 
 def _weakest(entry: PlanEntry, scores: Mapping[str, Tensor]) -> list[int]:
