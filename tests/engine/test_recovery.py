@@ -18,7 +18,7 @@ from torch.nn.modules import module as torch_hooks
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = ("training.recalibrate", "training.distill", "run.preview", "scripts.options")
+    names = ("training.recalibrate", "training.distill", "run.preview", "run.loop", "run.finetune", "scripts.options")
     return modules(*names)
 
 
@@ -123,6 +123,63 @@ def test_a_student_that_is_pulled_comes_nearer(parts: SimpleNamespace) -> None:
             return float((pruned.eval()(images)["boxes"] - wanted).pow(2).mean().detach())
 
     assert apart(4.0) < 0.8 * apart(0.0)
+
+
+def test_a_training_that_nothing_is_pulled_in_ends_at_its_first_step(parts: SimpleNamespace) -> None:
+    """A head that the teacher's does not compare with is found by the first optimizer step, not after all epochs."""
+    other = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 6, 1))
+    optimizer, before = torch.optim.SGD(other.parameters(), lr=0.01), other[1].weight.clone()
+    with parts.distill.taught(Yolo(12), 0.5), pytest.raises(Exception, match="no training batch: Head is not a head"):
+        other(torch.rand(2, 3, 8, 8)).mean().backward()
+        optimizer.step()
+    assert torch.equal(before, other[1].weight)
+    optimizer.step()  # outside, nobody asks
+
+
+def test_a_batch_that_devices_share_is_not_taught(parts: SimpleNamespace) -> None:
+    class Shared(nn.DataParallel):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__(module)  # without a GPU: the module itself
+            self.device_ids = [0, 1]
+
+        def forward(self, x: Tensor) -> Any:
+            return self.module(x)
+
+    shared, image = Shared(Yolo(5)), torch.rand(2, 3, 8, 8)
+    with parts.distill.taught(Yolo(12), 0.5):
+        shared.eval()(image)
+        with pytest.raises(
+            Exception, match=r"--distill: Shared shares the batch.*one --device, or leave --distill out"
+        ):
+            shared.train()(image)
+
+
+def test_the_teacher_has_one_answer_to_an_image(parts: SimpleNamespace) -> None:
+    dense, image = Yolo(12), torch.rand(2, 3, 8, 8)
+    dense.model.insert(1, nn.Dropout(0.5))
+    teacher = parts.distill.Lesson(dense, 0.5).teacher.model
+    with torch.no_grad():
+        assert teacher.training and torch.equal(teacher[1](teacher[0](image)), teacher[0](image))
+
+
+DEVICES = [("0,1", 1, "2 devices"), ([0, 1, 2], 1, "3 devices"), ("", 2, "2 processes"), ("-1,-1", 1, "2 devices")]
+
+
+@pytest.mark.parametrize(("device", "world", "said"), DEVICES, ids=[row[2] + str(row[0]) for row in DEVICES])
+def test_several_devices_are_refused_before_any_work(
+    parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, device: Any, world: int, said: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    family = SimpleNamespace(arguments=lambda: {"device": device})  # has nothing else: anything more would fail
+    state = SimpleNamespace(settings=parts.options.Settings(distill=0.5), dense={})
+    with pytest.raises(Exception, match=rf"^--distill 0\.5 cannot be done by {said}\. .*give one --device"):
+        parts.loop.run(state, family)
+
+
+@pytest.mark.parametrize("device", [None, "", "cpu", "0", "cuda:1", 0, [1]])
+def test_one_device_may_be_taught(parts: SimpleNamespace, device: Any) -> None:
+    family = SimpleNamespace(arguments=lambda: {"device": device})
+    parts.finetune.require_one_process(family, parts.options.Settings(distill=0.5))
 
 
 def test_preview_counts_reasons_and_knows_the_ceiling(engine: SimpleNamespace, parts: SimpleNamespace) -> None:

@@ -10,10 +10,27 @@ from ..errors import PruneError
 from ..family.contract import Family
 from ..files import fresh
 from ..network.counts import Cost
-from ..training.distill import taught
+from ..settings import Settings
+from ..training import ddp
+from ..training.distill import ONE, taught
 from ..training.schedule import GIVEN, Schedule, scaled
 from .record import State
 from .step import widths_of
+
+
+def require_one_process(family: Family, settings: Settings) -> None:
+    """Refuse --distill where other processes or devices than this one's train, too: the dense network is here only.
+
+    Raises:
+        PruneError: before any work, saying how many there are.
+    """
+    if not settings.distill:
+        return
+    given = family.arguments().get("device")
+    devices = given if isinstance(given, (list, tuple)) else [part for part in str(given or "").split(",") if part]
+    for number, what in ((ddp.world(), "processes"), (len(devices), "devices")):
+        if number > 1:
+            raise PruneError(f"--distill {settings.distill} cannot be done by {number} {what}. {ONE}")
 
 
 def schedule_of(state: State, cost: Cost, number: int, say: Callable[[str], None]) -> Schedule:
@@ -36,8 +53,8 @@ def finetune_step(state: State, family: Family, pruned: Path, number: int, sched
         best = family.finetune(pruned, folder, schedule=schedule)
     if best != pruned and (lesson is None or not lesson.pulled):
         raise PruneError(
-            "--distill reached no training batch: the trainer runs in other processes (several devices), or this head "
-            "is not one it knows. Use one --device, or leave --distill out."
+            f"--distill reached no training batch: was it another process that trained {best}? {ONE} "
+            f"To keep that network, begin a run with it: --weights {best}"
         )
     return best
 

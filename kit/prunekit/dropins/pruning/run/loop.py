@@ -31,7 +31,7 @@ from ..runtime.onnx_check import check_onnx
 from ..scratch import temporary_folder
 from ..settings import CRITERIA, Settings
 from ..training.recalibrate import recalibrate
-from .finetune import finetune_step, same_shape, schedule_of
+from .finetune import finetune_step, require_one_process, same_shape, schedule_of
 from .record import State
 from .repair_step import repaired
 from .report import write_report
@@ -98,6 +98,7 @@ def run(
         PruneError: the first step already exceeded the limit, or a step could not be done.
     """
     style = style or Style()
+    require_one_process(family, state.settings)
     if not state.dense:
         _measure_dense(state, family, say)
     say(f"Before Pruning: {_figures(state, state.dense)}")

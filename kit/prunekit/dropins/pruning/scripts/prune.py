@@ -25,6 +25,7 @@ from ..files import locked, write_whole
 from ..planning.plan import Plan
 from ..planning.plan_file import read_plan, write_plan
 from ..run import loop as engine
+from ..run.finetune import require_one_process
 from ..run.folders import PLAN, REPLAYED, claimed, take_back
 from ..run.latency_target import resolved
 from ..run.outcome import Outcome, outcome_of, outcome_of_plan
@@ -168,6 +169,7 @@ def prune(
     settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
     plan = read_plan(options.plan) if options.plan else None
     opened.choose()  # refuses a place where no folder can be
+    require_one_process(opened.family, settings)
     named = not options.plan_only or any(word.lstrip("-").partition("=")[0] == "data" for word in words)
     if named:
         opened.family.check_data(opened.weights)

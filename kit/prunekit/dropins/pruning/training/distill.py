@@ -20,6 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_hooks
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from ..errors import PruneError
+
+ONE = "The dense network teaches one process on one device: give one --device, or leave --distill out."
 
 
 @dataclass
@@ -47,8 +53,8 @@ class Lesson:
         self.first, self.head = layers[0], layers[-1]
         self.own = {id(module) for module in self.teacher.modules()}
         self.teacher.train().requires_grad_(False)
-        for module in self.teacher.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        for module in self.teacher.modules():  # its answer to an image is one: statistics and dropout as in inference
+            if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)):
                 module.eval()
 
     def learns(self, module: nn.Module, like: Any) -> bool:
@@ -63,6 +69,10 @@ def taught(teacher: nn.Module, strength: float) -> Iterator[Lesson | None]:
     Args:
         teacher: the dense network in training form; changed (frozen, moved to where training happens).
         strength: 0 to about 1.
+
+    Raises:
+        PruneError: inside, at the first batch that several devices share, or at the first step of an optimizer that
+            nothing was pulled for: not after hours.
     """
     if not strength:
         yield None
@@ -71,15 +81,36 @@ def taught(teacher: nn.Module, strength: float) -> Iterator[Lesson | None]:
     asked: Any = lambda module, args: _before(lesson, module, args)  # noqa: E731  # torch's type forbids an answer
     before = torch_hooks.register_module_forward_pre_hook(asked)
     after = torch_hooks.register_module_forward_hook(lambda module, args, output: _after(lesson, module, output))
+    steps = register_optimizer_step_pre_hook(lambda optimizer, args, keywords: _require_pull(lesson))
     try:
         yield lesson
     finally:
-        before.remove()
-        after.remove()
+        for hook in (before, after, steps):
+            hook.remove()
+
+
+def _require_pull(lesson: Lesson) -> None:
+    """Before an optimizer's step: the batch behind it was taught."""
+    if not lesson.pulled:
+        raise PruneError(
+            f"--distill reached no training batch: {type(lesson.head).__name__} is not a head whose answers or "
+            "features compare with the pruned network's. Leave --distill out."
+        )
+
+
+def _require_one_device(module: nn.Module) -> None:
+    """PruneError if a trained network's batch is shared: by devices, or by processes (each step averages over them)."""
+    if not module.training:
+        return
+    shared = isinstance(module, DataParallel) and len(module.device_ids) > 1
+    if shared or (isinstance(module, DistributedDataParallel) and torch.distributed.get_world_size() > 1):
+        raise PruneError(f"--distill: {type(module).__name__} shares the batch. {ONE}")
 
 
 def _before(lesson: Lesson, module: nn.Module, args: tuple[Any, ...]) -> Any:
     """Note the image; before the trained head, ask the teacher and pull on what the head is given."""
+    if isinstance(module, (DataParallel, DistributedDataParallel)):
+        _require_one_device(module)
     if id(module) in lesson.own:
         if module is lesson.head:
             lesson.features = _tensors(args)
