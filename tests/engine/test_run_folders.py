@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +22,7 @@ from engine_helpers import modules
 @pytest.fixture(scope="module")
 def own(engine: SimpleNamespace) -> SimpleNamespace:
     """The engine's modules that this is about."""
-    names = ("scripts.prune", "errors", "files", "scripts.options", "run.folders", "scratch")
+    names = ("scripts.prune", "errors", "files", "scripts.options", "run.folders", "run.record", "run.int8", "scratch")
     return modules(*names)
 
 
@@ -50,6 +53,64 @@ def test_a_folder_in_use_is_not_taken(own: SimpleNamespace, tmp_path: Path) -> N
             assert folder == tmp_path / "exp2"
         with pytest.raises(own.errors.Busy), own.folders.claimed(lambda: base):
             pass
+
+
+def _finished_meanwhile(own: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, module: Any, **final: Any) -> None:
+    """Whoever takes the lock in `module` finds that another process has just ended what it was at."""
+    really = own.files.locked
+
+    @contextlib.contextmanager
+    def locked(folder: Path) -> Iterator[None]:
+        with really(folder):
+            state = own.record.State.load(folder)
+            state.status = "done"
+            state.final.update(final)
+            state.save()
+            yield
+
+    monkeypatch.setattr(module, "locked", locked)
+
+
+def test_a_run_that_ended_while_resume_waited_is_not_done_again(
+    own: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own.record.State(tmp_path, own.options.Settings(), "toy", "best.pt", {}).save()
+    _finished_meanwhile(own, monkeypatch, own.prune, checkpoint="pruned.pt")
+    monkeypatch.setattr(own.prune, "outcome_of", lambda state: state)
+    assert own.prune.resume(tmp_path, None).final == {"checkpoint": "pruned.pt"}, "no upstream was asked"
+    assert "this run is finished (done)" in capsys.readouterr().out
+
+
+def test_resume_is_refused_before_any_work_while_another_process_has_the_run(
+    own: SimpleNamespace, tmp_path: Path
+) -> None:
+    own.record.State(tmp_path, own.options.Settings(), "toy", "best.pt", {}).save()
+    with own.files.locked(tmp_path), pytest.raises(own.errors.Busy):
+        own.prune.resume(tmp_path, None)
+    with pytest.raises(own.errors.PruneError, match=r"no report\.json in it"):
+        own.prune.resume(tmp_path / "none", None)
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_was_noted_in_a_report_meanwhile_stays(
+    own: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = {"checkpoint": "pruned.pt"}
+    own.record.State(tmp_path, own.options.Settings(), "toy", "best.pt", {}, final=final).save()
+    _finished_meanwhile(own, monkeypatch, own.int8, onnx="pruned.onnx")
+    monkeypatch.setattr(own.int8, "rewrite_text", lambda state: None)
+    small = {"file": "small.onnx", "map50": 0.5, "map50_95": 0.4}
+    record = {
+        "int8": small,
+        "method": "static",
+        "status": "done",
+        "size_ratio": 0.3,
+        "drop": 0.0,
+        "speed": {"ratio": 1},
+    }
+    own.int8.note_quantized(tmp_path / "pruned.pt", tmp_path, record)
+    found = own.record.State.load(tmp_path).final
+    assert found["onnx"] == "pruned.onnx" and found["int8"]["size_ratio"] == 0.3
 
 
 def test_a_run_that_never_began_leaves_nothing(own: SimpleNamespace, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import json
 from collections.abc import Iterator
@@ -131,13 +132,94 @@ def test_plans_follow_what_was_measured(parts: SimpleNamespace, best: Path) -> N
 
 def test_losses_never_fall_with_more_channels_gone(parts: SimpleNamespace) -> None:
     unit = SimpleNamespace(names=("a",), channels=8, first=8)
-    row = {"map50_95": {"0.25": 0.7, "0.5": 0.75, "0.75": 0.3}}
-    curve = parts.sensitivity_table._curve(unit, {"dense": 0.8, "units": {"a": row}})
+    row = {"channels": 8, "map50_95": {"0.25": 0.7, "0.5": 0.75, "0.75": 0.3}}
+    curve = parts.sensitivity_table._curve(unit, {"dense": 0.8, "units": {"a": row}}, 8)
     assert list(curve) == sorted(curve, reverse=True) and len(curve) == 8
     assert curve[7] == pytest.approx(0.05, abs=1e-5), "an eighth gone: half way to a quarter"
     assert curve[4] == pytest.approx(0.1, abs=1e-5), "the better figure at half was luck"
     with pytest.raises(Exception, match="says nothing of a"):
-        parts.sensitivity_table._curve(unit, {"dense": 0.8, "units": {}})
+        parts.sensitivity_table._curve(unit, {"dense": 0.8, "units": {}}, 8)
+    with pytest.raises(Exception, match="of another network: a has 8, here 16"):
+        parts.sensitivity_table._curve(unit, {"dense": 0.8, "units": {"a": row}}, 16)
+    steps = parts.sensitivity_table._curve(
+        SimpleNamespace(**{**vars(unit), "channels": 4}), {"dense": 0.8, "units": {"a": row}}, 8
+    )
+    assert steps == curve[:4], "a later step sees the first network's fractions"
+
+
+def _planned(parts: SimpleNamespace, best: Path, table: Path) -> Any:
+    settings = parts.options.Settings(
+        prune_ratio=None, target_params=0.7, importance="l2", min_channels=2, sensitivity=str(table)
+    )
+    family = Opinionated(parts)
+    model, graph = parts.step.open_model(family, best, settings)
+    return parts.step.plan_step(family, model, graph, settings, parts.step.dense_of(family, best), 1)[0]
+
+
+def _table(parts: SimpleNamespace, best: Path) -> tuple[Path, dict[str, Any]]:
+    asked, table = parts.sensitivity.Asked("l2", (0.25, 0.5)), best.parent / "table.json"
+    return table, parts.sensitivity.measure(Opinionated(parts), best, asked, table)
+
+
+def test_only_a_whole_table_of_this_checkpoint_is_taken(parts: SimpleNamespace, best: Path) -> None:
+    table, record = _table(parts, best)
+    assert _planned(parts, best, table).removed
+    whole = table.read_text()
+    del record["units"]["grow"]["map50_95"]["0.5"]
+    table.write_text(json.dumps(record))
+    with pytest.raises(Exception, match=r"not whole: grow lacks 50%\. Go on with the same command"):
+        _planned(parts, best, table)
+    table.write_text(whole)
+    best.write_bytes(b"trained on")
+    with pytest.raises(Exception, match=r"measured on another checkpoint \(.*best\.pt\), or that file has changed"):
+        _planned(parts, best, table)
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.gate, self.out = nn.Conv2d(3, 64, 3), nn.Conv2d(64, 1, 1), nn.Conv2d(64, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x).relu()
+        return self.out(x * torch.sigmoid(self.gate(x)))
+
+
+def test_a_unit_of_one_channel_spoils_no_table(
+    parts: SimpleNamespace, best: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    net = Gated()
+    monkeypatch.setattr(Opinionated, "load", lambda self, weights: copy.deepcopy(net))
+    monkeypatch.setattr(Opinionated, "example", lambda self, model: torch.zeros(1, 3, 16, 16))
+    monkeypatch.setattr(Opinionated, "ignored", lambda self, model: {"out": "output"})
+    monkeypatch.setattr(Opinionated, "evaluate", lambda self, weights: parts.contract.Metrics(map50=0.5, map50_95=0.4))
+    table, record = _table(parts, best)
+    assert list(record["units"]) == ["body"]
+    assert _planned(parts, best, table).keep["gate"] == 1
+    record["units"]["gate"] = {"channels": 1, "names": ["gate"], "map50_95": {}}  # as earlier tables have it
+    table.write_text(json.dumps(record))
+    assert _planned(parts, best, table).keep["gate"] == 1
+
+
+def test_a_run_keeps_its_own_copy_of_the_table(
+    parts: SimpleNamespace, best: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Typed as a relative path, gone meanwhile, the folder moved: --resume still plans by it."""
+    script, record = modules("scripts.prune", "run.record").prune, modules("run.record").record
+    table, _ = _table(parts, best)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(script.engine, "run", lambda state, *words, **more: state)
+    monkeypatch.setattr(script, "outcome_of", lambda state: state)
+    settings = parts.options.Settings(prune_ratio=None, target_params=0.7, sensitivity=table.name, repair=0)
+    opened = SimpleNamespace(family=Opinionated(parts), weights=best, choose=lambda: Path("run"))
+    script.carry(opened, settings)
+    assert json.loads((tmp_path / "run/report.json").read_text())["settings"]["sensitivity"] == "sensitivity_table.json"
+    whole = table.read_text()
+    table.unlink()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    found = record.State.load(tmp_path / "moved").settings.sensitivity
+    assert Path(found) == tmp_path / "moved/sensitivity_table.json" and Path(found).read_text() == whole
 
 
 def test_a_file_that_is_no_table(parts: SimpleNamespace, tmp_path: Path) -> None:

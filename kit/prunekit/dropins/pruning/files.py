@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -77,6 +78,15 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write a JSON file whole, keys in the order given."""
     write_text(target, json.dumps(value, indent=2) + "\n")
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(file, "rb") as handle:
+        total = hashlib.sha256()
+        while chunk := handle.read(1 << 20):
+            total.update(chunk)
+    return total.hexdigest()
 
 
 def is_barren(place: Path, endings: Collection[str]) -> bool:

@@ -47,28 +47,58 @@ def _check_table(record: Mapping[str, Any]) -> None:
             raise ValueError(f"{where}: {value!r} is no accuracy")
 
 
-def with_worth(units: Sequence[Unit], record: Mapping[str, Any]) -> list[Unit]:
+def require_whole(record: Mapping[str, Any], digest: str) -> None:
+    """Refuse a table of other weights, or one in which a unit lacks a ratio that others have.
+
+    Args:
+        digest: SHA-256 of the checkpoint that is to be pruned.
+
+    Raises:
+        PruneError: before any work, saying how to get the table.
+    """
+    if record.get("digest", digest) != digest:
+        raise PruneError(
+            f"The sensitivity table was measured on another checkpoint ({record.get('weights', 'not named')}), or that "
+            "file has changed since. Measure this one: python sensitivity.py --weights"
+        )
+    rows = {name: set(row["map50_95"]) for name, row in record["units"].items() if row["channels"] > 1}
+    ratios = sorted({ratio for row in rows.values() for ratio in row}, key=float)
+    lacking = ((name, ratio) for name, row in rows.items() for ratio in ratios if ratio not in row)
+    for name, ratio in lacking:
+        raise PruneError(
+            f"The sensitivity table is not whole: {name} lacks {float(ratio):.0%}. Go on with the same command that "
+            "was interrupted (sensitivity.py), with the same --out."
+        )
+
+
+def with_worth(units: Sequence[Unit], record: Mapping[str, Any], first: Mapping[str, int]) -> list[Unit]:
     """Units whose curves are measured: `curve[k - 1]` is the mAP50-95 that is lost without the k-th channel.
 
     Between the measured ratios straight lines; losses never fall with more channels gone. A slope of 1e-6 in all orders
     channels whose loss was not measurable: they go first, from the widest share down.
 
+    Args:
+        first: {layer: channels} of the network that was measured, which an iterative run began with.
+
     Raises:
         PruneError: the table is of another network, or was interrupted.
     """
-    return [replace(unit, curve=_curve(unit, record)) for unit in units]
+    return [replace(unit, curve=_curve(unit, record, first.get(unit.names[0], unit.first))) for unit in units]
 
 
-def _curve(unit: Unit, record: Mapping[str, Any]) -> tuple[float, ...]:
-    row = record["units"].get(unit.names[0])
-    if row is None or not row["map50_95"]:
-        raise PruneError(f"The sensitivity table says nothing of {unit.names[0]}: of another network, or not whole?")
+def _curve(unit: Unit, record: Mapping[str, Any], first: int) -> tuple[float, ...]:
+    name = unit.names[0]
+    row = record["units"].get(name, {"channels": first, "map50_95": {}})
+    if first > 1 and not row["map50_95"]:  # a single channel always stays: there is nothing to measure
+        raise PruneError(f"The sensitivity table says nothing of {name}: of another network, or not whole?")
+    if row["channels"] != first:
+        raise PruneError(f"The sensitivity table is of another network: {name} has {row['channels']}, here {first}.")
     points, worst = [(0.0, 0.0)], 0.0
     for ratio, value in sorted((float(ratio), value) for ratio, value in row["map50_95"].items()):
         worst = max(worst, record["dense"] - value)
         points.append((ratio, worst))
     points.append((1.0, max(worst, record["dense"])))  # without any channel nothing is left
-    gone = [1 - (k - 1) / unit.first for k in range(1, unit.channels + 1)]
+    gone = [1 - (k - 1) / first for k in range(1, unit.channels + 1)]
     return tuple(_between(points, min(1.0, max(0.0, share))) + 1e-6 * share for share in gone)
 
 

@@ -16,7 +16,8 @@ from ..family.contract import Choose
 from ..files import LOCK, locked
 from .record import REPORT
 
-PLAN, REPLAYED = "plan.yaml", "replayed_plan.yaml"
+PLAN, REPLAYED, TABLE = "plan.yaml", "replayed_plan.yaml", "sensitivity_table.json"
+BEGUN = (REPORT, REPLAYED, TABLE)  # what a run begins with
 WRONG = "Give another --project or --name."
 LONGEST_NAME = 255  # bytes: what file systems take
 
@@ -106,7 +107,7 @@ def take_back(folder: Path, made: list[Path]) -> None:
     if folder in made:
         shutil.rmtree(folder, ignore_errors=True)
     else:
-        for name in (REPORT, REPLAYED, LOCK):
+        for name in (*BEGUN, LOCK):
             (folder / name).unlink(missing_ok=True)
     for place in made:
         if place.is_dir() and not any(place.iterdir()):

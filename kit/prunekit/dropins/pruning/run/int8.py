@@ -23,13 +23,12 @@ from torch import Tensor
 
 from ..errors import LessAccurate, PruneError
 from ..family.contract import Family, Metrics
-from ..files import copy_whole, locked, write_json
+from ..files import copy_whole, digest_of, locked, write_json
 from ..runtime.int8_graph import METHODS, Sizes, open_session, quantize
 from ..runtime.onnx_check import check_onnx
 from ..runtime.runtimes import onnx_call
 from ..runtime.timing import Speed, interleaved
 from ..scratch import temporary_folder
-from .loop import digest_of
 from .record import REPORT, State
 from .report import rewrite_text
 
@@ -127,7 +126,7 @@ def note_quantized(weights: Path, folder: Path, record: dict[str, Any]) -> None:
     if state.final.get("checkpoint") != weights.name:
         return
     small = record["int8"]
-    state.final["int8"] = {
+    noted = {
         "file": state.relative(folder / small["file"]),
         "method": record["method"],
         "status": record["status"],
@@ -138,6 +137,8 @@ def note_quantized(weights: Path, folder: Path, record: dict[str, Any]) -> None:
         "speed": record["speed"]["ratio"],
     }
     with locked(run):
+        state = State.load(run)  # again: what another process has noted since stays
+        state.final["int8"] = noted
         state.save()
         rewrite_text(state)
 

@@ -8,7 +8,6 @@ with upstream's seeded trainer, ends where an uninterrupted one ends.
 from __future__ import annotations
 
 import copy
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 
 from ..errors import PruneError, Unreachable
 from ..family.contract import Family, Metrics, low_accuracy
-from ..files import fresh, write_whole
+from ..files import digest_of, fresh, write_whole
 from ..network.counts import Cost, count
 from ..network.deployed import deployed_cost, deployed_line
 from ..network.surgery import merge_blocks
@@ -57,15 +56,6 @@ def new_run(folder: Path, family: Family, weights: Path, settings: Settings) -> 
     return State(
         folder, settings, family.name, str(weights.resolve()), dict(family.arguments()), digest=digest_of(weights)
     )
-
-
-def digest_of(weights: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(weights, "rb") as handle:
-        total = hashlib.sha256()
-        while chunk := handle.read(1 << 20):
-            total.update(chunk)
-    return total.hexdigest()
 
 
 def unwatched(event: str, state: State) -> None:

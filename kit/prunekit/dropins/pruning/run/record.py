@@ -16,7 +16,7 @@ Paths are relative to the run folder where they lie in it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,9 @@ class State:
     def save(self) -> None:
         """Write the record whole; a kill leaves the one before."""
         values = {key: value for key, value in vars(self).items() if key not in ("folder", "settings")}
-        write_json(self.folder / REPORT, {"schema": SCHEMA, **values, "settings": self.settings.as_dict()})
+        table = self.settings.sensitivity
+        settings = replace(self.settings, sensitivity=self.relative(Path(table)) if table else table)
+        write_json(self.folder / REPORT, {"schema": SCHEMA, **values, "settings": settings.as_dict()})
 
     @classmethod
     def load(cls, folder: Path) -> State:
@@ -88,6 +90,8 @@ class State:
             values = json.loads(path.read_text(encoding="utf-8"))
             schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings"))
             settings = settings.checked(measured=bool(values.get("latency")))
+            if settings.sensitivity and (folder / settings.sensitivity).is_file():  # the run's own copy
+                settings = replace(settings, sensitivity=str(folder / settings.sensitivity))
             state = cls(folder=folder, settings=settings, **values)
             state._check_types()
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError, PruneError) as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PruneError
 from ..family.contract import Family, low_accuracy
-from ..files import write_json
+from ..files import digest_of, write_json
 from ..network.graph import PruningGraph
 from ..network.surgery import merge_blocks
 from ..planning.apply import apply_plan
@@ -25,7 +25,6 @@ from ..planning.sensitivity_table import SCHEMA, read_table
 from ..scratch import temporary_folder
 from ..settings import Settings
 from ..training.recalibrate import recalibrate
-from .loop import digest_of
 from .step import open_model, scores_of
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Asked:
 
 
 def measure(family: Family, weights: Path, asked: Asked, out: Path) -> dict[str, Any]:
-    """Fill the table at `out` with what it lacks.
+    """Fill the table at `out` with what it lacks. A unit of one channel has nothing to remove and no row.
 
     Returns:
         {schema, digest, asked, dense: mAP50-95, units: {name: {channels, layers, map50_95: {ratio: value}}}}.
@@ -68,7 +67,7 @@ def measure(family: Family, weights: Path, asked: Asked, out: Path) -> dict[str,
 def _units(family: Family, weights: Path, asked: Asked) -> list[Unit]:
     model, graph = open_model(family, weights, Settings())
     scores = scores_of(family, model, graph, asked.importance, asked.seed, weights)
-    return make_units(graph.groups, scores, Limits(1), {})
+    return [unit for unit in make_units(graph.groups, scores, Limits(1), {}) if unit.channels > 1]
 
 
 def _begun(family: Family, weights: Path, asked: Asked, out: Path, units: Sequence[Unit]) -> dict[str, Any]:

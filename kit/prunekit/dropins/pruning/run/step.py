@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import PruneError
 from ..family.contract import Family
+from ..files import digest_of
 from ..network.counts import Cost, count
 from ..network.deployed import deployed_cost, deployed_costs
 from ..network.graph import PruningGraph
@@ -22,7 +23,7 @@ from ..network.surgery import split_blocks
 from ..planning.plan import Plan, make_plan
 from ..planning.proof import Proof, prove
 from ..planning.scores import GRADIENT_CRITERIA, score_groups
-from ..planning.sensitivity_table import read_table, with_worth
+from ..planning.sensitivity_table import read_table, require_whole, with_worth
 from ..settings import Settings
 
 IMAGES = 128  # that a criterion looks at
@@ -108,7 +109,8 @@ def plan_step(
     }
     if settings.sensitivity:
         record = read_table(Path(settings.sensitivity))
-        common.update(scope="sensitivity", measured=lambda units: with_worth(units, record))
+        require_whole(record, digest_of(dense.weights) if dense.weights else record["digest"])
+        common.update(scope="sensitivity", measured=lambda units: with_worth(units, record, dense.widths))
     base = dense.cost
     if settings.deployed and (dropped := family.dropped(model)):
         common["costs"], base = deployed_costs(graph, dropped), dense.deployed or dense.cost

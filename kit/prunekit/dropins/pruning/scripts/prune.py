@@ -21,16 +21,16 @@ from ..checkpoint.reading import door
 from ..errors import PruneError
 from ..failures import explained
 from ..family.contract import Opened, Upstream
-from ..files import locked, write_whole
+from ..files import copy_whole, digest_of, locked, write_whole
 from ..planning.plan import Plan
 from ..planning.plan_file import read_plan, write_plan
 from ..run import loop as engine
 from ..run.finetune import require_one_process
-from ..run.folders import PLAN, REPLAYED, claimed, take_back
+from ..run.folders import BEGUN, PLAN, REPLAYED, TABLE, claimed, take_back
 from ..run.latency_target import resolved
 from ..run.outcome import Outcome, outcome_of, outcome_of_plan
 from ..run.preview import plan_only
-from ..run.record import REPORT, State
+from ..run.record import State
 from ..run.repair_step import settled
 from ..settings import Settings
 from .keywords import option_words, words_from
@@ -214,12 +214,21 @@ def resume(
     Raises:
         PruneError: no run, or its first network is gone or has changed.
     """
-    state = State.load(folder)
-    if state.final:
-        print(f"{folder}: this run is finished ({state.status}). Its report: {folder / 'report.md'}")
-        return outcome_of(state)
+    if not (state := State.load(folder)).final:  # a lock makes the folder: only for what holds a run
+        with locked(folder):
+            state = State.load(folder)  # again: until the lock was ours, another process may have gone on with it
+            if not state.final:
+                return _gone_on(state, upstream, trust=trust, export=export, style=style, watch=watch)
+    print(f"{folder}: this run is finished ({state.status}). Its report: {folder / 'report.md'}")
+    return outcome_of(state)
+
+
+def _gone_on(
+    state: State, upstream: Upstream, *, trust: bool, export: bool, style: engine.Style | None, watch: engine.Watch
+) -> Outcome:
+    """Check what the record of a locked run names, and carry it to its end."""
     weights = Path(state.weights)
-    if not weights.is_file() or state.digest not in ("", engine.digest_of(weights)):
+    if not weights.is_file() or state.digest not in ("", digest_of(weights)):
         what = "has changed since" if weights.is_file() else "is gone:"
         raise PruneError(f"{weights} {what} the run began with it. Put that file back, or begin a new run.")
     if not export:
@@ -229,9 +238,8 @@ def resume(
     for step in state.checkpoints():
         family.check(step)
     family.check_data(weights)
-    with locked(folder):
-        plan = read_plan(folder / state.plan) if state.plan else None
-        return outcome_of(engine.run(state, family, plan=plan, style=style, watch=watch))
+    plan = read_plan(state.folder / state.plan) if state.plan else None
+    return outcome_of(engine.run(state, family, plan=plan, style=style, watch=watch))
 
 
 def carry(
@@ -248,8 +256,11 @@ def carry(
     with claimed(opened.choose) as (folder, made):
         state = engine.new_run(folder, opened.family, opened.weights, settings)
         state.latency = latency or {}
-        before = {place: place.read_bytes() for place in (folder / REPORT, folder / REPLAYED) if place.is_file()}
+        before = {place: place.read_bytes() for place in (folder / name for name in BEGUN) if place.is_file()}
         try:
+            if settings.sensitivity:
+                copy_whole(Path(settings.sensitivity), folder / TABLE)
+                state.settings = replace(settings, sensitivity=str(folder / TABLE))
             if plan is not None:
                 state.plan = REPLAYED
                 write_whole(folder / state.plan, partial(write_plan, plan))
