@@ -43,11 +43,15 @@ class Flow:
         barriers: node -> why the channels that reach it must stay.
         cuts: (node, node before it) between which no channels pass: a gate for all channels, a scalar weight.
         stacks: node of a concatenation of channels -> the sizes of its parts.
+        dims: node -> the dimension of its output along which its channels lie; None or below 0 where none can go.
+        operations: the kinds of all nodes, in order; a change of precision is none.
     """
 
     barriers: dict[Node, str] = field(default_factory=dict)
     cuts: set[tuple[Node, Node]] = field(default_factory=set)
     stacks: dict[Node, list[int]] = field(default_factory=dict)
+    dims: dict[Node, int | None] = field(default_factory=dict)
+    operations: tuple[str, ...] = ()
 
 
 def follow(
@@ -60,8 +64,10 @@ def follow(
         opaque: why a node belongs to a module that is not to be looked into, if so.
     """
     walk = _Walk(model, calls, opaque)
-    for node in _in_order(outputs):
+    nodes = _in_order(outputs)
+    for node in nodes:
         walk.visit(node)
+    walk.flow.operations = tuple(node.name() for node in nodes if "ToCopy" not in node.name())
     return walk.flow
 
 
@@ -86,7 +92,7 @@ class _Walk:
 
     def __init__(self, model: nn.Module, calls: Mapping[Node, LayerCall], opaque: Callable[[Node], str | None]) -> None:
         self.flow, self.calls, self.opaque = Flow(), calls, opaque
-        self.dims: dict[Node, int | None] = {}
+        self.dims = self.flow.dims
         self.names = {id(p): name for name, p in model.named_parameters()}
         self.wrapped = {id(p) for m in model.modules() if isinstance(m, _WRAPPED) for p in m.parameters()}
         self.inner = {node: call for out, call in calls.items() for node in _inside(out, call)}

@@ -53,6 +53,7 @@ class PruningGraph:
         items: group name -> torch-pruning's group of all its channels.
         applied: a plan was applied; build a new graph to go on.
         proof: what `pruning.planning.proof` found before it was built, if it was asked.
+        operations: the kinds of autograd's nodes, in order: what the network computes at this size.
     """
 
     model: nn.Module
@@ -64,6 +65,7 @@ class PruningGraph:
     costs: CostModel = field(repr=False)
     applied: bool = False
     proof: Any = field(default=None, repr=False)
+    operations: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def build(
@@ -106,7 +108,14 @@ class PruningGraph:
         items = {f.name: f.items for f in found.groups}
         costs = cost_model(model, example, traced, items)
         shape = tuple(example.shape)
-        return cls(model, groups, found.frozen, shape, traced.dependencies, items, costs)
+        graph = cls(model, groups, found.frozen, shape, traced.dependencies, items, costs)
+        graph.operations = traced.operations
+        return graph
+
+    @property
+    def form(self) -> object:
+        """What is computed, and what goes together: equal at two image sizes, the one can be proven for the other."""
+        return self.operations, self.groups, tuple(self.frozen)
 
     def check_usable(self) -> None:
         """PruneError if a plan was applied to this graph: its groups describe a network that is gone."""

@@ -53,6 +53,7 @@ class Trace:
         places: transposed convolution -> positions of its input and of its output, summed over its calls.
         barriers: node of the graph -> why the channels that reach it must stay.
         sealed: module that could not be traced, by name -> why.
+        operations: the kinds of autograd's nodes, in order.
     """
 
     dependencies: tp.DependencyGraph
@@ -62,6 +63,7 @@ class Trace:
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     barriers: dict[Any, str] = field(default_factory=dict)
     sealed: dict[str, str] = field(default_factory=dict)
+    operations: tuple[str, ...] = ()
 
 
 class Graph(tp.DependencyGraph):
@@ -146,7 +148,7 @@ def _run(model: nn.Module, example: Tensor, forward: Forward | None, traced: Tra
 def settle(model: nn.Module, traced: Trace, calls: Calls, opaque: Mapping[str, str]) -> None:
     """Bring torch-pruning's graph in line with where the channels were seen to go."""
     flow = follow(model, traced.outputs, calls.layers, calls.inside(opaque))
-    graph = traced.dependencies
+    graph, traced.operations = traced.dependencies, flow.operations
     nodes = {node.grad_fn: node for node in graph.module2node.values()}
     nodes.update({out: graph.module2node[c.module] for out, c in calls.layers.items() if c.module in graph.module2node})
     for function, reason in flow.barriers.items():

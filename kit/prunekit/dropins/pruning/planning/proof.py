@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,11 +26,11 @@ from ..network.calls import place_of
 from ..network.graph import PruningGraph
 from ..network.surgery import SwapRule, merge_blocks
 from .apply import Unremovable, apply_plan
-from .compare import Differs, Film, play, record, settle
+from .compare import Differs, Film, play, record
+from .draw import DRAWS, Tracing, evaluating, images, lost, randomise
 from .plan import make_plan
 
 _ROUNDS = 32  # modules that may fail before the network is given up
-Tracing = Callable[[nn.Module], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ def prove(
     tracing: Tracing,
     ignored: Mapping[str, str] | None = None,
     rules: Iterable[SwapRule] = (),
+    form: object = None,
 ) -> Proof:
     """Prove that `model` (after surgery) can be pruned exactly, and find what has to be kept for it.
 
@@ -80,21 +80,24 @@ def prove(
         example: one image of the run; a smaller one is taken where the network takes it.
         tracing: the state in which every branch shows, as for the graph.
         ignored: layers whose channels stay, as for the graph.
+        form: `PruningGraph.form` at the run's size; where a smaller image gives another one, a larger one is taken.
 
     Raises:
         PruneError: nothing can be pruned, or the network fails outside any module that could be kept.
     """
     started = time.perf_counter()
     dense = copy.deepcopy(model).cpu().double()
-    image = _image(dense, example, tracing)
+    own = _Own(dense, images(dense, example, tracing), form)
     opaque: dict[str, str] = {}
     kept: dict[str, str] = {}
     for _ in range(_ROUNDS):
-        randomise(dense)  # anew: a round masks its weights
+        randomise(dense, model, own.draw)  # anew: a round masks its weights
         try:
-            film = _compared(dense, image, tracing, {**(ignored or {}), **kept}, tuple(rules), opaque)
+            film = _compared(dense, own, tracing, {**(ignored or {}), **kept}, tuple(rules), opaque)
             seconds = time.perf_counter() - started
-            return Proof(film.error, film.compared, image.shape[-1], seconds, opaque, kept)
+            return Proof(film.error, film.compared, own.image.shape[-1], seconds, opaque, kept)
+        except _Again:
+            continue
         except Unremovable as stop:
             kept[stop.layer] = f"its channels cannot be removed ({stop.reason})"
         except Differs as stop:
@@ -109,9 +112,51 @@ def prove(
     raise PruneError(f"This network cannot be pruned exactly: {_ROUNDS} parts differ when pruned, such as {some}.")
 
 
+class _Again(Exception):
+    """Another image, or other weights, have to be taken."""
+
+
+@dataclass
+class _Own:
+    """What is left to try: images, from small to the run's own size, and draws of weights.
+
+    Attributes:
+        form: of the graph at the run's size; None once it was compared.
+    """
+
+    dense: nn.Module
+    sizes: Iterator[Tensor]
+    form: object
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        self.image = next(self.sizes)
+
+    def check_form(self, graph: PruningGraph) -> None:
+        """The graph that is proven is the run's, as far as it can be seen."""
+        form, self.form = self.form, None
+        if form is not None and graph.form != form:
+            larger = next(self.sizes, None)
+            if larger is not None:
+                self.image, self.form = larger, form
+                raise _Again
+
+    def check_finite(self, film: Film) -> None:
+        """Values that are not numbers are equal whatever is done to them: nothing would be proven."""
+        where = lost(film)
+        if where is not None and self.draw < DRAWS - 1:
+            self.draw += 1
+            raise _Again
+        if where is not None and lost(Film(film.frames[-1:])) is not None:
+            raise PruneError(
+                f"{place_of(self.dense, where) if where else 'The network'} gives values that are not finite, with "
+                "random weights and with its own: whether it can be pruned exactly cannot be seen."
+            )
+
+
 def _compared(
     dense: nn.Module,
-    image: Tensor,
+    own: _Own,
     tracing: Tracing,
     ignored: Mapping[str, str],
     rules: tuple[SwapRule, ...],
@@ -123,9 +168,10 @@ def _compared(
         Differs: naming the modules in question, innermost first.
         Unremovable: torch-pruning could not take a group's channels out.
     """
-    pruned = copy.deepcopy(dense)
+    pruned, image = copy.deepcopy(dense), own.image
     with tracing(pruned):
         graph = PruningGraph.build(pruned, image, ignored=ignored, rules=rules, opaque=opaque)
+    own.check_form(graph)
     generator = torch.Generator().manual_seed(1)
     scores = {group.name: torch.rand(group.channels, generator=generator) for group in graph.groups}
     try:
@@ -140,10 +186,27 @@ def _compared(
     apply_plan(graph, plan, scores)
     with tracing(dense), torch.no_grad():
         film = record(dense, image)
+    own.check_finite(film)
     with tracing(pruned), torch.no_grad():
         play(pruned, image, film)
+    used = _used(dense, pruned, image)
     _check_merge(pruned, image, tracing, rules)
-    return film
+    return Film([], max(film.error, used.error), film.compared + used.compared)
+
+
+def _used(dense: nn.Module, pruned: nn.Module, image: Tensor) -> Film:
+    """The same in eval mode, in which a module may compute otherwise than it is trained.
+
+    Raises:
+        Differs: naming the modules in question, innermost first.
+    """
+    with evaluating(dense), torch.no_grad():
+        try:
+            film = record(dense, image)
+        except Exception:  # noqa: BLE001 - dense, at this size or in this precision: not a matter of pruning
+            return Film()
+    with evaluating(pruned), torch.no_grad():
+        return play(pruned, image, film)
 
 
 def _check_merge(pruned: nn.Module, image: Tensor, tracing: Tracing, rules: tuple[SwapRule, ...]) -> None:
@@ -186,47 +249,3 @@ def _mask(model: nn.Module, graph: PruningGraph, removed: Mapping[str, set[int]]
                 weight[places] = 0
             else:
                 weight[:, places] = 0
-
-
-def _image(model: nn.Module, example: Tensor, tracing: Tracing) -> Tensor:
-    """A random image, as small as the network takes it: two places at its coarsest stride, else the run's own size."""
-    own, generator = example.shape[-1], torch.Generator().manual_seed(0)
-    stride = getattr(model, "stride", None)
-    small = min(64, own) if stride is None else max(64, 2 * int(torch.as_tensor(stride).max()))
-    sizes = dict.fromkeys((small, 2 * small, own))
-    for size in sizes:
-        image = torch.randn(1, example.shape[1], size, size, generator=generator, dtype=torch.float64)
-        try:
-            with tracing(model), torch.no_grad():
-                settle(model)
-                model(image)
-            return image
-        except Exception:  # noqa: BLE001 - whatever it is, the trace will meet it at the size of the run
-            continue
-    return image
-
-
-def randomise(model: nn.Module) -> None:
-    """Draw every weight and statistic anew, in place: nothing is zero, equal, or too large for float64."""
-    generator = torch.Generator().manual_seed(2)
-
-    def uniform(like: Any, low: float, high: float) -> Tensor:
-        return torch.rand(like.shape, generator=generator, dtype=like.dtype) * (high - low) + low
-
-    with torch.no_grad():
-        for module in model.modules():
-            known = isinstance(module, (ops.TORCH_CONV, ops.TORCH_LINEAR))
-            norm = isinstance(module, (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm))
-            for name, tensor in module.named_parameters(recurse=False):
-                if not tensor.is_floating_point():
-                    continue
-                if known and name == "weight":
-                    spread = (3 / max(1, tensor[0].numel())) ** 0.5
-                    tensor.data.copy_(uniform(tensor, -spread, spread))
-                elif known or norm:
-                    tensor.data.copy_(uniform(tensor, 0.5, 1.5) if name == "weight" else uniform(tensor, -0.3, 0.3))
-                else:
-                    tensor.data.mul_(uniform(tensor, 0.8, 1.2)).add_(uniform(tensor, -0.2, 0.2))
-            if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_var is not None:
-                module.get_buffer("running_mean").copy_(uniform(module.running_mean, -0.3, 0.3))
-                module.running_var.copy_(uniform(module.running_var, 0.5, 1.5))

@@ -21,10 +21,10 @@ from ..network.deployed import deployed_cost, deployed_costs
 from ..network.graph import PruningGraph
 from ..network.surgery import split_blocks
 from ..planning.plan import Plan, make_plan
-from ..planning.proof import Proof, prove
 from ..planning.scores import GRADIENT_CRITERIA, score_groups
 from ..planning.sensitivity_table import read_table, require_whole, with_worth
 from ..settings import Settings
+from .proofs import proved
 
 IMAGES = 128  # that a criterion looks at
 
@@ -54,27 +54,16 @@ def open_model(family: Family, weights: Path, settings: Settings) -> tuple[nn.Mo
     model = family.load(weights)
     split_blocks(model, family.rules)
     ignored = {**family.ignored(model), **_named_by_user(model, settings.ignore)}
-    proof = proved(family, model, ignored)
+    example = family.example(model)
     with family.tracing(model):
-        graph = PruningGraph.build(
-            model, family.example(model), ignored={**proof.kept, **ignored}, rules=family.rules, opaque=proof.opaque
-        )
+        graph = PruningGraph.build(model, example, ignored=ignored, rules=family.rules)
+    proof = proved(family, model, ignored, graph.form)
+    if proof.opaque or proof.kept:
+        kept = {**proof.kept, **ignored}
+        with family.tracing(model):
+            graph = PruningGraph.build(model, example, ignored=kept, rules=family.rules, opaque=proof.opaque)
     graph.proof = proof
     return model, graph
-
-
-_proofs: dict[object, Proof] = {}
-
-
-def proved(family: Family, model: nn.Module, ignored: Mapping[str, str]) -> Proof:
-    """The proof of a network; one of the same layers and widths is not proved twice in a process."""
-    example = family.example(model)
-    layers = tuple((name, type(module)) for name, module in model.named_modules())
-    shapes = tuple(tuple(parameter.shape) for parameter in model.parameters())
-    key = (layers, shapes, tuple(ignored.items()), example.shape)
-    if key not in _proofs:
-        _proofs[key] = prove(model, example, tracing=family.tracing, ignored=ignored, rules=family.rules)
-    return _proofs[key]
 
 
 def _named_by_user(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:
