@@ -19,7 +19,7 @@ from types import ModuleType
 
 import pytest
 
-STOCK = "ultralytics==8.4.49"  # the pin's release, as pip installs it
+STOCK = "ultralytics==8.4.190"  # the pin's release, as pip installs it
 
 
 @pytest.fixture(scope="session")

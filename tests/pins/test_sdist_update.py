@@ -67,6 +67,47 @@ def test_a_release_that_only_an_sdist_holds(released: tuple[Place, str], commit:
         assert place.prunekit("pins", "check", "small") == 2 and "no commit id yet" in place.err
 
 
+def test_the_first_setup_that_reaches_the_tag_records_the_commit(released: tuple[Place, str]) -> None:
+    """The same fork from either source; that value alone is written, and never a mirror's commit."""
+    place, _ = released
+    pins = place.kit / "pinned_commits.yaml"
+    pins.write_text(pins.read_text().replace('    release: "1.0"\n', '    release: "1.0"\n    tag: v1.0\n'))
+    git(place.kit, "commit", "--quiet", "-am", "a tag")
+    assert place.prunekit("pins", "update", "small", "--to", "1.1") == 0, place.err
+    before = pins.read_text()
+    assert "commit: unresolved" in before and "tag: v1.1" in before
+    assert place.prunekit("setup", "s1", place.root / "sdist") == 0, place.err
+    assert "does not have tag v1.1" in place.err and pins.read_text() == before
+    assert place.prunekit("setup", "s1", place.root / "none", "--source", "git") == 2 and "tag v1.1" in place.err
+    assert place.prunekit("pins", "check", "small") == 2 and "days old" in place.err and "no tag v1.1" in place.err
+
+    text = FILES["pkg/engine.py"].replace(*CLIP)
+    (place.origin / "pkg/engine.py").write_text(text)
+    (place.origin / "pkg/new.py").write_text("x = 2\n")
+    git(place.origin, "add", "-A")
+    git(place.origin, "commit", "--quiet", "-m", "not the release")
+    git(place.origin, "tag", "v1.1")
+    assert place.prunekit("setup", "s1", place.root / "wrong", "--source", "git") == 2, (
+        "another file passed for the release"
+    )
+    assert "pkg/new.py" in place.err and pins.read_text() == before
+    (place.origin / "pkg/new.py").write_text("x = 1\n")
+    git(place.origin, "commit", "--quiet", "-am", "the release")
+    git(place.origin, "tag", "--force", "v1.1")
+    commit = git(place.origin, "rev-parse", "HEAD").strip()
+
+    assert place.prunekit("setup", "s1", place.root / "mirror", "--mirror", place.origin) == 0, place.err
+    assert pins.read_text() == before, "a mirror's tag was recorded"
+    assert place.prunekit("setup", "s1", place.root / "git") == 0, place.err
+    assert pins.read_text() == before.replace("unresolved", commit) and commit in place.out
+    heads = {git(place.root / name, "rev-parse", "HEAD") for name in ("sdist", "mirror", "git")}
+    assert len(heads) == 1
+    for name in ("sdist", "git"):
+        assert place.prunekit("verify", place.root / name) == 0, place.err
+        assert place.prunekit("setup", "s1", place.root / name) == 0 and "already" in place.out
+    assert place.prunekit("pins", "check", "small") == 0, place.err
+
+
 def test_freeze_names_everything_that_a_fork_is_made_of(released: tuple[Place, str]) -> None:
     """Commit, tree, hash of the sdist, each patch; two runs say the same, and another patch another id."""
     place, _ = released

@@ -41,6 +41,7 @@ def questions(checkpoints: Path, digits: Path) -> Questions:
         "train": [("train", pruned, digits), ("train", yaml, digits), ("train", pruned, digits, "pretrained=false")],
         "one class": [("train", pruned, digits, "single_cls=true")],
         "resume": [("interrupted", pruned, digits)],
+        "distilled": [("train", pruned, digits, f'distill_model="{dense}"')],
     }
 
 

@@ -32,6 +32,19 @@ def test_resume_after_an_interruption(answers: Answers) -> None:
     assert answers["resume"] == [{"epochs": [1, 2], "after": PRUNED, "sparsity": 0.01}]
 
 
+def test_upstreams_own_distillation(answers: Answers) -> None:
+    """distill_model=dense.pt: the teacher is beside the pruned student in training, and in no checkpoint."""
+    (found,) = answers["distilled"]
+    assert found == {**KEPT, "training": found["training"]} and found["training"] > 2 * PRUNED
+
+
+@pytest.mark.slow
+def test_upstreams_own_quantization_aware_training(fork: Path, python: Runner, checkpoints: Path, digits: Path) -> None:
+    """quantize=8: the pruned widths, as many parameters, and a written network that loads."""
+    pytest.importorskip("modelopt", reason="upstream's INT8 training needs nvidia-modelopt")
+    assert python.probe(fork, ("train", checkpoints / "pruned.pt", digits, "quantize=8")) == [KEPT]
+
+
 @pytest.mark.slow
 def test_the_yolo_command(fork: Path, python: Runner, checkpoints: Path, digits: Path) -> None:
     """`yolo train model=pruned.pt`, as the installed command runs it."""

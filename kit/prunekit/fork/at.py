@@ -139,7 +139,7 @@ def _by_git(
     commit, tag = found
     url = origin.mirror or upstream.url
     try:
-        folder, _, _ = fetch_git(replace(upstream, commit=commit, tag=tag), url, scratch / "version", report)
+        folder = fetch_git(replace(upstream, commit=commit, tag=tag), url, scratch / "version", report).folder
     except Absent as error:
         raise UserError(f"{url} has no commit {commit} of {upstream.name}: check --at, or name a --mirror") from error
     repo, left_out = Repo(folder), _left_out(upstream, pinned, origin)
@@ -173,7 +173,7 @@ def _left_out(upstream: Upstream, pinned: Manifest, origin: Origin) -> set[str]:
     """Return the covered files of the pin's commit that its manifest leaves out: notebooks, say. They stay out."""
     if origin.pin.how != "git":
         return set()
-    return rows_at(Repo(origin.pin.folder), upstream, upstream.commit, upstream.covers).keys() - pinned.keys()
+    return rows_at(Repo(origin.pin.folder), upstream, origin.pin.commit, upstream.covers).keys() - pinned.keys()
 
 
 def version_in(folder: Path, upstream: Upstream) -> str:

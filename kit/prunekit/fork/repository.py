@@ -102,8 +102,12 @@ def start(folder: Path, files: Path, manifest: Manifest, upstream: Upstream) -> 
 
 
 def root_message(upstream: Upstream) -> str:
-    """Return the message of the commit that holds an upstream's files."""
-    return f"upstream {upstream.name} {upstream.release} ({upstream.commit})"
+    """Return the message of the commit that holds an upstream's files.
+
+    It names the tree, not the commit: the commit of a release that came as an sdist may become known only later, and
+    the fork stays the same.
+    """
+    return f"upstream {upstream.name} {upstream.release} (tree {upstream.tree})"
 
 
 def keep_pin(repo: Repo, files: Path, manifest: Manifest, pin: Upstream) -> None:

@@ -19,6 +19,7 @@ from prunekit.fork.compose import compose_moved
 from prunekit.fork.dropins import commit_dropins
 from prunekit.fork.local_changes import keep_as_branch
 from prunekit.fork.occupied import occupant
+from prunekit.fork.pin_commit import record_commit
 from prunekit.fork.verify import drift
 from prunekit.git import GitError, Repo, need_git
 from prunekit.kit import Kit
@@ -69,7 +70,7 @@ def set_up(kit: Kit, wish: Wish, console: Console) -> Outcome:
             at = None if wish.at is None or is_pin(upstream, wish.at) else wish.at
             if at is not None:
                 need_version(upstream, at, wish.source)
-            step.result = f"{upstream.name} {upstream.release}, {upstream.commit[:12]}, {len(manifest)} files"
+            step.result = f"{upstream.name} {upstream.release}, {upstream.short}, {len(manifest)} files"
         with claimed(wish.directory) as staging, _disk_watched(wish.directory):
             record = occupant(kit, target, wish.directory, at, wish.force, console)
             if record is not None:
@@ -110,6 +111,7 @@ def _create(
             raise DriftError(f"the new fork is not what the kit makes: {wrong[0].path}; nothing was set up, try again")
         step.result = f"tree {record.tree[:12]}"
     backup = _put(wish, repo, console)
+    record_commit(kit, upstream, fetched, wish.mirror, console)
     return Outcome("created", wish.directory, target, record, fetched.size, backup, said)
 
 
@@ -146,7 +148,7 @@ def _build_at(
         origin = Origin(wish.source, wish.mirror, fetched)
         found = find_version(pin, manifest, at, origin, staging / "at", step.report)
         new = found.upstream
-        step.result = f"{new.name} {new.release}, {new.commit[:12]}, {len(found.manifest)} blob ids recorded"
+        step.result = f"{new.name} {new.release}, {new.short}, {len(found.manifest)} blob ids recorded"
     with console.step("fork") as step:
         repo, root = fork.start(staging / "fork", found.folder, found.manifest, new)
         fork.keep_pin(repo, fetched.folder, manifest, pin)
@@ -163,7 +165,7 @@ def _build_at(
 def _record(repo: Repo, target: Target, fetched: Fetched, root: str, head: str) -> fork.Record:
     """Return what is to be remembered about the new fork."""
     upstream, tree = target.upstream, repo.text("rev-parse", f"{head}^{{tree}}")
-    names = (target.name, upstream.name, upstream.release, upstream.commit, fetched.how)
+    names = (target.name, upstream.name, upstream.release, fetched.commit, fetched.how)
     return fork.Record(*names, root, head, tree)
 
 

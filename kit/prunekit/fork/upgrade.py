@@ -27,7 +27,7 @@ from prunekit.fork.reading import head_ref, reading
 from prunekit.git import Repo, need_git
 from prunekit.kit import Kit
 from prunekit.temporary import temporary
-from prunekit.upstream.fetch import From, fetch_said
+from prunekit.upstream.fetch import Fetched, From, fetch_said
 from prunekit.upstream.manifest import read_manifest
 from prunekit.upstream.pins import Upstream, read_pins
 
@@ -124,7 +124,7 @@ def _made(kit: Kit, pin: Upstream, directory: Path, record: fork.Record, origin:
     with ExitStack() as stack:
         room, scratch = stack.enter_context(reading(directory)), stack.enter_context(temporary())
         room = room.with_env(GIT_INDEX_FILE=str(scratch / "index"))
-        how = _with_pin(kit, pin, room, scratch, origin, console)
+        fetched = _with_pin(kit, pin, room, scratch, origin, console)
         with console.step("series") as step:
             if record.at is None:
                 version, root = pin, _root(room, pin)
@@ -137,22 +137,23 @@ def _made(kit: Kit, pin: Upstream, directory: Path, record: fork.Record, origin:
         bring(room, directory)
         if record.at is not None:
             own_git(directory).run("update-ref", fork.PIN, room.text("rev-parse", fork.PIN))
-    source = how or record.source
-    own = {"release": version.release, "commit": version.commit, "source": source, "root": root}
+    source = fetched.how if fetched else record.source
+    commit = fetched.commit if fetched and record.at is None else version.commit
+    own = {"release": version.release, "commit": commit, "source": source, "root": root}
     return replace(record, **own, head=made.head, tree=made.tree)  # type: ignore[arg-type]
 
 
-def _with_pin(kit: Kit, pin: Upstream, room: Repo, scratch: Path, origin: From, console: Console) -> str:
-    """See to it that the room has the pin's files, under their ref; returns where they came from ("": there)."""
+def _with_pin(kit: Kit, pin: Upstream, room: Repo, scratch: Path, origin: From, console: Console) -> Fetched | None:
+    """See to it that the room has the pin's files, under their ref; returns what was fetched for that, if anything."""
     there = room.run("cat-file", "-e", f"{pin.tree}^{{tree}}", check=False).status == 0
     if there:
         room.run("read-tree", pin.tree)
         room.run("update-ref", fork.PIN, git_objects.commit(fork.dated(room, pin), fork.root_message(pin)))
-        return ""
+        return None
     manifest = read_manifest(kit.manifests / f"{pin.name}.txt", pin.tree)
     fetched = fetch_said(pin, manifest, origin, scratch, console)
     fork.keep_pin(room, fetched.folder, manifest, pin)
-    return fetched.how
+    return fetched
 
 
 def _root(room: Repo, pin: Upstream) -> str:

@@ -70,7 +70,7 @@ def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) ->
     except GitError as error:
         raise DriftError(f"git cannot read {directory} ({error}); {_anew(record)}") from error
     if made is None:
-        pin = f"{upstream.name} at {upstream.commit[:12]}, the kit's pin"
+        pin = f"{upstream.name} at {upstream.short}, the kit's pin"
         raise DriftError(f"{directory} does not hold {pin}; {_anew(record)}")
     paths = own.keys() | made[1].keys()
     if record.into:

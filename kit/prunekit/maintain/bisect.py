@@ -6,10 +6,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from prunekit.errors import UserError
+from prunekit.git import Repo
 from prunekit.kit import Kit
 from prunekit.maintain.edit_series import find_patch, pick
 from prunekit.maintain.probe import Probe
@@ -77,7 +78,8 @@ def why(kit: Kit, name: str, onto: str, origin: From, report: Report) -> Why:
     """
     item = find_patch(kit, name)
     (upstream,) = pick(read_pins(kit.pins), item.upstream)
-    repo = history(_resolved(upstream), origin.mirror or upstream.url, report)
+    repo = history(upstream, origin.mirror or upstream.url, report)
+    upstream = _resolved(upstream, repo)
     target = resolve(repo, upstream, onto)
     with scratch() as folder:
         bench = set_up_bench(kit, upstream, origin, folder, report)
@@ -105,12 +107,13 @@ def why(kit: Kit, name: str, onto: str, origin: From, report: Report) -> Why:
 
 def check(kit: Kit, upstream: Upstream, to: str | None, origin: From, report: Report) -> Ahead:
     """Return what has happened upstream since the pin, and what it means for each patch."""
-    repo = history(_resolved(upstream), origin.mirror or upstream.url, report)
+    repo = history(upstream, origin.mirror or upstream.url, report)
+    upstream = _resolved(upstream, repo)
     head = resolve(repo, upstream, to) if to else head_of(repo)
     rows = commits_between(repo, upstream.commit, head)
     subjects = [subject for _, subject in rows if upstream.name in subject or subject.startswith("v")]
     releases = tuple(dict.fromkeys(n for subject in subjects for n in _NUMBER.findall(subject)))
-    days = (datetime.now(timezone.utc) - datetime.fromisoformat(upstream.date.replace("Z", "+00:00"))).days
+    days = _days_since(upstream.date)
     if not rows:
         return Ahead(upstream.name, head, 0, (), (), upstream.date, days)
     with scratch() as folder:
@@ -160,8 +163,19 @@ def _near(diff: list[str], ours: list[str]) -> list[str]:
     return ([line for hunk in hits for line in hunk] or diff)[:_MOST]
 
 
-def _resolved(upstream: Upstream) -> Upstream:
-    """Return the upstream if its pin is a commit; raises UserError where it is still unresolved."""
-    if upstream.commit == UNRESOLVED:
-        raise UserError(f"the pin of {upstream.name} has no commit id yet: put it into pinned_commits.yaml")
-    return upstream
+def _days_since(date: str) -> int:
+    """Return the whole days since a date."""
+    return (datetime.now(timezone.utc) - datetime.fromisoformat(date.replace("Z", "+00:00"))).days
+
+
+def _resolved(upstream: Upstream, repo: Repo) -> Upstream:
+    """Return the upstream with its commit: the pin's, or what its tag names; UserError where there is neither."""
+    if upstream.commit != UNRESOLVED:
+        return upstream
+    done = repo.run("rev-parse", "--verify", "--quiet", f"refs/tags/{upstream.tag}^{{commit}}", check=False)
+    if done.status:
+        raise UserError(
+            f"the pin of {upstream.name} ({upstream.release}, {_days_since(upstream.date)} days old) has no commit id "
+            f"yet, and this repository has no tag {upstream.tag or 'for it'}: name one that has it with --mirror URL"
+        )
+    return replace(upstream, commit=done.out.decode().strip())

@@ -75,7 +75,7 @@ def _prepare(kit: Kit, upstream: Upstream, wanted: Wanted, staging: Path, consol
     with console.step("new pin") as step:
         old = read_manifest(kit.manifests / f"{upstream.name}.txt", upstream.tree)
         found = find_candidate(upstream, old, wanted.to, wanted.origin, wanted.commit, staging / "new", step.report)
-        step.result = f"{found.upstream.release} ({found.upstream.commit[:12]}), {len(found.manifest)} files"
+        step.result = f"{found.upstream.release} ({found.upstream.short}), {len(found.manifest)} files"
     target = root_commit(bench, found)
     bench.repo.run("update-ref", OLD, bench.commits[-1] if bench.commits else bench.root)  # keeps the commits alive
     bench.repo.run("update-ref", BRANCH, target)

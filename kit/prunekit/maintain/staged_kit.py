@@ -27,7 +27,7 @@ def root_commit(bench: Bench, candidate: Candidate) -> str:
     git_objects.add_blobs(repo, [candidate.folder / path for path in candidate.manifest])
     repo.run("read-tree", "--empty")
     git_objects.stage(repo, candidate.manifest)
-    return git_objects.commit(repo, f"upstream {new.name} {new.release} ({new.commit})")
+    return git_objects.commit(repo, fork.root_message(new))
 
 
 def make_fork(kit: Kit, candidate: Candidate, folder: Path) -> tuple[Path, str]:

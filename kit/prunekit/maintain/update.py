@@ -84,9 +84,7 @@ def update(kit: Kit, wanted: Wanted, console: Console) -> Updated:
             old = read_manifest(kit.root / manifests, upstream.tree)
             words = (wanted.to, wanted.origin, wanted.commit, folder / "new", step.report)
             candidate = find_candidate(upstream, old, *words)
-            step.result = (
-                f"{candidate.upstream.release} ({candidate.upstream.commit[:12]}), {len(candidate.manifest)} files"
-            )
+            step.result = f"{candidate.upstream.release} ({candidate.upstream.short}), {len(candidate.manifest)} files"
         done = _move(kit, bench, candidate, console)
         done.blocked = blocked
         if all(move.verdict != FAILED for move in done.moves):

@@ -28,12 +28,16 @@ class From:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Verified files below `folder`; `how` is "git" or "sdist", `size` the bytes that came over the wire."""
+    """Verified files below `folder`; `how` is "git" or "sdist", `size` the bytes that came over the wire.
+
+    `commit` holds them, by git; else it is the pin's, which may be unresolved.
+    """
 
     folder: Path
     how: str
     size: int
     notes: tuple[str, ...]
+    commit: str
 
 
 def fetch(
@@ -81,13 +85,13 @@ def _fetch(
                 "--mirror names a git repository: leave it out with --source sdist (pip has its own settings)"
             )
         return _from_sdist(upstream, manifest, scratch, report, ())
-    if upstream.commit == UNRESOLVED:
+    if upstream.commit == UNRESOLVED and upstream.tag is None:
         if source == "git":
-            raise UserError(f"the pin of {upstream.name} has no commit id yet: use --source sdist")
+            raise UserError(f"the pin of {upstream.name} has no commit id and no tag: use --source sdist")
         return _from_sdist(upstream, manifest, scratch, report, ())
     try:
-        folder, size, notes = fetch_git(upstream, mirror or upstream.url, scratch, report)
-        return Fetched(folder, "git", size, notes)
+        found = fetch_git(upstream, mirror or upstream.url, scratch, report)
+        return Fetched(found.folder, "git", found.size, found.notes, found.commit)
     except Unreachable as error:
         if source == "git" and mirror and upstream.sdist:
             raise Unreachable(f"{error}; check --mirror, or add --source auto to take the sdist then") from error
@@ -106,7 +110,7 @@ def _from_sdist(
     if upstream.sdist is None:
         raise UserError(f"{upstream.name} publishes no sdist of its pin: use --source git")
     folder, size = fetch_sdist(upstream.sdist, manifest, scratch, report)
-    return Fetched(folder, "sdist", size, notes)
+    return Fetched(folder, "sdist", size, notes, upstream.commit)
 
 
 def _blob_of(path: Path) -> str | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prunekit.errors import Unreachable, UserError
 from prunekit.git import NO_CONVERSION, GitError, Repo
-from prunekit.upstream.pins import Upstream
+from prunekit.upstream.pins import UNRESOLVED, Upstream
 
 _ABSENT = "pin not in what was fetched"
 _ASK_ANOTHER_WAY = re.compile(
@@ -39,6 +39,16 @@ class FetchFailed(UserError, GitError):
 
 
 @dataclass(frozen=True)
+class CheckedOut:
+    """The covered paths below `folder`, as `commit` holds them; bytes fetched, what was not as hoped."""
+
+    folder: Path
+    commit: str
+    size: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Attempt:
     """A way of asking: what to fetch, with which options, and what to tell the user where it is the one that worked."""
 
@@ -47,8 +57,8 @@ class _Attempt:
     note: str
 
 
-def fetch_git(upstream: Upstream, url: str, scratch: Path, report: Report) -> tuple[Path, int, tuple[str, ...]]:
-    """Check out the covered paths at the pin; returns (folder, bytes fetched, what was not as hoped).
+def fetch_git(upstream: Upstream, url: str, scratch: Path, report: Report) -> CheckedOut:
+    """Check out the covered paths at the pin. A pin whose commit nobody has looked up yet is what its tag names.
 
     Raises Unreachable where the host cannot be reached or no longer has the pin.
     """
@@ -59,15 +69,16 @@ def fetch_git(upstream: Upstream, url: str, scratch: Path, report: Report) -> tu
         attempt = attempts.pop(0)
         repo = _start(upstream, location, scratch / "upstream")
         try:
-            _fetch_and_check_out(repo, upstream, attempt, report)
+            commit = _fetch_and_check_out(repo, upstream, attempt, report)
         except GitError as error:
             _need_the_pin_to_blame(error, repo, upstream, url)
             if "not our ref" in error.stderr:  # the server has looked for the commit: its history will not hold it
                 attempts = [other for other in attempts if other.options]
             continue
-        return repo.folder, _packed(repo.folder), (attempt.note,) if attempt.note else ()
+        return CheckedOut(repo.folder, commit, _packed(repo.folder), (attempt.note,) if attempt.note else ())
     other = " --source sdist, or" if upstream.sdist else ""
-    raise Absent(f"{url} no longer has commit {upstream.commit} of {upstream.name}: try{other} --mirror URL of a copy")
+    lost = f"tag {upstream.tag}" if upstream.commit == UNRESOLVED else f"commit {upstream.commit}"
+    raise Absent(f"{url} does not have {lost} of {upstream.name}: try{other} --mirror URL of a copy")
 
 
 def ids_of(upstream: Upstream, url: str, names: tuple[str, ...], folder: Path) -> dict[str, str]:
@@ -80,6 +91,8 @@ def ids_of(upstream: Upstream, url: str, names: tuple[str, ...], folder: Path) -
 
 def _attempts(upstream: Upstream) -> list[_Attempt]:
     """Return the ways of asking for the pin, the smallest first."""
+    if upstream.commit == UNRESOLVED:
+        return [_Attempt(f"refs/tags/{upstream.tag}", ("--depth=1", "--filter=blob:none"), "")]
     whole = _Attempt("+refs/*:refs/all/*", (), "the server gives out no single commits: fetched its whole history")
     tag = _Attempt(
         f"refs/tags/{upstream.tag}", ("--depth=1",), "the server does not give out the pin itself: fetched its tag"
@@ -111,13 +124,18 @@ def _start(upstream: Upstream, url: str, folder: Path) -> Repo:
     return repo
 
 
-def _fetch_and_check_out(repo: Repo, upstream: Upstream, attempt: _Attempt, report: Report) -> None:
-    """Fetch, make sure that the pin came along, check the covered paths out (which fetches their blobs)."""
+def _fetch_and_check_out(repo: Repo, upstream: Upstream, attempt: _Attempt, report: Report) -> str:
+    """Fetch, make sure that the pin came along, check the covered paths out (which fetches their blobs).
+
+    Returns the commit.
+    """
     options = ("--progress", "--no-tags", "--no-recurse-submodules", *attempt.options)
     repo.watch("fetch", *options, "origin", attempt.want, report=report)
-    if repo.run("cat-file", "-e", f"{upstream.commit}^{{commit}}", check=False).status:
+    pin = "FETCH_HEAD" if upstream.commit == UNRESOLVED else upstream.commit
+    if repo.run("cat-file", "-e", f"{pin}^{{commit}}", check=False).status:
         raise GitError("git fetch", _ABSENT)
-    repo.watch("checkout", "--progress", "--detach", upstream.commit, report=report)
+    repo.watch("checkout", "--progress", "--detach", pin, report=report)
+    return repo.text("rev-parse", "HEAD")
 
 
 def _need_the_pin_to_blame(error: GitError, repo: Repo, upstream: Upstream, url: str) -> None:

@@ -49,6 +49,11 @@ class Upstream:
     oldest: str | None = None  # the first release that `setup --at` takes
 
     @property
+    def short(self) -> str:
+        """The commit, shortened, or the tree where nobody has looked the commit up."""
+        return f"tree {self.tree[:12]}" if self.commit == UNRESOLVED else self.commit[:12]
+
+    @property
     def project(self) -> str | None:
         """The name on the package index under which releases have an sdist; None where they have none."""
         return self.sdist.project if self.sdist else self.index
