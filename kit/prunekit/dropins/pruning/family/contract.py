@@ -37,6 +37,17 @@ class Metrics:
     labels: tuple[str, str] = ("mAP50", "mAP50-95")
 
 
+@dataclass(frozen=True)
+class Found:
+    """An object that a network found: its name and confidence as text, and its outline in pixels, (x, y) by (x, y).
+
+    The outline is empty for a class of the whole image.
+    """
+
+    label: str
+    outline: Sequence[tuple[float, float]] = ()
+
+
 NEXT_TO_NOTHING = 0.01  # of the loose accuracy: what an untrained network, or one of other data, comes to
 
 
@@ -122,6 +133,9 @@ class Family(Protocol):
 
         Each (1, channels, imgsz, imgsz), float32, 0 to 1, letterboxed by upstream's own loader, not augmented.
         """
+
+    def found(self, weights: Path, images: Sequence[Tensor]) -> Sequence[list[Found]]:
+        """What a checkpoint finds in images, (1, channels, imgsz, imgsz) from 0 to 1, at a confidence of 0.25."""
 
     def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
         """The outputs that an export of `weights` must reproduce for `image` (1, channels, height, width)."""

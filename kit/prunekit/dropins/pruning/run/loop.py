@@ -30,6 +30,7 @@ from ..runtime.onnx_check import check_onnx
 from ..scratch import temporary_folder
 from ..settings import CRITERIA, Settings
 from ..training.recalibrate import recalibrate
+from .beside import look
 from .finetune import finetune_step, require_one_process, same_shape, schedule_of
 from .record import State
 from .repair_step import repaired
@@ -274,9 +275,10 @@ def _finish(state: State, family: Family, say: Say, style: Style) -> None:
     if state.settings.export:
         state.final.update(_export(state, family, target))
     state.status = "done" if state.status == "running" else state.status
+    look(state, family, say)
     write_report(state, style.chart)
     state.save()
-    say(f"Pruned network: {target}\nReport: {state.folder / 'report.md'}")
+    say(f"Pruned network: {target}\nReport: {state.folder / 'report.html'}, and as text: report.md")
 
 
 def _require_export(state: State) -> None:

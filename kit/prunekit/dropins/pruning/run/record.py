@@ -9,6 +9,7 @@ Schema 1 (the same in every fork; docs/report.md):
          gains, widths, repair} ]; repair {images, before, after, batchnorm, layers} only where it was done,
   proof {error, tensors, size, seconds, opaque, kept}; of the last step (optional),
   latency {runtime, target, share, low, high, macs, round_to, image, threads} where --target-latency was given,
+  timing {runtime, image, threads, steps {step: seconds, ratio, low, high, rounds}} once the run is done (optional),
   final {checkpoint, yaml, onnx, onnx_max_error, onnx_failed, int8}; int8 is quantify.py's.
 Paths are relative to the run folder where they lie in it.
 """
@@ -44,6 +45,7 @@ _KINDS: dict[str, Any] = {
     "steps": list,
     "final": dict,
     "latency": dict,
+    "timing": dict,
     "proof": dict,
 }
 
@@ -65,6 +67,7 @@ class State:
     skipped: int = 0  # steps at which rounding left nothing to remove
     sparse: str | None = None
     latency: dict[str, Any] = field(default_factory=dict)  # what --target-latency reached, measured
+    timing: dict[str, Any] = field(default_factory=dict)  # of the finished run's networks, beside each other
     steps: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, Any] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)  # of the last step: pruned equals masked, and what it took

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..files import write_text, write_whole
+from ..files import write_text
+from . import charts
+from .page import write_page
 from .record import State
 
 TEXT = "report.md"
@@ -38,6 +40,8 @@ def write_report(state: State, chart: str) -> None:
     widths = state.folder / "plots" / "widths.png"
     pictures = [f"![{picture.stem}]({_link(picture, state.folder)})" for picture in _draw(state, steps, widths)]
     write_text(state.folder / TEXT, _markdown(state, pictures))
+    if pictures:
+        write_page(state)
 
 
 def rewrite_text(state: State) -> None:
@@ -173,59 +177,15 @@ def _link(picture: Path, folder: Path) -> str:
 
 def _draw(state: State, steps: Path, widths: Path) -> list[Path]:
     """Draw both pictures; without matplotlib say so and go on."""
+    rows, last = list(_rows(state)), state.last_kept()
+    title = f"{Path(state.weights).name}: accuracy and MACs per step"
     try:
-        from matplotlib.figure import Figure
+        charts.save(charts.figure_of((8, 5), charts.steps(rows, state.measures()[1], title)), steps)
     except ImportError:
         print("warning: matplotlib is not installed, so the report has no pictures (pip install matplotlib)")
         return []
-    figure = Figure(figsize=(8, 5), layout="constrained")  # no pyplot: it would touch the trainer's backend
-    _draw_steps(figure.subplots(), state)
-    write_whole(steps, lambda scratch: figure.savefig(scratch, dpi=120))
-    last = state.last_kept()
     if last is None:
         return [steps]
-    figure = Figure(figsize=(max(10, 0.12 * len(last["widths"])), 5), layout="constrained")
-    _draw_widths(figure.subplots(), state.dense["widths"], last["widths"])
-    write_whole(widths, lambda scratch: figure.savefig(scratch, dpi=120))
+    both = (state.dense["widths"], last["widths"])
+    charts.save(charts.figure_of(charts.widths_size(*both), charts.widths(*both)), widths)
     return [steps, widths]
-
-
-def _draw_steps(axis: Any, state: State) -> None:
-    """Accuracy when pruned, accuracy recovered, and MACs per step."""
-    rows, strict = list(_rows(state)), state.measures()[1]
-    number = [row["step"] for row in rows]
-    axis.plot(number, [row["map50_95"] for row in rows], "o-", color="tab:blue", label=f"recovered {strict}")
-    pruned = [row.get("pruned_map50_95", row["map50_95"]) for row in rows]
-    axis.plot(number, pruned, "s--", color="tab:purple", label=f"pruned {strict}")
-    axis.set(xlabel="pruning step (0 = dense)", xticks=number)
-    axis.set_ylabel(f"{strict}, lines", color="tab:blue")
-    axis.set_ylim(0, 1.1 * max(*(row["map50_95"] for row in rows), 0.01))
-    right = axis.twinx()
-    right.bar(
-        number,
-        [row["macs"] / 1e9 for row in rows],
-        width=0.4,
-        color="tab:orange",
-        alpha=0.3,
-        label="MACs (bars, right)",
-    )
-    right.set_ylabel("MACs (G), bars", color="tab:orange")
-    right.tick_params(axis="y", labelcolor="tab:orange")
-    axis.tick_params(axis="y", labelcolor="tab:blue")
-    axis.set_zorder(right.get_zorder() + 1)
-    axis.patch.set_visible(False)
-    (lines, names), (bars, more) = axis.get_legend_handles_labels(), right.get_legend_handles_labels()
-    axis.legend([*lines, *bars], [*names, *more], loc="lower left")
-    axis.set_title(f"{Path(state.weights).name}: accuracy and MACs per step")
-
-
-def _draw_widths(axis: Any, dense: dict[str, int], pruned: dict[str, int]) -> None:
-    """Output channels of each layer, dense behind pruned."""
-    names = [name for name in dense if name in pruned]
-    place = range(len(names))
-    axis.bar(place, [dense[name] for name in names], color="lightgray", width=1.0, label="dense")
-    axis.bar(place, [pruned[name] for name in names], color="tab:blue", width=1.0, label="pruned")
-    axis.set(xlabel="convolutions in network order", ylabel="output channels")
-    axis.set_xticks(place, names, rotation=90, fontsize=5)
-    axis.legend()
-    axis.set_title("Width per layer before and after")

@@ -28,8 +28,9 @@ from pruning.checkpoint.once import Opened
 from pruning.checkpoint.reading import door, know, read
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.family.contract import Family, Metrics, Network
+from pruning.family.contract import Family, Found, Metrics, Network
 from pruning.family.data_check import rehearse
+from pruning.family.detections import CONFIDENCE, from_rows
 from pruning.family.hooked import check_hooks
 from pruning.family.ranges import check_freezing, check_numbers
 from pruning.network.surgery import SwapRule, own_rules
@@ -42,7 +43,7 @@ from torch import Tensor
 from ultralytics.utils import LOGGER
 from utils.callbacks import Callbacks
 from utils.downloads import attempt_download
-from utils.general import check_img_size
+from utils.general import check_img_size, non_max_suppression
 
 from . import calibration
 from .arguments import parse, trainer_of
@@ -284,6 +285,14 @@ class Yolov5:
             if not made.is_file():  # upstream's export reports a failure and goes on
                 raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
             shutil.copyfile(made, target)
+
+    def found(self, weights: Path, images: Sequence[Tensor]) -> Sequence[list[Found]]:
+        """See `Family.found`: boxes, also of masks."""
+        model = attempt_load(str(weights), device=torch.device("cpu"), fuse=True).float().eval()
+        masks = getattr(model.model[-1], "nm", 0)
+        with torch.inference_mode():
+            rows = [non_max_suppression(model(image)[0], CONFIDENCE, nm=masks)[0] for image in images]
+        return [from_rows(each, model.names) for each in rows]
 
     def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
         """See `Family.reference`: outputs in export form."""

@@ -24,8 +24,9 @@ from pruning.checkpoint.once import Opened
 from pruning.checkpoint.reading import door, know, read
 from pruning.errors import PruneError
 from pruning.failures import reason_of
-from pruning.family.contract import Family, Metrics, Network
+from pruning.family.contract import Family, Found, Metrics, Network
 from pruning.family.data_check import rehearse
+from pruning.family.detections import CONFIDENCE, from_rows
 from pruning.family.hooked import check_hooks
 from pruning.family.ranges import check_freezing
 from pruning.network.surgery import SwapRule, own_rules
@@ -35,7 +36,7 @@ from pruning.training import ddp as ranks
 from pruning.training.schedule import GIVEN, Schedule
 from torch import Tensor
 from utils.datasets import create_dataloader
-from utils.general import check_img_size
+from utils.general import check_img_size, non_max_suppression
 from utils.torch_utils import select_device
 
 from . import calibration, data, network, onnx_side
@@ -256,6 +257,13 @@ class Yolov7:
             if not made.is_file():
                 raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
             shutil.copyfile(made, target)
+
+    def found(self, weights: Path, images: Sequence[Tensor]) -> Sequence[list[Found]]:
+        """See `Family.found`."""
+        with quiet(), torch.inference_mode():
+            model = attempt_load(str(weights), map_location=torch.device("cpu"))
+            rows = [non_max_suppression(model(image)[0], CONFIDENCE)[0] for image in images]
+        return [from_rows(each, model.names) for each in rows]
 
     def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
         """See `Family.reference`: boxes (1, anchors, 5 + classes) of the fused network."""

@@ -23,7 +23,7 @@ from ultralytics.pruning.checkpoint.once import Opened
 from ultralytics.pruning.checkpoint.reading import door, know, read
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.failures import reason_of
-from ultralytics.pruning.family.contract import Family, Metrics, Network
+from ultralytics.pruning.family.contract import Family, Found, Metrics, Network
 from ultralytics.pruning.family.data_check import check_names, check_places, rehearse
 from ultralytics.pruning.family.hooked import check_hooks
 from ultralytics.pruning.family.ranges import check_freeze, check_numbers
@@ -40,6 +40,7 @@ from .arguments import scheduled
 from .blocks import RULES, ignored_layers, refuse_unknown, tracing
 from .calibration import images
 from .hooks import HOOKED
+from .predicting import found_in
 from .releases import load_checkpoint
 from .remembered import why_not_here
 from .rules import RULES as MADE_OF
@@ -342,6 +343,10 @@ class Ultralytics:
             if not made or not Path(made).is_file():
                 raise PruneError(f"{weights}: upstream's export wrote no file. Try: yolo export model={weights}")
             shutil.copyfile(made, target)
+
+    def found(self, weights: Path, images: Sequence[Tensor]) -> Sequence[list[Found]]:
+        """See `Family.found`."""
+        return found_in(weights, self.task, images, self._given["imgsz"], self._scratch.name)
 
     def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
         """See `Family.reference`: outputs in export form."""
