@@ -116,8 +116,9 @@ class Console:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.people = Rich(stderr=as_json, highlight=False, soft_wrap=True)
-        self.errors = Rich(stderr=True, highlight=False, soft_wrap=True)
+        plainly = False if os.environ.get("NO_COLOR") else None  # no spinner and no bold either
+        self.people = Rich(stderr=as_json, highlight=False, soft_wrap=True, force_terminal=plainly)
+        self.errors = Rich(stderr=True, highlight=False, soft_wrap=True, force_terminal=plainly)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """README and docs/ speak the field's language: default settings, not pruned, recalibrated, user error, available.
 
-Only the pages are looked at, without blocks of code and `quoted` output; messages, `--help` and the pages that are made
-from them (`pages.GENERATED`) come later.
+The pages are looked at without blocks of code and `quoted` output; of the code every text that is no docstring, which
+messages and the scripts' `--help` are made of; and the tool's `--help`, as its golden files hold it.
 """
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pages import DOCS, GENERATED, ROOT
@@ -26,6 +29,9 @@ WORDS = {
     r"\btimes as fast as dense\b": "measured speed-up",
     r"\b(?:workbench|occupant|overlay|borrowed|taught|trial|probe|gaps?)\b": "a field's name for it",
 }
+
+# Texts of the code name things of the code, too: a step of the smoke, a file.
+OF_PAGES_ALONE = {r"\bwalk(?:s|ed|ing)?\b", list(WORDS)[-1]}
 
 
 def prose(text: str) -> str:
@@ -67,3 +73,29 @@ def test_pages_use_the_terms_of_the_field() -> None:
 )
 def test_what_counts_as_found(text: str, hits: int) -> None:
     assert len(found(text)) == hits
+
+
+def texts_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, text) of each text in a file of code that is no docstring."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    first = [node.body[0] for node in ast.walk(tree) if isinstance(node, holders) and node.body]
+    docstrings = {id(it.value) for it in first if isinstance(it, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+def test_messages_and_help_use_the_terms_of_the_field() -> None:
+    code, goldens = sorted((ROOT / "kit").rglob("*.py")), sorted((ROOT / "tests/tool/golden").glob("help-*.txt"))
+    assert len(code) > 100 and len(goldens) > 20
+    texts = [(path, line, text) for path in code for line, text in texts_of(path)]
+    texts += [(path, 1, path.read_text(encoding="utf-8")) for path in goldens]
+    patterns = {pattern: instead for pattern, instead in WORDS.items() if pattern not in OF_PAGES_ALONE}
+    hits = [
+        f"{path.relative_to(ROOT)}:{line}: {hit[0]!r}: {instead}"
+        for path, line, text in texts
+        for pattern, instead in patterns.items()
+        if (hit := re.search(pattern, text, re.IGNORECASE))
+    ]
+    assert not hits, "\n".join(hits)

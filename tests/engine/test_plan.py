@@ -226,7 +226,7 @@ def test_table_is_readable(engine: SimpleNamespace, graph: Any, scores: Any) -> 
         "channels    72 -> 37 (48.6% removed, local)",
         f"MACs        {dense.macs:,.0f} -> {pruned.macs:,.0f} ({pruned.macs / dense.macs:.1%}, at 3x16x16)",
         f"parameters  {dense.params:,} -> {pruned.params:,} ({pruned.params / dense.params:.1%})",
-        "kept whole  2 layers",
+        "not pruned  2 layers",
         "note: 1 groups at their least width (floor 7, rounding 1, at most 100% of a layer): grow",
     ]
 

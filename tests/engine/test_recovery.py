@@ -186,7 +186,7 @@ def test_preview_counts_reasons_and_knows_the_ceiling(engine: SimpleNamespace, p
     model, x = toy()
     graph = engine.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
     scores = engine.scores.score_groups(graph, "l2")
-    assert parts.preview.frozen_lines(graph) == ["kept whole    2 layers: output"]
+    assert parts.preview.frozen_lines(graph) == ["not pruned    2 layers: output"]
     settings = parts.options.Settings(min_channels=4, round_to=4)
     least = parts.preview.ceiling(graph, scores, settings)
     assert least == graph.cost(dict.fromkeys([group.name for group in graph.groups], 4))

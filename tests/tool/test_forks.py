@@ -98,7 +98,7 @@ def test_verify_of_a_damaged_repository(made: World, damage: str) -> None:
     path = made.fork / ".git" / damage
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert made.prunekit("verify", made.fork) == 3
-    assert "sets it up anew" in made.err and "Traceback" not in made.err
+    assert "sets it up again" in made.err and "Traceback" not in made.err
     assert made.prunekit("status", made.fork, "--json") == 0
     assert json.loads(made.out)[0]["state"] == "damaged"
 

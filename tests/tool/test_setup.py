@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import pytest
+from prunekit.console import Console
 from smallworld import FILES, MODULE, World, configure, git, make_sdist, sdist_keys
 
 PATCHED = MODULE.replace("line 5\n", "line five\n").replace("line 20\n", "line 20\nhook()\n")
@@ -39,7 +42,7 @@ def test_history_reads_as_documentation(world: World) -> None:
     assert world.setup() == 0
     subjects = git(world.fork, "log", "--format=%s", "--reverse").splitlines()
     assert subjects[:3] == [
-        f"upstream small 1.0 ({world.commit})",
+        f"upstream small 1.0 (tree {world.tree})",
         "Patch first: what it does",
         "Patch second: what it does",
     ]
@@ -217,3 +220,38 @@ def test_linked_folder(world: World, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert world.prunekit("setup", "s1", tmp_path / "link" / "fork") == 0, world.err
     assert (tmp_path / "real" / "fork" / "prune.py").is_file() and (tmp_path / "link").is_symlink()
+
+
+def test_alone_it_says_what_to_type_next(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a fork: how to make one. Beside one: the way into it. In it: no `cd`."""
+    monkeypatch.chdir(tmp_path)
+    assert world.prunekit() == 0, world.err
+    assert "prunekit setup s1" in world.out and "prunekit demo v8" in world.out and not world.err
+    folder = tmp_path / "forks/of mine"
+    assert world.prunekit("setup", "s1", folder) == 0, world.err
+    assert world.prunekit() == 0 and "cd 'forks/of mine' && python prune.py --weights" in world.out
+    monkeypatch.chdir(folder)
+    assert world.prunekit() == 0 and "\npython prune.py --weights" in world.out
+    (folder / ".git/prunekit.json").write_text("{")
+    assert world.prunekit() == 0 and "prunekit --help" in world.out
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_no_color(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR: no escape at all on a terminal, so no spinner either; without it the head of a table is bold."""
+    read, write = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1") if plain else monkeypatch.delenv("NO_COLOR", raising=False)
+    with os.fdopen(write, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        console = Console()
+        with console.step("pin") as step:
+            step.result = "here"
+        console.table(("a", "b"), [("1", "2")])
+        terminal.flush()
+        said = b""
+        while b"1  2" not in said:
+            said += os.read(read, 10_000)
+    os.close(read)
+    assert b"here" in said and b"a  b" in said
+    assert (b"\x1b" in said) == (not plain)

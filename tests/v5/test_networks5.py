@@ -28,8 +28,8 @@ BLOCKS = (
     "grouped transformer Contract"
 ).split()
 KEPT = {
-    "yolov5s-transformer": "transformer block kept whole",
-    "transformer": "transformer block kept whole",
+    "yolov5s-transformer": "transformer block not pruned",
+    "transformer": "transformer block not pruned",
     "grouped": "tied to a grouped convolution that is not depthwise",
     "MixConv2d": "tied to a depthwise convolution with a channel multiplier",
     "Contract": "model.4 Contract",

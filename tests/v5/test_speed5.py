@@ -28,5 +28,5 @@ def test_recalibrated_and_taught5(home: Home, tiny5: dict[str, Path]) -> None:
     words = f"prune_one_shot.py --weights best.pt --data {tiny5['detect']} --target-macs 0.5 --imgsz 64 --workers 0"
     more = "--batch-size 8 --epochs 1 --device cpu --noplots --recalibrate --distill 0.5 --no-export"
     output = home.python(*words.split(), *more.split())
-    assert "BatchNorm statistics measured anew on 2 training batches" in output and "MACs ratio=2.0" in output
+    assert "BatchNorm statistics recalibrated on 2 training batches" in output and "MACs ratio=2.0" in output
     assert home.report("runs/prune/exp")["settings"]["distill"] == 0.5

@@ -17,6 +17,7 @@ from prunekit.cli import show_forks as views
 from prunekit.cli.params import PATH
 from prunekit.cli.patches import patches
 from prunekit.cli.pins import pins, rebase, why
+from prunekit.cli.show_start import show_start
 from prunekit.console import Console, finish, prepare
 from prunekit.errors import DONE, DRIFT, INTERNAL, USER, PrunekitError, UserError, from_os_error, nearest, need_folder
 from prunekit.fork import upgrade as upgrades
@@ -44,17 +45,27 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option("--kit", type=PATH, envvar="PRUNEKIT_KIT", help="Use the pins, patches and drop-ins of this folder.")
 @click.version_option(__version__, prog_name="prunekit")
 @click.pass_context
 def cli(context: click.Context, kit: Path | None) -> None:
     """Set up forks of YOLO upstreams that can be pruned and fine-tuned with the upstream's own commands.
 
-    Exit codes: 0 done, 1 internal error, 2 something you can mend, 3 drift found by verify, 4 a patch does not apply.
+    Exit codes: 0 done, 1 internal error, 2 user error, 3 drift found by verify, 4 a patch does not apply.
     """
     need_folder()
     context.obj = find_kit(kit)
+    if context.invoked_subcommand is None:
+        try:
+            forks = find_forks(context.obj, None)
+        except UserError:  # none here, or one that `prunekit status` says more about
+            forks = []
+        show_start(read_pins(context.obj.pins), forks, Console())
 
 
 @cli.command()
@@ -72,7 +83,7 @@ def cli(context: click.Context, kit: Path | None) -> None:
 @click.option("--into", metavar="DIR", type=PATH, help="Put it into this git clone of yours, on a new branch.")
 @click.option("--branch", metavar="NAME", help="The new branch of --into.  [default: prunekit]")
 @click.option("--remove", is_flag=True, help="Take it out of the clone --into again; what you made since stays.")
-@click.option("--force", is_flag=True, help="Set up anew; an existing fork is moved to DIR.backup-N as a whole.")
+@click.option("--force", is_flag=True, help="Set up again; an existing fork is moved to DIR.backup-N as a whole.")
 @_JSON
 @click.pass_context
 def setup(

@@ -117,7 +117,7 @@ def refresh(kit: Kit, upstream: str | None, source: str, mirror: str | None, as_
 @JSON
 @click.pass_obj
 def lint(kit: Kit, upstream: str | None, as_json: bool) -> int:
-    """Check headers, sizes, order and tests of the series; 2 where there is something to mend."""
+    """Check headers, sizes, order and tests of the series; 2 where something is to be corrected."""
     chosen = patchwork.pick(read_pins(kit.pins), upstream)
     findings = [(it.name, finding) for it in chosen for finding in lint_series(kit, it)]
     views_patches.show_findings(findings, len(patchwork.listed(kit, upstream)), Console(as_json=as_json))

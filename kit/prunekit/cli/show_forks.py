@@ -95,7 +95,7 @@ def show_targets(pins: Pins, console: Console) -> None:
     rows = []
     for target in pins.targets.values():
         upstream = target.upstream
-        rows.append((target.name, target.about, upstream.name, upstream.release, upstream.commit[:12]))
+        rows.append((target.name, target.about, upstream.name, upstream.release, upstream.short))
     console.table(("target", "what", "upstream", "release", "commit"), rows)
     console.document({name: asdict(target) for name, target in pins.targets.items()})
 
@@ -168,7 +168,9 @@ def _anew(record: Record, place: str) -> str:
         typed = shlex.join(["prunekit", "setup", record.target, "--into", place, "--remove"])
         return f"take prunekit out, your changes kept: {typed}"
     at = ["--at", record.at.asked] if record.at else []
-    return f"set up anew, keeping this one: {shlex.join(['prunekit', 'setup', record.target, place, *at, '--force'])}"
+    return (
+        f"set it up again, keeping this one: {shlex.join(['prunekit', 'setup', record.target, place, *at, '--force'])}"
+    )
 
 
 def show_removed(removed: Removed, console: Console) -> None:

@@ -45,7 +45,7 @@ def show_findings(findings: Sequence[tuple[str, Finding]], count: int, console: 
     """Show what lint has found."""
     for upstream, finding in findings:
         console.say(f"patches/{upstream}/{finding.patch}: {finding.text}")
-    console.say(f"{count} patches, {len(findings)} to mend" if findings else f"{count} patches, nothing to mend")
+    console.say(f"{count} patches, {len(findings)} to correct" if findings else f"{count} patches, nothing to correct")
     console.document([{"upstream": upstream, "patch": f.patch, "finding": f.text} for upstream, f in findings])
 
 

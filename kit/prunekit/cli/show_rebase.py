@@ -39,7 +39,7 @@ def _show_stop(done: Rebased, move: Move, console: Console) -> int:
     show_moves([move], console)
     files = " ".join(it.path for it in move.conflicts)
     console.fail(
-        f"{move.name} stopped. Mend {files} in {done.folder}, then: git -C {done.folder} add {files} && "
+        f"{move.name} stopped. Resolve {files} in {done.folder}, then: git -C {done.folder} add {files} && "
         "prunekit rebase --continue; or leave the patch out: --skip; or give it up: --abort"
     )
     conflicts = [asdict(it) for it in move.conflicts]

@@ -44,7 +44,7 @@ _PATH = click.Path(path_type=Path)
     is_flag=True,
     help="Only show that every step works: about a minute, learns next to nothing.",
 )
-@click.option("--fresh", is_flag=True, help="Remove the demo that is in --dir and begin anew.")
+@click.option("--fresh", is_flag=True, help="Remove the demo that is in --dir and begin again.")
 @click.option(
     "--open/--no-open",
     "show",

@@ -94,7 +94,7 @@ def run(
     if code:
         raise PrunekitError(
             f"step {name} failed: its program ended with code {code}. The end of {log}:\n{last_lines(log)}\n"
-            f"Steps that are done stay done; when the cause is mended, go on with: {again}"
+            f"Steps that are done stay done; when the cause is gone, go on with: {again}"
         )
 
 

@@ -35,7 +35,7 @@ def occupant(
         _announce(directory, wrong, work, console)
         return None
     if wrong:
-        raise UserError(f"{directory} {wrong}: --force moves it to {free_name(directory)} and sets up anew")
+        raise UserError(f"{directory} {wrong}: --force moves it to {free_name(directory)} and sets up again")
     if work:
         console.warn(f"{directory} has {work.describe()}: kept as they are; `prunekit diff {directory}` shows them")
     return record

@@ -83,8 +83,10 @@ def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) ->
 def _anew(record: fork.Record) -> str:
     """Return what sets a fork up anew."""
     if record.into:
-        return "`prunekit setup TARGET --into DIR --remove` takes prunekit out, and without --remove it puts it in anew"
-    return "`prunekit setup TARGET DIR --force` sets it up anew and keeps the old one beside it"
+        return (
+            "`prunekit setup TARGET --into DIR --remove` takes prunekit out, and without --remove it puts it in again"
+        )
+    return "`prunekit setup TARGET DIR --force` sets it up again and keeps the old one beside it"
 
 
 def _look(directory: Path, path: str, entry: Entry | None, at_setup: Entry | None) -> Drift:

@@ -134,7 +134,7 @@ def export(kit: Kit, directory: Path, *, check: bool) -> Exported:
     (upstream,) = pick(read_pins(kit.pins), record["upstream"])
     if record["commit"] != upstream.commit:
         raise UserError(
-            f"{directory} was made at {record['commit'][:12]}, the pin is {upstream.commit[:12]}: make it anew"
+            f"{directory} was made at {record['commit'][:12]}, the pin is {upstream.commit[:12]}: make it again"
         )
     repo = Repo(directory)
     if repo.text("status", "--porcelain", "--untracked-files=all"):

@@ -44,7 +44,7 @@ def resolved(repo: Repo, state: State, number: int) -> str:
     head = repo.text("rev-parse", BRANCH)
     unmerged = sorted({row.split("\t")[1] for row in repo.text("ls-files", "--unmerged").splitlines()})
     if unmerged:
-        raise UserError(f"{unmerged[0]} is still unmerged: mend it, then: git -C {repo.folder} add {unmerged[0]}")
+        raise UserError(f"{unmerged[0]} is still unmerged: resolve it, then: git -C {repo.folder} add {unmerged[0]}")
     changed = repo.text("diff-files", "--name-only").splitlines()
     if changed:
         raise UserError(f"{changed[0]} has changes that are not added: git -C {repo.folder} add {changed[0]}")
@@ -66,7 +66,7 @@ def _refuse_marks(repo: Repo, head: str, tree: str) -> None:
         lines = (text_of(repo, tree, path) or "").splitlines()
         number = next((n for n, line in enumerate(lines, start=1) if line.startswith(_MARKS)), 0)
         if number:
-            raise UserError(f"{path}:{number} still holds a conflict mark: mend it and add it again")
+            raise UserError(f"{path}:{number} still holds a conflict mark: resolve it and add it again")
 
 
 def _stage(repo: Repo, path: str, text: str | None, modes: Mapping[str, Entry]) -> None:

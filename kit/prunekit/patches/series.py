@@ -39,7 +39,7 @@ def read_series(kit: Kit, upstream: Upstream) -> list[Path]:
         if "/" in name or not is_plain(name) or len(name) > _LONGEST or not (series.parent / name).is_file():
             raise UserError(
                 f"{series}:{number}: there is no patch '{name[:_LONGEST]}' in {series.parent}; "
-                "mend the name, or restore it"
+                "correct the name, or restore it"
             )
         patches.append(series.parent / name)
     return patches

@@ -78,7 +78,7 @@ def read_yaml(path: Path) -> Node:
         node = yaml.compose(read_text(path), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}:{line}: not YAML: {error.problem}; mend the line, or restore the file") from error
+        raise UserError(f"{path}:{line}: not YAML: {error.problem}; correct the line, or restore the file") from error
     except RecursionError as error:
         raise UserError(f"{path}:1: not YAML that can be read: nested too deep; restore the file") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:

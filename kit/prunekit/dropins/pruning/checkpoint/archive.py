@@ -37,7 +37,7 @@ def require_plain(path: str | Path, file: IO[bytes]) -> None:
     if file.read(4) != _LOCAL or not zipfile.is_zipfile(file):
         raise Damaged(
             f"{path}: not a torch checkpoint, or a damaged one (no zip archive, as torch writes since 1.6). Copy it "
-            "again, or save it anew with a current torch.",
+            "again, or save it again with a current torch.",
             "PytorchStreamReader failed reading zip archive",
         )
     try:

@@ -177,7 +177,7 @@ def pad_outputs(block: Layer, extra: int) -> None:
     """
     probe = torch.zeros(1, dtype=block.conv.weight.dtype, device=block.conv.weight.device)
     if bool(block.act(probe).ne(0)):
-        raise PruneError(f"Cannot pad with silent channels: {type(block.act).__name__}(0) is not 0.")
+        raise PruneError(f"Cannot pad with zero channels: {type(block.act).__name__}(0) is not 0.")
     ones = {"bn.running_var"}  # an unused variance of 1 keeps the normalisation finite
     _set_outputs(block, lambda name: _grow(_leaf(block, name), 0, extra, 1.0 if name in ones else 0.0))
 

@@ -17,7 +17,7 @@ from .slimming import CRITERION, global_threshold, slimming_notes
 
 SCOPES = ("local", "global", "sensitivity")
 VERSION = 1
-EDITED = "widths or image size are not those that this plan was made with: costs are counted anew"
+EDITED = "widths or image size are not those that this plan was made with: costs are counted again"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _summary(plan: Plan) -> list[str]:
         f"channels    {total:,} -> {total - plan.removed:,} ({plan.removed / total:.1%} removed, {plan.scope})",
         f"MACs        {plan.dense.macs:,.0f} -> {plan.pruned.macs:,.0f} ({macs:.1%}, at {size})",
         f"parameters  {plan.dense.params:,} -> {plan.pruned.params:,} ({params:.1%})",
-        f"kept whole  {len(plan.frozen)} layers",
+        f"not pruned  {len(plan.frozen)} layers",
     ]
 
 

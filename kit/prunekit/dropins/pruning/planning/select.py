@@ -236,7 +236,7 @@ def _out_of_reach(
         return f"The target of {target:,.0f} {words} is not below the {dense:,.0f} of this network: nothing to remove."
     held = sum(unit.least * len(unit.names) for unit in units)
     return (
-        f"The target of {target:,.0f} {words} is out of reach: the nearest reachable is {least:,.0f} "
+        f"The target of {target:,.0f} {words} cannot be reached: the nearest reachable is {least:,.0f} "
         f"({least / dense:.1%} of this network), with all {len(units)} prunable units at their least width "
         f"({held} channels). Ask for that or more, lower the floor, or keep fewer than {len(graph.frozen)} layers."
     )

@@ -31,7 +31,7 @@ def read_table(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise PruneError(f"{path}: no such file. Make it: python sensitivity.py --weights best.pt") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise PruneError(f"{path}: not a table of sensitivity.py ({reason_of(error)}). Make it anew.") from error
+        raise PruneError(f"{path}: not a table of sensitivity.py ({reason_of(error)}). Make it again.") from error
     return record
 
 

@@ -90,7 +90,7 @@ def _settle(
     frozen_modes(model)
     anew = apart(forward(model, some), wanted)
     if anew < done.after:
-        done.after, done.norms = anew, "measured anew"
+        done.after, done.norms = anew, "recalibrated"
         return
     model.load_state_dict(repaired)
     if not done.after <= done.before:  # too few images to learn from: nothing is better than harm

@@ -240,7 +240,7 @@ def _prune(
     merge_blocks(model, family.rules)
     if state.settings.recalibrate:
         batches = recalibrate(model, lambda: family.losses(model))
-        say(f"BatchNorm statistics measured anew on {batches} training batches")
+        say(f"BatchNorm statistics recalibrated on {batches} training batches")
     if dropped := family.dropped(model):
         say(
             deployed_line(

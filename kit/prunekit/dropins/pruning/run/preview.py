@@ -60,14 +60,14 @@ def plan_only(
 def frozen_lines(graph: PruningGraph) -> list[str]:
     """What is kept whole, counted by reason, the most frequent first; the names are in the plan's file."""
     reasons = Counter(reason.partition(" (")[0] for reason in graph.frozen.values())
-    return [f"kept whole  {number:>3} layers: {reason}" for reason, number in reasons.most_common()]
+    return [f"not pruned  {number:>3} layers: {reason}" for reason, number in reasons.most_common()]
 
 
 def ceiling_line(graph: PruningGraph, scores: Scores, settings: Settings) -> str:
     """The least that any plan under these limits could leave."""
     dense, least = graph.cost(), ceiling(graph, scores, settings)
     return (
-        f"ceiling     {least.macs / dense.macs:.1%} of the MACs, {least.params / dense.params:.1%} of the parameters "
+        f"smallest    {least.macs / dense.macs:.1%} of the MACs, {least.params / dense.params:.1%} of the parameters "
         f"would be left with every layer at its least width (floor {settings.min_channels}, rounding "
         f"{settings.round_to})"
     )
@@ -107,6 +107,6 @@ def _estimate(dense: Metrics, zero: Metrics, batches: int) -> str:
     lost = max(0.0, 1 - zero.map50 / dense.map50) if dense.map50 else 1.0
     return (
         f"estimate    mAP50 {zero.map50:.4f} (mAP50-95 {zero.map50_95:.4f}) without any fine-tuning, BatchNorm "
-        f"measured anew on {batches} training batches; dense {dense.map50:.4f} ({dense.map50_95:.4f}).\n"
+        f"recalibrated on {batches} training batches; dense {dense.map50:.4f} ({dense.map50_95:.4f}).\n"
         f"            Fine-tuning has {lost:.0%} of the dense mAP50 to bring back, and starts there with --recalibrate."
     )

@@ -88,7 +88,7 @@ class State:
         """
         path = folder / REPORT
         if not path.is_file():
-            raise PruneError(f"--resume {folder}: no {REPORT} in it, so no pruning run to go on with. Start it anew.")
+            raise PruneError(f"--resume {folder}: no {REPORT} in it, so no pruning run to go on with. Start a new run.")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             schema, settings = values.pop("schema"), Settings.from_dict(values.pop("settings"))
@@ -98,7 +98,7 @@ class State:
             state = cls(folder=folder, settings=settings, **values)
             state._check_types()
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError, PruneError) as error:
-            raise PruneError(f"{path}: not a pruning report ({reason_of(error)}). Start the run anew.") from error
+            raise PruneError(f"{path}: not a pruning report ({reason_of(error)}). Start a new run.") from error
         if schema != SCHEMA:
             raise PruneError(f"{path}: schema {schema}, this fork reads {SCHEMA}. Resume with the fork that began it.")
         return state
@@ -136,10 +136,10 @@ class State:
         for name in names:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise PruneError(
-                    f"{self.folder / REPORT} names {name}, which is not a network of this run. Start the run anew."
+                    f"{self.folder / REPORT} names {name}, which is not a network of this run. Start a new run."
                 )
             if not self.path(name).is_file():
-                raise PruneError(f"{self.path(name)}, a network of this run, is gone. Start the run anew.")
+                raise PruneError(f"{self.path(name)}, a network of this run, is gone. Start a new run.")
         return list(dict.fromkeys(self.path(name) for name in names))
 
     def relative(self, path: Path) -> str:

@@ -106,7 +106,11 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         metavar="S",
         help="first train once with this BN-L1 strength (try 0.01; default 0, off); always off in fine-tuning",
     )
-    add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew after pruning (on training data)")
+    add(
+        "--recalibrate",
+        action="store_true",
+        help="recalibrate the BatchNorm statistics after pruning (on training data)",
+    )
     add(
         "--repair",
         type=int,
@@ -126,7 +130,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         type=float,
         default=0.0,
         metavar="A",
-        help="fine-tune beside the dense network, whose pull is A times the task's (try 0.5; default 0, off)",
+        help="knowledge distillation from the dense network, loss weighted A (gradient-norm ratio; try 0.5, default 0)",
     )
     add("--plan-only", action="store_true", help="write the plan, prune nothing")
     add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step, and by nothing else")

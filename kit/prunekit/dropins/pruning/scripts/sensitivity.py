@@ -38,7 +38,7 @@ def sensitivity(description: str, argv: list[str], upstream: Upstream) -> dict[s
     add("--out", type=Path, help="the table (default: sensitivity.json beside the checkpoint)")
     add("--importance", choices=CRITERIA, default="lamp", help="criterion by which channels go")
     add("--ratios", type=float, nargs="+", default=list(RATIOS), help="fractions to remove from one unit at a time")
-    add("--recalibrate", action="store_true", help="measure BatchNorm statistics anew each time")
+    add("--recalibrate", action="store_true", help="recalibrate the BatchNorm statistics each time")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
     options, words = parser.parse_known_args(normalise(argv, parser))
     if not all(0 < ratio < 1 for ratio in options.ratios):

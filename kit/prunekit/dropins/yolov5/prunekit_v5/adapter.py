@@ -312,10 +312,10 @@ def ignored_layers(model: Network, head: str = "outputs") -> dict[str, str]:
     """Layers whose output channels must stay, with the reason; `head` "whole" keeps all of the head."""
     kept = dict(output_layers(model))
     if head == "whole":
-        kept[f"model.{len(model.model) - 1}"] = "head kept whole"
+        kept[f"model.{len(model.model) - 1}"] = "head not pruned"
     for name, module in model.named_modules():
         if isinstance(module, TransformerBlock):
-            kept[name] = "transformer block kept whole: its reshapes fix the width"
+            kept[name] = "transformer block not pruned: its reshapes fix the width"
     return kept
 
 

@@ -134,7 +134,9 @@ def _require_own_options(last: Path, trained: dict[str, Any]) -> None:
     beside = last.parent.parent / "opt.yaml"
     options = yaml.safe_load(beside.read_text(errors="ignore")) if beside.is_file() else trained
     if not isinstance(options, dict):
-        raise PruneError(f"{last}: the options that it remembers are not those of a sparsity training. Train anew")
+        raise PruneError(
+            f"{last}: the options that it remembers are not those of a sparsity training. Start a new training"
+        )
     require_harmless(options, f"--resume {last}")
     data_set(str(options.get("data") or ""), named=False)
 

@@ -216,8 +216,8 @@ def _reason(module: Network, mode: str, attention: str) -> str | None:
     if isinstance(module, RealNVP):
         return "flow model of the pose loss"
     if mode == "head" and isinstance(module, (Detect, Classify)):
-        return "head kept whole"
-    return "attention block kept whole" if attention == "block" and isinstance(module, _ATTENTION_BLOCKS) else None
+        return "head not pruned"
+    return "attention block not pruned" if attention == "block" and isinstance(module, _ATTENTION_BLOCKS) else None
 
 
 def _outputs(name: str, head: Network) -> dict[str, str]:
