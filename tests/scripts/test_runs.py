@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from runfiles import FILES
 from slimflow import walk
 from workshop import Workshop
 
@@ -56,8 +57,7 @@ def test_iterative_run_keeps_its_promises(ready: Workshop) -> None:
     dense, first, second = (row["params"] for row in (report["dense"], *report["steps"]))
     assert dense > first > second
     run = ready.root / "VOC" / "prune_yolo"
-    files = "pruned.pt pruned.yaml pruned.onnx report.md results.csv plots/steps.png plots/widths.png"
-    for name in files.split():
+    for name in FILES:
         assert (run / name).stat().st_size > 100, name
     assert report["final"]["onnx_max_error"] < 1e-3
     assert "difference 0.0" in ready.python("-c", REBUILD, "VOC/prune_yolo/pruned.yaml", "VOC/prune_yolo/pruned.pt")

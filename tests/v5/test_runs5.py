@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from home5 import HERE, Home
+from runfiles import FILES
 from slimflow import walk
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -55,7 +56,7 @@ def test_published_line(ready: Home, pristine5: Path, copy_of: Callable[[Path], 
     assert len({json.dumps(step["gains"]) for step in report["steps"]}) == 1 and report["steps"][0]["gains"]["obj"] > 0
     assert "Loss weights in every step: box 0.05, obj" in (run / "report.md").read_text()
     assert report["settings"]["importance"] == "lamp" and report["final"]["onnx_max_error"] < 1e-3
-    for name in "pruned.pt pruned.yaml pruned.onnx report.md results.csv plots/steps.png plots/widths.png".split():
+    for name in FILES:
         assert (run / name).stat().st_size > 100, name
     assert not list(run.rglob(".prunekit-*")), "a scratch file was left"
     _pristine_uses_it(copy_of(pristine5), run, sizes[-1], tiny5["detect"])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from home7 import HERE, Home
+from runfiles import FILES
 from slimflow import walk
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -67,7 +68,7 @@ def test_published_line(voc: Home) -> None:
         assert hyp["warmup_iters"] == 0.1 and hyp["obj"] == 0.7
         assert (run / f"step{number}_finetune/weights/best.pt").is_file()
     assert report["final"]["onnx_max_error"] < 1e-3
-    for name in "pruned.pt pruned.yaml pruned.onnx report.md results.csv plots/steps.png plots/widths.png".split():
+    for name in FILES:
         assert (run / name).stat().st_size > 100, name
     assert not list(run.rglob(".prunekit-*")) and not (voc.root / "traced_model.pt").exists()
 

@@ -15,7 +15,7 @@ from ultralytics.pruning.family.detections import CONFIDENCE, box_outline, label
 
 def found_in(weights: Path, task: str, images: Sequence[Tensor], imgsz: int, project: str) -> list[list[Found]]:
     """See `Family.found`: outlines of boxes, rotated boxes or masks; the most likely class of a classifier."""
-    model = YOLO(weights, task=task)
+    model: Any = YOLO(weights, task=task)
     settings = {"conf": CONFIDENCE, "device": "cpu", "verbose": False, "save": False, "imgsz": imgsz}
     return [_objects(model.predict(image, project=project, **settings)[0]) for image in images]
 
