@@ -20,7 +20,7 @@ LINE = (
     "prune.py --weights best.pt --data VOC.yaml --steps 2 --prune-ratio 0.5 --scope global --imgsz 64 --batch 8 "
     "--epochs 1 --device cpu --workers 0 --plots False --val False --no-export --project runs --name it"
 ).split()
-KILLS = 10
+KILLS = 6
 
 
 def _same_widths(workshop: Workshop, folder: str, wanted: list[dict[str, int]]) -> None:
@@ -39,9 +39,9 @@ def test_killed_runs_end_where_the_uninterrupted_one_ends(workshop: Workshop, ti
     assert len(wanted) == 2
     chance = random.Random(0)
     killed = 0
-    for _ in range(KILLS):
+    for number in range(KILLS):  # one in each sixth of the time after the imports, so that none is left out
         shutil.rmtree(workshop.root / "runs")
-        killed += _start_and_kill(workshop, whole * chance.uniform(0.25, 1.0))
+        killed += _start_and_kill(workshop, whole * (0.25 + 0.75 * (number + chance.random()) / KILLS))
         _nothing_half_made(workshop.root / "runs" / "it")
         if (workshop.root / "runs/it/report.json").exists():
             workshop.python("prune.py", "--resume", "runs/it")
