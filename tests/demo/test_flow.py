@@ -209,7 +209,7 @@ def test_the_page_is_whole_and_needs_no_other_file(tmp_path: Path) -> None:
     # Rectangles: two of each layer, the truth's and the two of the dense network.
     assert tags.seen["rect"] == 4 + labels + 2
     assert "a&amp;b" in text and "cd &lt;fork&gt;" in text and "model.1.&lt;conv&gt;: 32 -&gt; 20" in text
-    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert set(re.findall(r"(?:src|href)=\"(?!data:)([^\"]*)", text)) == {page.RUN}, "a link to the run, beside it"
     assert [p.name for p in tmp_path.iterdir() if p.name != "data"] == ["report.html"]
 
 

@@ -14,7 +14,8 @@ from prunekit.demo.digits import NAMES
 
 NAME = "report.html"
 # What a person may want to have in hand afterwards; the pruning run has a report of its own.
-FILES = ("dense/weights/best.pt", "pruned/pruned.pt", "pruned/pruned.onnx", "pruned/pruned.yaml", "pruned/report.md")
+RUN = "pruned/report.html"
+FILES = ("dense/weights/best.pt", "pruned/pruned.pt", "pruned/pruned.onnx", "pruned/pruned.yaml", RUN)
 STYLE = """
 :root { color-scheme: light dark; --dense: #888; --extra: #2a78c8; --pruned: #e07b00; --faint: #8884; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
@@ -38,6 +39,7 @@ def write(folder: Path, comparison: dict[str, Any], commands: Sequence[str]) -> 
         f"<p><strong>{escape(report.verdict(comparison))}</strong></p>",
         _table(comparison),
         f"<p>{escape(_circumstances(comparison))}</p>",
+        f'<p>The page that every pruning run leaves: <a href="{RUN}">{RUN}</a>.</p>',
         "<h2>Training</h2>",
         _curves(comparison),
         "<h2>Width of each layer, before and after</h2>",
