@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Learning is real: yolov5n on the digits, pruned to half the MACs in one step and in three, against the dense one."""
+"""Learning is real: yolov5n on the digits, pruned to half the MACs in one step and in three, against the dense one.
+
+All digits are one class: ten want more than twice the epochs until the same shows.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from home5 import Home
 from learning5 import OPTIONS, write_hyp
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow, pytest.mark.timeout(3600)]  # minutes, on a quiet machine
-DENSE, EXTRA, STEPS = 100, 30, 3  # epochs from scratch, epochs more for each of the three, steps they are shared among
+DENSE, EXTRA, STEPS = 40, 12, 3  # epochs from scratch, epochs more for each of the three, steps they are shared among
 MORE = """
 import json, sys
 from prunekit_v5.adapter import Yolov5
@@ -21,7 +24,7 @@ from pathlib import Path
 weights, data = sys.argv[1:]
 family = Yolov5()
 family.check(Path(weights))
-family.take(Path(weights), f"--data {data} --img 64 --device cpu --workers 0".split(), 0)
+family.take(Path(weights), f"--data {data} --img 64 --device cpu --workers 0 --single-cls".split(), 0)
 print("ANSWERS" + json.dumps(family.evaluate(Path(weights)).map50))
 """
 
@@ -31,8 +34,8 @@ def learned(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pyte
     """mAP50 of the dense network trained on, and the reports of pruning it in one step and in three."""
     from prunekit.demo.digits import build
 
-    home, data = copy_of(fork5), build(tmp_path_factory.mktemp("digits5") / "digits", train=128, val=64, imgsz=64)
-    common = ["--data", data, "--hyp", write_hyp(home.root, home.root / "hyp.yaml"), *OPTIONS]
+    home, data = copy_of(fork5), build(tmp_path_factory.mktemp("digits5") / "digits", train=96, val=64, imgsz=64)
+    common = ["--data", data, "--hyp", write_hyp(home.root, home.root / "hyp.yaml"), *OPTIONS, "--single-cls"]
     home.python("train.py", "--weights", "", "--cfg", "yolov5n.yaml", "--epochs", DENSE, "--name", "dense", *common)
     weights = home.root / "runs/train/dense/weights/last.pt"
     common = ["--weights", weights, *common]
@@ -61,7 +64,7 @@ def test_half_the_macs_keep_the_accuracy(learned: dict[str, Any]) -> None:
 
 
 def test_three_steps_in_one_process(learned: dict[str, Any]) -> None:
-    """Each step loses accuracy and wins it back; ten epochs a step are all warm-up, so less comes back."""
+    """Each step loses accuracy and wins it back; four epochs a step are all warm-up, so less comes back."""
     dense, steps = learned["thrice"]["dense"], learned["thrice"]["steps"]
     assert len(steps) == STEPS and steps[-1]["macs"] / dense["macs"] == pytest.approx(0.5, abs=0.01)
     assert all(step["map50"] > step["pruned_map50"] + 0.1 for step in steps)
@@ -72,5 +75,5 @@ def test_losses_weigh_the_same_in_every_step(learned: dict[str, Any]) -> None:
     """Three trainings in one process: train.py scales the gains in place, and a shared dict would shrink them."""
     gains = [step["gains"] for step in learned["thrice"]["steps"]]
     assert len(gains) == STEPS and gains[0] == gains[1] == gains[2]
-    assert gains[0] == {"box": pytest.approx(0.05), "obj": pytest.approx(50 / 100), "cls": pytest.approx(4 * 10 / 80)}
-    assert "Loss weights in every step: box 0.05, obj 0.5, cls 0.5." in learned["text"]
+    assert gains[0] == {"box": pytest.approx(0.05), "obj": pytest.approx(50 / 100), "cls": pytest.approx(4 * 1 / 80)}
+    assert "Loss weights in every step: box 0.05, obj 0.5, cls 0.05." in learned["text"]
