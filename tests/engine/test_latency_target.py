@@ -125,6 +125,16 @@ def test_what_a_run_was_asked_is_read_back(parts: SimpleNamespace, tmp_path: Pat
     assert parts.record.State.load(tmp_path).settings == settings
 
 
+def test_a_setting_that_this_version_does_not_know_is_no_record_to_go_on_with(
+    parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    parts.record.State(tmp_path, parts.options.Settings(), "toy", "best.pt", {}).save()
+    report = tmp_path / "report.json"
+    report.write_text(report.read_text().replace('"settings": {', '"settings": {"freeze_backbone": true,'))
+    with pytest.raises(Exception, match="the setting freeze_backbone is not known to this version"):
+        parts.record.State.load(tmp_path)
+
+
 def test_luck_does_not_count(parts: SimpleNamespace) -> None:
     """A short measurement that hits the target by chance is found out by the long one, and the search goes on."""
 

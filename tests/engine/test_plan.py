@@ -212,6 +212,47 @@ def test_an_edited_plan_says_and_stores_its_own_costs(
     assert edited.notes == (engine.plan.EDITED,) and f"{edited.pruned.macs:,.0f}" in engine.plan.plan_table(edited)
 
 
+def _text_of(engine: SimpleNamespace, graph: Any, scores: Any, file: Path) -> str:
+    engine.plan_file.write_plan(engine.plan.make_plan(graph, scores, ratio=0.5, floor=1), file)
+    return file.read_text()
+
+
+DOUBLES = {
+    "keep": (lambda text: text.replace("  keep: 8\n", "  keep: 8\n  keep: 12\n", 1), "keep"),
+    "groups": (lambda text: text + "groups:\n- {name: grow, channels: 12, keep: 4}\n", "groups"),
+    "a cost": (lambda text: text.replace("dense:\n", "dense:\n  macs: 1\n", 1), "macs"),
+}
+
+
+@pytest.mark.parametrize("double", DOUBLES)
+def test_a_key_that_stands_twice_is_refused(
+    engine: SimpleNamespace, graph: Any, scores: Any, tmp_path: Path, double: str
+) -> None:
+    """YAML itself would take the last and say nothing."""
+    change, key = DOUBLES[double]
+    text = _text_of(engine, graph, scores, tmp_path / "plan.yaml")
+    (tmp_path / "plan.yaml").write_text(change(text))
+    assert change(text) != text
+    with pytest.raises(
+        engine.errors.PruneError, match=rf"plan\.yaml, line \d+: {key} stands twice, also at line \d+\."
+    ):
+        engine.plan_file.read_plan(tmp_path / "plan.yaml")
+
+
+def test_a_plan_that_cannot_be_put_in_place_leaves_nothing(
+    engine: SimpleNamespace, graph: Any, scores: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = importlib.import_module("pruning.files")
+
+    def full(*places: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_whole(tmp_path / "plan.yaml", lambda scratch: _text_of(engine, graph, scores, scratch))
+    assert not list(tmp_path.iterdir())
+
+
 def test_table_is_readable(engine: SimpleNamespace, graph: Any, scores: Any) -> None:
     plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=7)
     dense, pruned = plan.dense, plan.pruned

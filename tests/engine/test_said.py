@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,18 @@ MEASURED = {
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    return modules("run.sensitivity", "family.contract", "settings", "run.loop", "run.report", "run.preview")
+    names = (
+        "run.step",
+        "planning.plan",
+        "planning.scores",
+        "run.sensitivity",
+        "family.contract",
+        "settings",
+        "run.loop",
+        "run.report",
+        "run.preview",
+    )
+    return modules(*names)
 
 
 class Told:
@@ -118,6 +130,28 @@ def test_a_last_step_with_nothing_left_to_remove_is_left_out(parts: SimpleNamesp
 def test_a_run_whose_only_step_removes_nothing_is_an_error(parts: SimpleNamespace, best: Path) -> None:
     with pytest.raises(Exception, match="The plan removes 0 of"):
         _run(parts, best, [0.8] * 9, steps=2, prune_ratio=0.1, round_to=32)
+
+
+def test_a_replayed_plan_that_its_criterion_says_nothing_of_is_refused_before_any_validation(
+    parts: SimpleNamespace, best: Path
+) -> None:
+    """`grow` has no BatchNorm, so bn_scale does not say which of its channels go."""
+    family, settings = Told(parts, []), parts.settings.Settings(prune_ratio=None, importance="bn_scale")
+    _, graph = parts.step.open_model(family, best, settings)
+    scores = parts.scores.score_groups(graph, "bn_scale")
+    plan = parts.plan.make_plan(graph, scores, ratio=0.5, floor=1, criterion="bn_scale")
+    assert parts.loop.preflight(family, best, settings, plan).keep == plan.keep
+
+    def edited(keep: dict[str, int]) -> Any:
+        entries = [dataclasses.replace(entry, keep=keep.get(entry.name, entry.channels)) for entry in plan.entries]
+        return dataclasses.replace(plan, entries=tuple(entries))
+
+    with pytest.raises(Exception, match="Group grow needs 12 scores to choose channels by, got none"):
+        parts.loop.preflight(family, best, settings, edited({"grow": 6}))
+    with pytest.raises(Exception, match="The plan keeps all 72 channels of its 4 groups"):
+        parts.loop.preflight(family, best, settings, edited({}))
+    trained = dataclasses.replace(settings, sparsity=1e-3)  # sparsity training comes first, and makes other scores
+    assert parts.loop.preflight(family, best, trained, edited({"grow": 6})).keep["grow"] == 6
 
 
 def test_a_dense_network_that_scores_next_to_nothing_is_said_before_anything_is_pruned(

@@ -33,6 +33,14 @@ def slim(engine: SimpleNamespace, graph: Any, ratio: float, **more: Any) -> Any:
     return engine.plan.make_plan(graph, scores, ratio=ratio, **options)
 
 
+@pytest.mark.parametrize("channels", [100, 5200])
+def test_a_threshold_keeps_as_many_as_asked_for(engine: SimpleNamespace, channels: int) -> None:
+    """In floating point 100 * 0.55 is a little more than 55: its ceiling would keep one more."""
+    scales = torch.arange(1.0, channels + 1)
+    kept = [int((scales >= engine.bn_sparsity.keep_threshold(scales, keep / 100)).sum()) for keep in range(1, 100)]
+    assert kept == [channels * keep // 100 for keep in range(1, 100)]
+
+
 def test_a_coupled_channel_counts_as_its_largest_scale(engine: SimpleNamespace) -> None:
     model, graph = sparse_toy(engine)
     scores = engine.scores.score_groups(graph, "bn_scale")

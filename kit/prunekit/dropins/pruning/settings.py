@@ -59,10 +59,15 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """The settings of a report; keys of another version are dropped."""
+        """The settings of a report.
+
+        Raises:
+            PruneError: a setting that this version does not know, which a run needs, or no such value.
+        """
         known = {field.name: str(field.type) for field in fields(cls)}
-        kept = {key: value for key, value in values.items() if key in known}
-        kept = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+        if unknown := [key for key in values if key not in known]:
+            raise PruneError(f"the setting {unknown[0]} is not known to this version")
+        kept: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
         for key, value in kept.items():
             if not _fits(value, known[key]):
                 raise PruneError(f"{key} is {value!r}, which is no {known[key]}")

@@ -43,9 +43,7 @@ def apply_plan(
     """
     graph.check_usable()
     plan = plan.fitted(graph)
-    if not plan.removed:
-        channels = sum(entry.channels for entry in plan.entries)
-        raise PruneError(f"The plan keeps all {channels} channels of its {len(plan.entries)} groups: nothing to prune.")
+    require_scores(plan, scores)
     chosen = {entry.name: _weakest(entry, scores) for entry in plan.entries if entry.keep < entry.channels}
     flags = {name: parameter.requires_grad for name, parameter in graph.model.named_parameters()}
     wanted = _wanted(graph, plan)
@@ -68,6 +66,16 @@ def _wanted(graph: PruningGraph, plan: Plan) -> dict[str, int]:
             if name in wanted and graph.dependencies.is_out_channel_pruning_fn(item.dep.handler):
                 wanted[name] -= (entry.channels - entry.keep) * (item_width(item, entry.channels) or 0)
     return wanted
+
+
+def require_scores(plan: Plan, scores: Mapping[str, Tensor]) -> None:
+    """PruneError if a plan removes nothing, or narrows a group that has no score: what `apply_plan` would say."""
+    if not plan.removed:
+        channels = sum(entry.channels for entry in plan.entries)
+        raise PruneError(f"The plan keeps all {channels} channels of its {len(plan.entries)} groups: nothing to prune.")
+    for entry in plan.entries:
+        if entry.keep < entry.channels:
+            _weakest(entry, scores)
 
 
 def _weakest(entry: PlanEntry, scores: Mapping[str, Tensor]) -> list[int]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ _GROUP_KEYS = ("name", "channels", "keep", "tie", "layers")
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Write `plan` to `path`, whole or not at all."""
+    """Write `plan` to `path`: as it is being written, so put it in place with `files.write_whole`."""
     data = {
         "version": plan.version,
         "criterion": plan.criterion,
@@ -39,9 +38,7 @@ def write_plan(plan: Plan, path: Path) -> None:
         "frozen": dict(plan.frozen),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(_HEAD + yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")
-    os.replace(part, path)
+    path.write_text(_HEAD + yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")
 
 
 def _entry_data(entry: PlanEntry) -> dict[str, Any]:
@@ -64,6 +61,7 @@ def read_plan(path: Path) -> Plan:
         raise PruneError(f"The plan {path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise PruneError(f"{path} is not a plan: it holds no mapping. Write one with --plan-only.")
+    _check_once(path, tree)
     _check_keys(data, _KEYS, _KEYS[:1] + _KEYS[4:7] + ("groups",), f"{path}")
     entries = _entries(path, data["groups"], _group_lines(tree))
     return _plan(path, data, entries)
@@ -99,6 +97,26 @@ def _check_keys(data: Mapping[str, Any], known: tuple[str, ...], needed: tuple[s
     for key in needed:
         if key not in data:
             raise PruneError(f"{where}: key {key!r} is missing.")
+
+
+def _check_once(path: Path, tree: Any) -> None:
+    """PruneError for a key that stands twice in one mapping, of which YAML would silently take the last."""
+    nodes, seen = [tree], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or isinstance(node, yaml.ScalarNode):  # an alias is the node that it names
+            continue
+        seen.add(id(node))
+        pairs = node.value if isinstance(node, yaml.MappingNode) else [(None, value) for value in node.value]
+        lines: dict[str, int] = {}
+        for key, value in pairs:
+            nodes.append(value)
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise PruneError(f"{path}, line {line}: {key.value} stands twice, also at line {lines[key.value]}.")
+            lines[key.value] = line
 
 
 def _group_lines(tree: yaml.Node) -> list[int]:

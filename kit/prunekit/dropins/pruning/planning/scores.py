@@ -38,6 +38,7 @@ _MAKERS: Mapping[str, Callable[[], Any]] = {
 }
 GRADIENT_CRITERIA = ("taylor", "hessian")
 IMAGE_CRITERIA = ("reconstruction",)
+DATA_CRITERIA = (*GRADIENT_CRITERIA, *IMAGE_CRITERIA)  # they look at training data
 
 
 def score_groups(

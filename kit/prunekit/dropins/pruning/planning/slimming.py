@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..network.graph import Group, PruningGraph
-from ..training.bn_sparsity import SMALL_SIGNAL, bn_layers, keep_threshold
+from ..training.bn_sparsity import SMALL_SIGNAL, bn_layers, threshold_of
 
 CRITERION = "bn_scale"
 
@@ -45,7 +45,7 @@ def global_threshold(graph: PruningGraph, ratio: float, first: Mapping[str, int]
     scales = _scales(graph)
     gone = sum((first.get(g.name, g.channels) - g.channels) * _per_channel(graph, g) for g in graph.groups)
     stay = math.ceil(round((len(scales) + gone) * (1 - ratio), 6))
-    return keep_threshold(scales, min(1.0, stay / len(scales)))
+    return threshold_of(scales, stay)
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from ..files import digest_of, fresh, write_whole
 from ..network.counts import Cost, count
 from ..network.deployed import deployed_cost, deployed_line
 from ..network.surgery import merge_blocks
-from ..planning.apply import apply_plan
+from ..planning.apply import apply_plan, require_scores
 from ..planning.plan import Plan, plan_table
 from ..planning.plan_file import write_plan
-from ..planning.scores import GRADIENT_CRITERIA, IMAGE_CRITERIA
+from ..planning.scores import DATA_CRITERIA
 from ..runtime.onnx_check import check_onnx
 from ..scratch import temporary_folder
 from ..settings import CRITERIA, Settings
@@ -113,15 +113,19 @@ def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | No
         The given plan, with its costs counted on this network.
 
     Raises:
-        PruneError: nothing to prune, a target out of reach, a criterion that cannot rank, a plan of another network.
+        PruneError: nothing to prune, a target out of reach, a criterion that cannot rank, a plan of another network or
+            with narrowed groups that its criterion says nothing about.
     """
     require_structure(family, weights)
     model, graph = open_model(family, weights, settings)
     if plan is not None:
         if plan.criterion not in CRITERIA:
             raise PruneError(f"the plan's criterion '{plan.criterion}' is not one of {', '.join(CRITERIA)}.")
-        return plan.fitted(graph)
-    free = settings.importance not in (*GRADIENT_CRITERIA, *IMAGE_CRITERIA)  # a pass over data: any ranking serves
+        plan = plan.fitted(graph)
+        if plan.criterion not in DATA_CRITERIA and not settings.sparsity:  # sparsity training makes other scores
+            require_scores(plan, scores_of(family, model, graph, plan.criterion, plan.seed, weights))
+        return plan
+    free = settings.importance not in DATA_CRITERIA  # a pass over data: any ranking serves
     asked = replace(settings, steps=1, compound=False, importance=settings.importance if free else "l2")
     plan_step(family, model, graph, asked, dense_of(family, weights), 1)
     return None

@@ -28,7 +28,7 @@ def check_onnx(path: Path, family: Family, weights: Path, image: int) -> float |
         The largest absolute difference relative to the largest absolute output, or None without onnxruntime.
 
     Raises:
-        PruneError: the two differ by more than `TOLERANCE`, or the file gives other shapes.
+        PruneError: the two differ by more than `TOLERANCE`, the file gives other shapes, or an output is not finite.
     """
     try:
         import onnxruntime
@@ -43,6 +43,9 @@ def check_onnx(path: Path, family: Family, weights: Path, image: int) -> float |
     shapes, expected = ([tuple(value.shape) for value in values] for values in (got, wanted))
     if shapes != expected:
         raise PruneError(f"{path}: ONNX outputs have the shapes {shapes}, torch's {expected}.")
+    for whose, values in (("ONNX", got), ("torch", wanted)):  # what is no number passes any comparison
+        if broken := [at for at, value in enumerate(values, 1) if not bool(value.isfinite().all())]:
+            raise PruneError(f"{path}: output {broken[0]} of {len(values)} of {whose} is not finite.")
     measure = _apart_as_sets if family.ranked else _apart
     error = max(measure(a, b) for a, b in zip(got, wanted, strict=True))
     if not error <= TOLERANCE:

@@ -185,8 +185,12 @@ def bn_report(model: nn.Module, keep: float) -> BnReport:
 
 def keep_threshold(gamma: Tensor, keep: float) -> float:
     """The smallest |gamma| that stays when a fraction `keep` of the channels in `gamma` (channels,) stays."""
-    stay = max(1, math.ceil(gamma.numel() * keep))
-    return float(gamma.sort(descending=True).values[stay - 1])
+    return threshold_of(gamma, math.ceil(round(gamma.numel() * keep, 6)))  # 100 * 0.55 is 55.00000000000001
+
+
+def threshold_of(gamma: Tensor, stay: int) -> float:
+    """The smallest |gamma| that stays when `stay` of the channels in `gamma` (channels,) stay, at least one."""
+    return float(gamma.sort(descending=True).values[max(1, min(stay, gamma.numel())) - 1])
 
 
 def _layer(name: str, gamma: Tensor, beta: Tensor, keep: float, threshold: float) -> BnLayer:

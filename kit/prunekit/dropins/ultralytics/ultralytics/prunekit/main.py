@@ -91,7 +91,8 @@ def yolo11(argv: list[str]) -> None:
     style = engine.Style("After pruning iter {step}: {figures}", "yolo11_pruning_perf_change.png", ratio="speed up")
     if options.resume:
         command.refuse_beside("--resume", [*typed(options, parser, ("resume", "trust")), *rest])
-        return command.resume(options.resume, Upstream(), trust=options.trust, style=style)
+        command.resume(options.resume, Upstream(), trust=options.trust, style=style)
+        return
     overrides = split_arguments([f"cfg={options.cfg}", *rest])
     settings = Settings(
         **{
@@ -109,7 +110,7 @@ def yolo11(argv: list[str]) -> None:
     engine.preflight(opened.family, opened.weights, settings)
     task = getattr(opened.family, "task")  # noqa: B009  # ultralytics has tasks, the contract does not
     published = Opened(opened.family, opened.weights, lambda: _published_folder(overrides, task))
-    return command.carry(published, settings, style=style)
+    command.carry(published, settings, style=style)
 
 
 def _published_folder(overrides: dict[str, Any], task: str) -> Path:
