@@ -42,6 +42,7 @@ def parts(engine: object) -> SimpleNamespace:
         "settings",
         "run.loop",
         "run.report",
+        "run.charts",
         "run.preview",
     )
     return modules(*names)
@@ -196,15 +197,15 @@ def test_charts_name_what_they_show(parts: SimpleNamespace, best: Path) -> None:
 
     state, _ = _run(parts, best, [0.8, 0.1, 0.75], steps=1)
     figure, widths = Figure(), Figure()
-    parts.report._draw_steps(figure.subplots(), state)
+    parts.charts.steps(list(parts.report._rows(state)), "mAP50-95", "")(figure.subplots())
     left, right = figure.axes
     assert {text.get_text() for text in left.get_legend().get_texts()} == {
-        "recovered mAP50-95",
+        "fine-tuned mAP50-95",
         "pruned mAP50-95",
         "MACs (bars, right)",
     }
     assert "mAP50-95" in left.get_ylabel() and right.get_ylabel() == "MACs (G), bars"
-    parts.report._draw_widths(widths.subplots(), state.dense["widths"], state.steps[0]["widths"])
+    parts.charts.widths(state.dense["widths"], state.steps[0]["widths"])(widths.subplots())
     (axis,) = widths.axes
-    assert [label.get_text() for label in axis.get_xticklabels()] == list(state.dense["widths"])
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(state.dense["widths"])
     assert {text.get_text() for text in axis.get_legend().get_texts()} == {"dense", "pruned"}

@@ -79,8 +79,11 @@ def against(
         spread = [[max(0.0, s - low) for s, low, _ in shares], [max(0.0, high - s) for s, _, high in shares]]
         after = [row["map50_95"] for row in rows]
         axis.errorbar(places, after, xerr=spread, fmt="o-", color="tab:blue", capsize=3, label=f"fine-tuned {strict}")
-        before = [(place, row["pruned_map50_95"]) for place, row in zip(places, rows, strict=True) if row["step"]]
-        axis.plot(*zip(*before, strict=True), "s", color=COLORS["before"], label=f"before fine-tuning {strict}")
+        known = [(place, row) for place, row in zip(places, rows, strict=True) if "pruned_map50_95" in row]
+        before = [row["pruned_map50_95"] for _, row in known]
+        axis.plot(
+            [place for place, _ in known], before, "s", color=COLORS["before"], label=f"before fine-tuning {strict}"
+        )
         for place, row in zip(places, rows, strict=True):
             name = f"step {row['step']}" if row["step"] else "dense"
             axis.annotate(name, (place, row["map50_95"]), textcoords="offset points", xytext=(4, 6), fontsize=9)

@@ -83,8 +83,8 @@ def _table(state: State) -> list[tuple[str, ...]]:
     ]
     for name, key in ((loose, "map50"), (strict, "map50_95")):
         rows.append((name, f"{dense[key]:.4f}", f"{last[key]:.4f}", f"{last[key] - dense[key]:+.4f}"))
-        before = last[f"pruned_{key}"]
-        rows.append((f"{name}, not fine-tuned", "", f"{before:.4f}", f"{before - dense[key]:+.4f}"))
+        if (before := last.get(f"pruned_{key}")) is not None:  # a record needs it as little as report.md does
+            rows.append((f"{name}, not fine-tuned", "", f"{before:.4f}", f"{before - dense[key]:+.4f}"))
     times = state.timing.get("steps", {})
     if (speed := times.get(str(last["step"]))) and (own := times.get("0")):
         own_ms, ms = (f"{row['seconds'] * 1e3:.3g} ms" for row in (own, speed))
