@@ -3,6 +3,7 @@
 
     prunekit setup v8 forks/v8
     python benchmarks/support.py forks/v8 --json v8.json          # v5 and v7 likewise; --only PATTERN for some
+    python benchmarks/support.py forks/v7 --json v7.json --rest "too large for this machine"    # rows that are lacking
     python benchmarks/support.py --write docs/support.md v8.json v5.json v7.json
 
 Each network gets random weights, is proved (pruned equals masked, module by module, float64), and is then pruned four
@@ -173,11 +174,12 @@ def _pruned(here: SimpleNamespace, model: Any, part: Callable[[str], Any], prove
     import torch
 
     surgery, proof = part("network.surgery"), part("planning.proof")
-    proof.randomise(model)
+    draw = part("planning.draw")
+    draw.randomise(model)
     surgery.split_blocks(model, here.rules)
     example = torch.zeros(1, 3, 64, 64)
     ignored = here.ignored(model)
-    size = proof._image(copy.deepcopy(model).double(), example, here.tracing).shape[-1]
+    size = next(draw.images(copy.deepcopy(model).double(), example, here.tracing)).shape[-1]
     shown = proof.Proof(size=size)
     if proved:
         shown = proof.prove(model, example, tracing=here.tracing, ignored=ignored, rules=here.rules)
@@ -223,6 +225,17 @@ def _apart(here: SimpleNamespace, model: Any, small: Any, compare: Any) -> float
     return max(compare.difference(b, a) for a, b in zip(*outputs, strict=True))
 
 
+def rest(fork: Path, done: list[dict[str, Any]], reason: str) -> list[dict[str, Any]]:
+    """A row with words for each YAML of a fork that `done` lacks."""
+    here, known = seam(fork), {(each["folder"], each["yaml"]) for each in done}
+    lacking = [file for file in here.files if (file.parent.name, file.name) not in known]
+    return [
+        {"upstream": here.kind, "yaml": file.name, "folder": file.parent.name, "failed": f"not run: {reason}"}
+        for file in lacking
+        if not re.match(SIZES[here.kind], file.stem)
+    ]
+
+
 def rows(fork: Path, only: str, done: list[dict[str, Any]], scratch: Path) -> Iterator[dict[str, Any]]:
     """The rows of a fork that are not in `done`, as they come."""
     here = seam(fork)
@@ -231,7 +244,7 @@ def rows(fork: Path, only: str, done: list[dict[str, Any]], scratch: Path) -> It
     for file in here.files:
         skip = re.match(SIZES[here.kind], file.stem) or not fnmatch.fnmatch(file.name, only)
         before = known.get((file.parent.name, file.name), {})
-        if not skip and not {"onnx", "refused"} & before.keys():
+        if not skip and not {"onnx", "refused"} & before.keys():  # what --rest said of it is measured, too
             yield row(here, file, before)
 
 
@@ -241,6 +254,7 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", type=Path, help="a fork; with --write, JSON files")
     parser.add_argument("--json", type=Path, help="write the rows here, after each; what is there is not done again")
     parser.add_argument("--only", default="*", help="YAML names like this")
+    parser.add_argument("--rest", metavar="REASON", help="measure nothing: say this of each network without a row")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="write the page, and PAGE with .json beside it")
     options = parser.parse_args()
     if options.write:
@@ -252,6 +266,10 @@ def main() -> None:
     found = json.loads(target.read_text(encoding="utf-8")) if target and target.is_file() else []
     with tempfile.TemporaryDirectory() as scratch:
         os.environ.update(YOLO_CONFIG_DIR=scratch, YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_VERBOSE="false")
+        if options.rest and target:
+            found += rest(options.paths[0].resolve(), found, options.rest)
+            target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            return
         for each in rows(options.paths[0].resolve(), options.only, found, Path(scratch)):
             found = [row for row in found if (row["folder"], row["yaml"]) != (each["folder"], each["yaml"])] + [each]
             print(json.dumps(each), flush=True)

@@ -79,7 +79,7 @@ def _copy(root: Path, target: Path, env: dict[str, str], folder: Path) -> Home:
 
 @pytest.fixture(scope="session")
 def nets5(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of untrained checkpoints: dense.pt, seg.pt, six.pt (P6), pruned.pt and pruned-seg.pt (with YAMLs)."""
+    """A folder of untrained checkpoints: dense, seg, six (P6), old (as v5.0), pruned and pruned-seg (with YAMLs)."""
     folder = tmp_path_factory.mktemp("nets5")
     made = (
         "yolov5n dense.pt",
@@ -89,6 +89,7 @@ def nets5(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pytest
         "yolov5n fused.pt 10 fused",
         "yolov5n pruned.pt 10 pruned",
         "yolov5n-seg pruned-seg.pt 10 pruned",
+        "old old.pt 1 single",
     )
     copy_of(fork5).python(HERE / "make5.py", *made, cwd=folder)
     return folder

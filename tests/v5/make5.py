@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Write checkpoints as train.py leaves them: `python make5.py "YAML TARGET [CLASSES [pruned|fused]]" ...`."""
+"""Write checkpoints as train.py leaves them: `python make5.py "YAML TARGET [CLASSES [pruned|fused|single]]" ...`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def save(model: nn.Module, target: Path, **more: object) -> None:
 
 
 def make(name: str, target: str, classes: str = "10", kind: str = "") -> None:
-    """One network, as it is, pruned (its YAML goes beside it), or fused."""
+    """One network, as it is, pruned (its YAML goes beside it), fused, or of a training with --single-cls."""
     made = network(name, int(classes))
     if kind == "pruned":
         from prunekit_v5.structure import close_structure
@@ -32,7 +32,7 @@ def make(name: str, target: str, classes: str = "10", kind: str = "") -> None:
         Path(target).with_suffix(".yaml").write_text(yaml_text(made.yaml))
     if kind == "fused":
         made.requires_grad_(False).fuse()
-    save(made, Path(target))
+    save(made, Path(target), **({"opt": {"imgsz": 64, "single_cls": True}} if kind == "single" else {}))
 
 
 if __name__ == "__main__":

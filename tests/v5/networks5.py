@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from engine_helpers import image, masked, randomise, relative, tensors
 from torch import nn
 
@@ -23,16 +24,28 @@ ROOT = Path.cwd()
 
 
 def network(name: str, classes: int = 80, seed: int = 0) -> nn.Module:
-    """A fresh network of one of upstream's YAMLs (or of BLOCKS), with random weights and statistics, in eval mode."""
+    """A fresh network of one of upstream's YAMLs (or of BLOCKS), with random weights and statistics, in eval mode.
+
+    "old" is yolov5n with the stem of v5.0 files (Focus: 12 channels of an image's three) and LeakyReLU.
+    """
     from models import common, yolo
 
     common.Conv.default_act = nn.SiLU()  # a YAML's `activation:` sets it for all networks after
     file = next((str(path) for path in (Path(yolo.__file__).parent).rglob(f"{name}.yaml")), None)
     torch.manual_seed(seed)
     kind = yolo.SegmentationModel if "-seg" in name else yolo.DetectionModel
-    model = kind(file or with_block(name), ch=3, nc=classes)
+    model = kind(file or (old() if name == "old" else with_block(name)), ch=3, nc=classes)
     randomise(model, seed)
     return model.eval()
+
+
+def old() -> dict[str, Any]:
+    """yolov5n's YAML, as of v5.0."""
+    from models import yolo
+
+    structure = yaml.safe_load((Path(yolo.__file__).parent / "yolov5n.yaml").read_text())
+    structure["backbone"][0] = [-1, 1, "Focus", [64, 3]]
+    return {**structure, "activation": "nn.LeakyReLU(0.1)"}
 
 
 # Blocks that upstream builds and none of its YAMLs holds: rows from 64 channels at stride 8 to 64 at stride 16.

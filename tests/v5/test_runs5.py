@@ -112,6 +112,12 @@ def several(
     ]
     lines = [f"prune {line}" for line in lines]
     last = "runs/sparse_only/weights/last.pt"
+    old, pruned = nets5 / "old.pt", "runs/old/pruned.pt"
+    lines += [
+        f"prune --weights {old} {detect} --distill 0.5 --name old",
+        f"latency --dense {old} --pruned {pruned} --imgsz 64 --threads 1 --rounds 9 --json speed.json",
+        f"quantify --weight {pruned} --method dynamic --data {tiny5['detect']} --img 64 --workers 0 --project runs",
+    ]
     lines += [f"train {dense} {sparse}", f"inspect --weights {last} --json", f"inspect {dense} --json"]
     said = home.python(HERE / "runs5.py", json.dumps(lines))
     return lambda folder: {**home.report(folder), "folder": home.root / folder} if folder else {"said": said}
@@ -130,6 +136,21 @@ def test_p6_network(several: Callable[[str], dict[str, Any]]) -> None:
     assert report["image"] == 128 and report["final"]["onnx_max_error"] < 1e-3
     assert report["steps"][0]["gains"]["box"] == pytest.approx(0.05 * 3 / 4)
     assert report["steps"][0]["params"] < 0.3 * report["dense"]["params"]
+
+
+def test_stem_and_activation_of_old_files(several: Callable[[str], dict[str, Any]]) -> None:
+    """A Focus stem takes three channels, not the twelve of its weights; LeakyReLU(0.1) is rebuilt; one class is said.
+
+    Pruned, taught, exported, timed and quantized; --single-cls is taken from the checkpoint.
+    """
+    report = several("runs/old")
+    assert report["final"]["onnx_max_error"] < 1e-3 and report["arguments"]["single_cls"] is True
+    assert report["settings"]["distill"] == 0.5 and report["steps"][0]["params"] < 0.3 * report["dense"]["params"]
+    home = report["folder"].parents[1]
+    assert json.loads((home / "speed.json").read_text())["networks"]["pruned"]["macs_ratio"] > 2
+    record = json.loads(next(home.rglob("quantify.json")).read_text())
+    assert record["onnx_max_error"] < 1e-3 and record["image"] == 64
+    assert "nn.LeakyReLU(0.1)" in (report["folder"] / "pruned.yaml").read_text()
 
 
 def test_other_criteria(several: Callable[[str], dict[str, Any]]) -> None:
