@@ -130,7 +130,7 @@ def test_what_cannot_be_written_as_a_product_is_left_alone(engine: SimpleNamespa
     assert done.fits["second"].left == "transposed convolution whose kernels overlap or are grouped"
 
 
-def test_a_linear_network_gets_the_answer_of_numpy(parts: SimpleNamespace) -> None:
+def test_a_linear_network_gets_the_answer_of_numpy(parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the hidden channels gone, noise on what is wanted: weights and bias are those of numpy's lstsq."""
     torch.manual_seed(0)
     dense = Linear(nn.Conv2d(12, 5, 1)).double()
@@ -140,8 +140,10 @@ def test_a_linear_network_gets_the_answer_of_numpy(parts: SimpleNamespace) -> No
     model.first.weight.data, model.first.bias.data = dense.first.weight.data[kept], dense.first.bias.data[kept]
     model.second.weight.data, model.second.bias.data = dense.second.weight.data[:, kept], dense.second.bias.data.clone()
     images = [torch.randn(1, 3, 8, 8, dtype=torch.float64) for _ in range(32)]  # 64 places: all of each image
+    least = lambda fitted, held, bias: (parts.ridge.solve(fitted + held, 1e-8, bias), 1e-8)  # noqa: E731
+    monkeypatch.setattr(parts.solver, "choose", least)
     done = parts.repair.repair(model, dense, {"first": kept}, images)
-    x = torch.cat(images)
+    x = torch.cat(images[:24])  # the last batch is none that is fitted
     given = model.first(x).detach().permute(0, 2, 3, 1).reshape(-1, 2).numpy()
     wanted = dense(x).detach().permute(0, 2, 3, 1).reshape(-1, 5).numpy()
     answer, *_ = np.linalg.lstsq(np.c_[given, np.ones(len(given))], wanted, rcond=None)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,6 +72,22 @@ def noted(model: nn.Module, calls: Calls) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def callers_in_use(model: nn.Module, example: Tensor, name: str) -> Counter[str]:
+    """How often each module calls the module `name` in a forward in eval mode, on a copy."""
+    subject, calls, found = copy.deepcopy(model).eval(), Calls(), Counter[str]()
+
+    def count(module: nn.Module, args: Any) -> None:
+        found[calls.active[-1][0] if calls.active else ""] += 1
+
+    hook = subject.get_submodule(name).register_forward_pre_hook(count)
+    try:
+        with torch.no_grad(), noted(subject, calls):
+            subject(example)
+    finally:
+        hook.remove()
+    return found
 
 
 def _begin(calls: Calls, name: str) -> Any:

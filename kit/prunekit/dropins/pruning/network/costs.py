@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch_pruning import ops
 
-from .counts import Cost, CostModel, LayerCost, Width, count_layers
+from .calls import callers_in_use
+from .counts import Cost, CostModel, LayerCost, Width, count_layers, fit_example
 from .groups import item_width
 from .trace import Call, Trace
 
@@ -32,8 +33,8 @@ def cost_model(model: nn.Module, example: Tensor, traced: Trace, items: Mapping[
             made = [_product(module, macs.get(module, 0), inputs, outputs, traced.places.get(name))]
         elif isinstance(module, ops.TORCH_BATCHNORM):
             made = [_norm(module, macs.get(module, 0), outputs)]
-        elif sum(call.elements for call in traced.calls.get(name, ())) == macs.get(module):
-            made = [_call(call, outputs) for call in traced.calls[name]]
+        elif found := _used_calls(model, example, traced, name, macs.get(module, 0)):
+            made = [_call(call, traced.dims.get(call.function), outputs) for call in found]
         else:
             continue
         layers.extend(replace(layer, name=name) for layer in made)
@@ -101,9 +102,20 @@ def _norm(module: Any, macs: int, outputs: Terms) -> LayerCost:
     return LayerCost("each", Width(0), width, kernel=per, places=macs // module.num_features, ops=1)
 
 
-def _call(call: Call, outputs: Terms) -> LayerCost:
-    width = _width(call.channels, id(call.function), outputs)
-    return LayerCost("each", Width(0), width, places=call.elements // call.channels, ops=1)
+def _used_calls(model: nn.Module, example: Tensor, traced: Trace, name: str, macs: int) -> list[Call]:
+    """The calls of a layer without weights that count: none if the trace saw others than a forward in use makes."""
+    found = traced.calls.get(name, [])
+    if found and sum(call.elements for call in found) != macs:  # a branch that is trained only, or a shared activation
+        left = callers_in_use(model, fit_example(model, example), name)
+        found = [call for call in found if left[call.parent] > 0 and not left.subtract([call.parent])]
+    return found if sum(call.elements for call in found) == macs else []
+
+
+def _call(call: Call, dim: int | None, outputs: Terms) -> LayerCost:
+    if dim is None:  # no channels that could go
+        return LayerCost("each", Width(call.elements), Width(call.elements), places=1, ops=1)
+    width = _width(call.shape[dim], id(call.function), outputs)
+    return LayerCost("each", Width(0), width, places=call.elements // call.shape[dim], ops=1)
 
 
 def _parameter(parameter: nn.Parameter, outputs: Terms) -> LayerCost:

@@ -34,11 +34,19 @@ _SHAPING = (
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer without weights: its autograd node, channels, and elements that count as MACs."""
+    """One call of a layer without weights.
+
+    Attributes:
+        function: its autograd node.
+        shape: of its output.
+        elements: that count as MACs.
+        parent: name of the module that called it.
+    """
 
     function: Any
-    channels: int
+    shape: tuple[int, ...]
     elements: int
+    parent: str = ""
 
 
 @dataclass
@@ -54,6 +62,7 @@ class Trace:
         barriers: node of the graph -> why the channels that reach it must stay.
         sealed: module that could not be traced, by name -> why.
         operations: the kinds of autograd's nodes, in order.
+        dims: autograd node -> the dimension of its output along which channels that may go lie.
     """
 
     dependencies: tp.DependencyGraph
@@ -64,6 +73,7 @@ class Trace:
     barriers: dict[Any, str] = field(default_factory=dict)
     sealed: dict[str, str] = field(default_factory=dict)
     operations: tuple[str, ...] = ()
+    dims: dict[Any, int] = field(default_factory=dict)
 
 
 class Graph(tp.DependencyGraph):
@@ -135,7 +145,7 @@ def _run(model: nn.Module, example: Tensor, forward: Forward | None, traced: Tra
         return found
 
     with ExitStack() as stack:
-        for context in (_unhooked(model), _traceable(model), _counted(model, traced), noted(model, calls)):
+        for context in (_unhooked(model), _traceable(model), _counted(model, traced, calls), noted(model, calls)):
             stack.enter_context(context)
         for name in traced.sealed:
             stack.enter_context(sealed(model.get_submodule(name)))
@@ -149,6 +159,7 @@ def settle(model: nn.Module, traced: Trace, calls: Calls, opaque: Mapping[str, s
     """Bring torch-pruning's graph in line with where the channels were seen to go."""
     flow = follow(model, traced.outputs, calls.layers, calls.inside(opaque))
     graph, traced.operations = traced.dependencies, flow.operations
+    traced.dims = {node: dim for node, dim in flow.dims.items() if dim is not None and dim >= 0}
     nodes = {node.grad_fn: node for node in graph.module2node.values()}
     nodes.update({out: graph.module2node[c.module] for out, c in calls.layers.items() if c.module in graph.module2node})
     for function, reason in flow.barriers.items():
@@ -217,7 +228,7 @@ def _traceable(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _counted(model: nn.Module, traced: Trace) -> Iterator[None]:
+def _counted(model: nn.Module, traced: Trace, calls: Calls) -> Iterator[None]:
     """Note every call of a counted layer without weights: only its autograd node tells whose channels it works on.
 
     And the positions of transposed convolutions, which are others for weights and for biases.
@@ -226,7 +237,9 @@ def _counted(model: nn.Module, traced: Trace) -> Iterator[None]:
     def note(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:
             counted = args[0] if MODULES_MAPPING[type(module)] is pool_flops_counter_hook else output
-            traced.calls.setdefault(name, []).append(Call(output.grad_fn, output.shape[1], counted.numel()))
+            parent = calls.active[-2][0] if len(calls.active) > 1 else ""
+            call = Call(output.grad_fn, tuple(output.shape), counted.numel(), parent)
+            traced.calls.setdefault(name, []).append(call)
 
         return hook
 

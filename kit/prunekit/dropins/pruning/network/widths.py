@@ -3,8 +3,9 @@
 
 A width map is ``{module name: [in, out]}``. ``null`` (None) means "as the model was built": the image channels of the
 stem and every output that depends on the task (classes, keypoints, ...). A BatchNorm called ``X.bn`` beside a
-convolution ``X.conv`` follows that convolution and has no row of its own; other norms stand as ``[n, n]``, and a bare
-parameter with one long axis (a layer scale) as ``[null, n]``.
+convolution ``X.conv`` follows that convolution and has no row of its own, unless its width is another (it stands before
+the convolution); other norms stand as ``[n, n]``, and a bare parameter with one long axis (a layer scale) as
+``[null, n]``.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def apply_widths(model: nn.Module, widths: Mapping[str, Width]) -> int:
             changed += _resize_bare(name, *bare[name], new_out)
         elif name in layers:
             changed += _resize(name, layers[name], new_in, new_out)
-            norm = layers.get(_norm_name(name))
+            norm = None if _norm_name(name) in widths else layers.get(_norm_name(name))
             changed += _resize(_norm_name(name), norm, new_out, new_out) if norm is not None else 0
         else:
             raise PruneError(f"widths: the model has no layer '{name}'{_nearest(name, layers)}")
@@ -102,7 +103,8 @@ def _norm_name(name: str) -> str:
 
 def _follows_conv(name: str, layers: Mapping[str, nn.Module]) -> bool:
     owner, _, leaf = name.rpartition(".")
-    return leaf == "bn" and isinstance(layers.get(f"{owner}.conv"), _ConvNd)
+    conv: Any = layers.get(f"{owner}.conv")
+    return leaf == "bn" and isinstance(conv, _ConvNd) and conv.out_channels == _width(layers[name])[1]
 
 
 def _width(layer: nn.Module) -> Width:

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch_pruning import ops
+from torch_pruning.pruner import function
 from torch_pruning.pruner import importance as tp
 
 from ..errors import PruneError
@@ -21,9 +23,36 @@ from ..settings import CRITERIA
 from .reconstruction import reconstruction_scores
 from .slimming import CRITERION, largest_scales
 
+_OUTPUTS = (function.prune_conv_out_channels, function.prune_linear_out_channels)
 Losses = Callable[[], Iterable[Tensor]]
 Images = Callable[[], list[Tensor]]
 Tracing = Callable[[nn.Module], AbstractContextManager[Any]]
+
+
+def _distances(group: Any) -> Tensor | None:
+    """Sum of each filter's distances to the others of its layer, the mean over the layers that give these channels.
+
+    torch-pruning's FPGMImportance measures the distances between squared weights, and looks at inputs, too.
+    """
+    total: Tensor | float = 0.0
+    layers = 0
+    for item in group.items:
+        layer: Any = item.dep.target.module
+        if not isinstance(layer, (ops.TORCH_CONV, ops.TORCH_LINEAR)) or item.dep.handler not in _OUTPUTS:
+            continue
+        weight = layer.weight.detach().float()
+        weight = weight.transpose(0, 1) if getattr(layer, "transposed", False) else weight
+        filters = weight[item.idxs].flatten(1)
+        summed = filters.new_zeros(len(group.items[0].idxs))
+        summed.index_add_(0, torch.tensor(item.root_idxs, device=summed.device), _summed_distances(filters))
+        total, layers = total + summed.cpu(), layers + 1
+    return total / layers if isinstance(total, Tensor) else None
+
+
+def _summed_distances(filters: Tensor) -> Tensor:
+    """(channels,) of (channels, weights); in float64, for cdist's products lose small differences."""
+    return torch.cdist(filters.double(), filters.double()).sum(1).float()
+
 
 # normalizer=None: scores are checked before they are normalised, since LAMP ranks even equal ones
 _MAKERS: Mapping[str, Callable[[], Any]] = {
@@ -34,7 +63,7 @@ _MAKERS: Mapping[str, Callable[[], Any]] = {
     CRITERION: lambda: largest_scales,  # network slimming, arXiv:1708.06519
     "taylor": lambda: tp.GroupTaylorImportance(normalizer=None),  # arXiv:1906.10771, eq. 8, without the square
     "hessian": lambda: tp.GroupHessianImportance(normalizer=None),  # optimal brain damage, with the Fisher diagonal
-    "fpgm": lambda: tp.FPGMImportance(normalizer=None),  # arXiv:1811.00250, eq. 4
+    "fpgm": lambda: _distances,  # arXiv:1811.00250, eq. 4
 }
 GRADIENT_CRITERIA = ("taylor", "hessian")
 IMAGE_CRITERIA = ("reconstruction",)

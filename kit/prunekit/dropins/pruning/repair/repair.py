@@ -21,6 +21,7 @@ from .solver import HELD, Fit, Repaired, Solver
 from .stages import Stages, frozen_modes, in_batches
 
 BATCH = 8
+JUDGED = 8  # every eighth batch says what a repair is worth
 
 Tracing = Callable[[nn.Module], AbstractContextManager[Any]]
 
@@ -37,8 +38,9 @@ def repair(
 ) -> Repaired:
     """Solve the weights, biases and BatchNorm means of a pruned network towards the dense one's outputs, in place.
 
-    Of three networks, as it was, repaired, and repaired with BatchNorm measured anew, the one stays whose outputs on
-    the held-out images come nearest to the dense network's.
+    Every eighth batch, at least the last, is kept out of all fits. Of three networks, as it was, repaired, and repaired
+    with BatchNorm measured anew, the one stays whose outputs on those images come nearest to the dense network's. A
+    single image leaves none to judge by: the network stays as it is.
 
     Args:
         model: the pruned network, before its blocks are merged back.
@@ -50,7 +52,8 @@ def repair(
     """
     done = Repaired(len(images))
     batches = in_batches(images, min(BATCH, max(1, len(images) // HELD)))
-    held = [number for number in range(len(batches)) if number % HELD == HELD - 1] or [len(batches) - 1]
+    judged = [batch for number, batch in enumerate(batches) if number % JUDGED == JUDGED - 1] or batches[-1:]
+    fitted = [batch for batch in batches if not any(batch is other for other in judged)]
     with ExitStack() as stack:
         for network in (dense, model):
             modes = {module: module.training for module in network.modules()}
@@ -58,12 +61,12 @@ def repair(
             stack.enter_context(tracing(network))
             frozen_modes(network)
         untouched = _state(model)
-        some = [batches[number] for number in held]
-        first = forward(model, some)
-        wanted = Solver(model, dense, survivors, batches, done, seed).run()
-        wanted = [wanted[number] for number in held]
-        done.before, done.after = apart(first, wanted), apart(forward(model, some), wanted)
-        _settle(model, batches, held, wanted, untouched, done)
+        first, wanted = forward(model, judged), forward(dense, judged)
+        done.before = done.after = apart(first, wanted)
+        if fitted:
+            Solver(model, dense, survivors, fitted, done, seed).run()
+            done.after = apart(forward(model, judged), wanted)
+            _settle(model, fitted, judged, wanted, untouched, done)
     return done
 
 
@@ -77,18 +80,17 @@ def forward(model: nn.Module, batches: list[Tensor]) -> list[Any]:
 
 def _settle(
     model: nn.Module,
-    batches: list[Tensor],
-    held: list[int],
+    fitted: list[Tensor],
+    judged: list[Tensor],
     wanted: list[Any],
     untouched: dict[str, Tensor],
     done: Repaired,
 ) -> None:
-    """Of the network as it was, repaired, and with BatchNorm anew: keep the best on the held-out batches."""
-    some, repaired = [batches[number] for number in held], _state(model)
-    rest = [batch for number, batch in enumerate(batches) if number not in held] or batches
-    recalibrate(model, lambda: (forward(model, [batch]) for batch in rest))
+    """Of the network as it was, repaired, and with BatchNorm anew: keep the best on batches that no fit has seen."""
+    repaired = _state(model)
+    recalibrate(model, lambda: (forward(model, [batch]) for batch in fitted))
     frozen_modes(model)
-    anew = apart(forward(model, some), wanted)
+    anew = apart(forward(model, judged), wanted)
     if anew < done.after:
         done.after, done.norms = anew, "recalibrated"
         return

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,13 +113,15 @@ class Solver:
         """Run the dense network's stage; what it puts out at some places of each layer."""
         looks: dict[str, _Look] = {}
         batch, last = 0, (torch.empty(0), "")
+        calls: Counter[tuple[str, int]] = Counter()
 
         def seen(name: str) -> Any:
             def hook(module: nn.Module, args: Any, output: Tensor) -> None:
                 nonlocal last
                 last = (output, name)
+                calls[name, batch] += 1
                 look = looks.setdefault(name, _Look())
-                if batch not in look.at:  # a layer that is called again is looked at the first time
+                if batch not in look.at:
                     at = layers.places(module, output, self._places(name), self._generator(name, batch))
                     look.at[batch] = at
                     look.rows[batch] = layers.targets(module, output, at, self.survivors.get(name))
@@ -127,6 +130,7 @@ class Solver:
 
         def norm(name: str) -> Any:
             def hook(module: nn.Module, args: Any) -> None:
+                calls[name, batch] += 1
                 if args[0] is last[0]:
                     self.norms[last[1]] = name
 
@@ -143,7 +147,15 @@ class Solver:
             for batch in range(len(self.other.batches)):
                 outputs.append(self.other.run(number, batch))
         self.other.keep(number, outputs)
+        self._leave_shared(looks, {name for (name, _), number in calls.items() if number > 1})
         return looks
+
+    def _leave_shared(self, looks: dict[str, _Look], shared: set[str]) -> None:
+        """One weight, or one norm's shift, cannot be the answer to several calls."""
+        for name in [name for name in looks if name in shared]:
+            del looks[name]
+            self.done.fits[name] = Fit(left="called more than once")
+        self.norms = {name: norm for name, norm in self.norms.items() if norm not in shared}
 
     def _places(self, name: str) -> int:
         images = sum(len(batch) for batch in self.own.batches)
@@ -171,7 +183,8 @@ class Solver:
         return None if sums else outputs
 
     def _is_held(self, batch: int) -> bool:
-        return batch % HELD == HELD - 1
+        few = 1 < len(self.own.batches) < HELD
+        return batch == len(self.own.batches) - 1 if few else batch % HELD == HELD - 1
 
     def _watching(self, part: dict[str, Moments], batch: int, looks: Mapping[str, _Look]) -> Iterator[Any]:
         given: list[Tensor] = []

@@ -7,6 +7,7 @@ form is one stage. Working on a stage again and again then costs that stage, not
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,24 +35,33 @@ class Stages:
         self.batches = batches
         self._sources = [_absolute(module.f, at) if listed else -1 for at, module in enumerate(self.modules)]
         self._last = {at: number for number, source in enumerate(self._sources) for at in _listed(source, number)}
-        self._made: dict[int, list[Any]] = {-1: batches}
+        self._made: dict[int, list[Any]] = {-1: list(batches)}
+        self._changed: dict[tuple[int, int], Any] = {}  # (source, batch) -> what the stage has made of it, in place
 
     def inputs(self, number: int, batch: int) -> Any:
-        """What a stage is given for a batch: a tensor, or a fresh list (some heads write into theirs)."""
+        """What a stage is given for a batch: copies, for it is run again and may change them in place."""
         source = self._sources[number]
         if isinstance(source, int):
-            return self._made[source][batch]
-        return [self._made[at][batch] for at in source]
+            return _copied(self._made[source][batch])
+        return [_copied(self._made[at][batch]) for at in source]
 
     def keep(self, number: int, outputs: list[Any]) -> None:
         """Take a stage's outputs, one for each batch, and let go of what no later stage needs."""
         self._made[number] = outputs
+        for (at, batch), value in self._changed.items():
+            self._made[at][batch] = value
+        self._changed.clear()
         for at in [at for at in self._made if self._last.get(at, -1) <= number and at != len(self.modules) - 1]:
             del self._made[at]
 
     def run(self, number: int, batch: int) -> Any:
         """A stage's output for a batch; a large one lies in a file that the system keeps in memory as far as it can."""
-        output = self.modules[number](self.inputs(number, batch))
+        given, source = self.inputs(number, batch), self._sources[number]
+        each = [(source, given)] if isinstance(source, int) else list(zip(source, given, strict=True))
+        output = self.modules[number](given)
+        for at, value in each:  # as in the network, later stages see it changed
+            if isinstance(value, Tensor) and value._version and at >= 0:
+                self._changed[at, batch] = value
         large = isinstance(output, Tensor) and output.nbytes * len(self.batches) > LARGE
         return _parked(output) if large else output
 
@@ -62,11 +72,36 @@ class Stages:
 
 
 def _parked(tensor: Tensor) -> Tensor:
-    """A copy that is mapped to a temporary file without a name."""
-    with tempfile.NamedTemporaryFile(prefix="prunekit-") as file:
-        file.truncate(tensor.nbytes)
-        mapped = torch.from_file(file.name, shared=True, size=tensor.numel(), dtype=tensor.dtype)
+    """A copy that is mapped to a temporary file without a name; the tensor itself where the folder has no room.
+
+    A sparse file that cannot be filled would end the process (SIGBUS), so its room is taken first.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(prefix="prunekit-") as file:
+            _take_room(file.fileno(), tensor.nbytes)
+            mapped = torch.from_file(file.name, shared=True, size=tensor.numel(), dtype=tensor.dtype)
+    except OSError:
+        return tensor
     return mapped.view(tensor.shape).copy_(tensor)
+
+
+def _take_room(file: int, size: int) -> None:
+    """Bytes that are there, not only promised: OSError if they are not."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    block = bytes(1 << 20)  # macOS, Windows
+    for start in range(0, size, len(block)):
+        os.write(file, block[: size - start])
+
+
+def _copied(value: Any) -> Any:
+    """A nested value with copies of its tensors."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return type(value)(_copied(part) for part in value) if type(value) in (list, tuple) else value
 
 
 def _absolute(source: int | list[int], at: int) -> int | list[int]:
