@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +17,17 @@ from torch import nn
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    return modules("family.data_check", "family.ranges", "checkpoint.network_form", "checkpoint.reading")
+    return modules("family.data_check", "family.ranges", "checkpoint.network_form", "checkpoint.reading", "files")
 
 
 def _fails() -> Any:
     raise AssertionError("train: No labels found")
+
+
+def _none_left() -> Any:
+    cached: tuple[Any, ...] = ()  # as YOLOv5 and YOLOv7 read their cache of nothing
+    labels, shapes, segments = cached
+    return labels, shapes, segments
 
 
 def test_a_list_without_images_is_no_split(parts: SimpleNamespace, tmp_path: Path) -> None:
@@ -30,6 +37,30 @@ def test_a_list_without_images_is_no_split(parts: SimpleNamespace, tmp_path: Pat
         parts.data_check.check_places("d.yaml", "val", str(listed), ("png",))
     listed.write_text("notes.txt\n./images/a.PNG\n")
     parts.data_check.check_places("d.yaml", "val", str(listed), ("png",))
+
+
+BOMB = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))])
+YAMLS = {"bomb": BOMB, "in itself": "a: &a [1, *a]", "in itself, deep": "&a {b: {c: [*a]}}"}
+
+
+@pytest.mark.parametrize("text", YAMLS.values(), ids=list(YAMLS))
+def test_anchors_that_fill_the_memory(parts: SimpleNamespace, tmp_path: Path, text: str) -> None:
+    """Nobody prints such a value and lives: upstreams put what they read into their messages."""
+    file = tmp_path / "d.yaml"
+    file.write_text(text)
+    with pytest.raises(Exception, match=r"--data .*d\.yaml: its anchors"):
+        parts.files.check_yaml("--data", file)
+    for fine in ("a: &a {x: 1}\nb: *a\nc: [*a, *a]\n", "a: [b", "[" * 9999 + "&*", "a: *nothing & more"):
+        file.write_text(fine)
+        parts.files.check_yaml("--data", file)
+    parts.files.check_yaml("--data", tmp_path)
+    parts.files.check_yaml("--data", tmp_path / "nowhere.yaml")
+
+
+def test_a_pipe_is_no_file(parts: SimpleNamespace, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "d.yaml")
+    with pytest.raises(Exception, match="neither a file nor a folder"):
+        parts.files.check_yaml("--data", tmp_path / "d.yaml")
 
 
 def test_names_that_are_none(parts: SimpleNamespace) -> None:
@@ -50,11 +81,19 @@ def test_labels_of_other_classes(parts: SimpleNamespace) -> None:
         parts.data_check.check_split(split(1, 99), "val", 10, "d.yaml")
     with pytest.raises(Exception, match=r"--data d\.yaml: val: cannot be read \(train: No labels found\)"):
         parts.data_check.check_split(_fails, "val", 10, "d.yaml")
+    with pytest.raises(Exception, match="every image, or its label, is damaged"):
+        parts.data_check.check_split(_none_left, "val", 10, "d.yaml")
     with pytest.raises(Exception, match=r"--data d\.yaml: val: no image has a label"):
         parts.data_check.check_split(split(), "val", 10, "d.yaml")
     files.append("caf\udce9.png")
     with pytest.raises(Exception, match="the name of this image is not UTF-8"):
         parts.data_check.check_split(split(0), "val", 10, "d.yaml")
+
+
+def test_training_images_that_cannot_be_read(parts: SimpleNamespace) -> None:
+    parts.data_check.check_readable(iter([torch.zeros(1)]), "d.yaml")
+    with pytest.raises(Exception, match=r"--data d\.yaml: train: cannot be read \(train: No labels found\)"):
+        parts.data_check.check_readable((_fails() for _ in range(1)), "d.yaml")
 
 
 @pytest.mark.parametrize("words", [[999], [0, 99], [-1], list(range(6))])
@@ -63,6 +102,12 @@ def test_layers_that_cannot_be_frozen(parts: SimpleNamespace, words: list[int]) 
         parts.ranges.check_freezing(words, 6)
     for fine in (None, [0], [5], [0, 5]):
         parts.ranges.check_freezing(fine, 6)
+
+
+def test_a_record_without_upstreams_options(parts: SimpleNamespace) -> None:
+    parts.ranges.require_arguments({"epochs": 1, "data": "d.yaml"}, {"epochs"})
+    with pytest.raises(Exception, match=r"has no data, epochs among its arguments\. Begin a new run"):
+        parts.ranges.require_arguments({"batch": 1}, {"epochs", "data"})
 
 
 HELD = [

@@ -53,3 +53,16 @@ def test_a_file_of_another_family_is_named_as_what_it_is(engine: SimpleNamespace
     checkpoint, allowed = parts.reading, parts.allowed
     said = str(checkpoint._refusal("x.pt", [name], allowed.Rules(packages=("models", "utils"))))
     assert said.startswith(f"x.pt: this is {kind} checkpoint. Prune it in a fork of that upstream")
+
+
+def test_a_file_that_is_open_is_the_one_that_is_looked_at(parts: SimpleNamespace, tmp_path: Path) -> None:
+    """Another file that takes its name meanwhile is neither checked in its place nor loaded."""
+    path, other = tmp_path / "last.pt", tmp_path / "other.pt"
+    torch.save({"epoch": 7}, path)
+    torch.save({"best_fitness": Fitness()}, other)
+    with parts.reading.door():
+        with open(path, "rb") as file:
+            other.rename(path)
+            assert torch.load(file, weights_only=False) == {"epoch": 7}
+        with open(path, "rb") as file, pytest.raises(parts.errors.PruneError, match="would run numpy"):
+            torch.load(file, weights_only=False)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -113,6 +114,57 @@ def test_what_was_noted_in_a_report_meanwhile_stays(
     assert found["onnx"] == "pruned.onnx" and found["int8"]["size_ratio"] == 0.3
 
 
+def test_plans_made_at_once_have_a_folder_each(
+    own: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`prune.py --plan-only` typed twice: while one works, its folder is nobody else's; each leaves a plan alone."""
+    both, chosen = Barrier(2), []
+
+    def plan_only(_: object, __: object, ___: object, target: Path, *, without: str) -> None:
+        chosen.append(target.parent)
+        both.wait(timeout=60)
+        target.write_text(without)
+
+    monkeypatch.setattr(own.prune, "plan_only", plan_only)
+    opened = SimpleNamespace(
+        family=None, weights=None, choose=lambda: own.folders.run_folder(tmp_path / "exp", _numbered)
+    )
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: own.prune.preview(opened, None, "no data"), range(2)))
+    assert sorted(chosen) == [tmp_path / "exp", tmp_path / "exp2"]
+    assert sorted(tmp_path.rglob("*.*")) == [tmp_path / "exp" / "plan.yaml", tmp_path / "exp2" / "plan.yaml"]
+
+
+def test_a_plan_that_fails_leaves_nothing(
+    own: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan_only(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(own.prune, "plan_only", plan_only)
+    for place, left in ((tmp_path / "runs" / "exp", []), (tmp_path, ["report.json"])):
+        with pytest.raises(KeyboardInterrupt):
+            own.prune.preview(SimpleNamespace(family=None, weights=None, choose=lambda place=place: place), None)
+        assert [path.name for path in tmp_path.iterdir()] == left
+        (tmp_path / "report.json").write_text("{}")  # an earlier run's
+
+
+def test_a_lock_that_its_holder_removes_is_none(own: SimpleNamespace, tmp_path: Path) -> None:
+    """--plan-only leaves no lock behind: who opened the file before is not let in by it."""
+    taken = own.files.fcntl.flock
+
+    def removed_meanwhile(handle: object, how: int) -> None:
+        taken(handle, how)
+        (tmp_path / own.files.LOCK).unlink()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own.files.fcntl, "flock", removed_meanwhile)
+        with pytest.raises(own.errors.Busy), own.files.locked(tmp_path):
+            pass
+    with own.files.locked(tmp_path):
+        pass
+
+
 def test_a_run_that_never_began_leaves_nothing(own: SimpleNamespace, tmp_path: Path) -> None:
     place = tmp_path / "runs" / "prune" / "exp"
     with pytest.raises(own.errors.PruneError), own.folders.reserved(lambda: place) as folder:
@@ -181,7 +233,12 @@ def _two_lines(own: SimpleNamespace) -> None:
     raise own.errors.PruneError("a\nb\x1b[31m: no")
 
 
+def _link(own: SimpleNamespace) -> None:
+    raise RuntimeError("Symlink loop from '/somewhere/loop.pt'")
+
+
 ENDS = [
+    (_link, "a link that leads to itself"),
     (_deep, "nested too deeply"),
     (_latin, "not UTF-8"),
     (_memory, "smaller --batch"),

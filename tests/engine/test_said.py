@@ -44,6 +44,8 @@ def parts(engine: object) -> SimpleNamespace:
         "run.report",
         "run.charts",
         "run.preview",
+        "scripts.prune",
+        "errors",
     )
     return modules(*names)
 
@@ -167,11 +169,31 @@ def test_a_dense_network_that_scores_next_to_nothing_is_said_before_anything_is_
     assert capsys.readouterr().out.splitlines()[0].startswith(LOW)
     planned: list[str] = []
     settings = parts.settings.Settings(prune_ratio=0.4, importance="l2", min_channels=2, round_to=1, steps=1)
-    parts.preview.plan_only(
-        Told(parts, DENSE_LOW), best, settings, best.parent / "plan.yaml", planned.append, checked=True
-    )
+    parts.preview.plan_only(Told(parts, DENSE_LOW), best, settings, best.parent / "plan.yaml", planned.append)
     assert planned[0].startswith(LOW)
     assert not any(LOW in line for line in _run(parts, best, [0.8] * 3, steps=1)[1])
+
+
+@pytest.mark.parametrize(("raised", "code"), [("NoData", 0), ("PruneError", 2)])
+def test_a_plan_without_data(
+    parts: SimpleNamespace, best: Path, raised: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nobody names a data set, the plan has no estimate; one that is named, or remembered, has to be there."""
+    family, folder = Told(parts, []), best.parent / "exp"
+
+    def check_data(_: Path) -> None:
+        raise getattr(parts.errors, raised)("gone.yaml is not here")
+
+    family.check_data = check_data  # type: ignore[method-assign]
+    opened = parts.contract.Opened(family, best, lambda: folder)
+    upstream = SimpleNamespace(help_text=lambda: "", open=lambda *_, **__: opened)
+    asked = parts.settings.Settings(prune_ratio=0.4, importance="l2", min_channels=2, round_to=1)
+    words = ["--weights", str(best), "--plan-only"]
+    assert parts.prune.guarded(lambda: parts.prune.prune("", asked, words, upstream)) == code
+    said = capsys.readouterr()
+    assert ("error: gone.yaml is not here" in said.err) == (code == 2)
+    assert ("accuracy not estimated: gone.yaml" in said.out) == (code == 0)
+    assert [file.name for file in best.parent.rglob("exp/*")] == ([] if code else ["plan.yaml"])
 
 
 def test_the_report_says_what_latency_was_reached_and_no_target_that_nobody_typed(

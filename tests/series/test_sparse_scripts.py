@@ -40,10 +40,17 @@ def test_sparse_training_then_inspection(
     assert "sparsity 0.5, sparsity_beta 0.01 (default), optimizer SGD (default)" in done.stdout
     last = python.folder / "sparse/weights/last.pt"  # not best.pt, which is the least sparse
     assert f"inspect_bn.py --weights {last}" in done.stdout and "Go on with last.pt" in done.stdout
+    assert "amp: false" in (last.parents[1] / "args.yaml").read_text(), "what the trainer prints is what holds"
     both = (checkpoints / "dense.pt", last)
     before, after = (sparse.inspect("", ["--weights", str(w), "--png", "h.png"]) for w in both)
     mean = [sum(x.gamma_mean * x.channels for x in r.layers) / r.channels for r in (before, after)]
     assert mean[0] - mean[1] > 0.005  # two steps, each up to 0.5 * 0.01 and momentum; seen by the EMA
+
+
+def test_every_fine_tuning_says_that_amp_is_off(sparse: ModuleType) -> None:
+    """Patch 1 switches it off in any case; the line that a trainer prints of its arguments has to say so."""
+    for given in ({}, {"amp": True}):
+        assert sparse.Ultralytics(given)._overrides(Path("run"))["amp"] is False
 
 
 def test_inspection(sparse: ModuleType, checkpoints: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +82,10 @@ def test_inspection(sparse: ModuleType, checkpoints: Path, capsys: pytest.Captur
         ("train", "--weights {dense} --data {data} --sparsity 2", "--sparsity 2: must be a number between 0 and 1"),
         ("train", "--weights {dense} --data {data} --sparsity-beta 2", "--sparsity-beta 2: must be a number"),
         ("train", "--weights {dense} --data {data} --sparsity-beta -0.1", "--sparsity-beta -0.1: must be a number"),
+        ("train", "--weights {dense} --data {data} --freeze 999", "--freeze 999: the network has 23 layers"),
+        ("train", "--weights {dense} --data {data} --pretrained nowhere.pt", "--weights nowhere.pt: no such file"),
+        ("train", "--weights {dense} --data lists.yaml", "--data lists.yaml: train: no images in"),
+        ("train", "--weights {dense} --data {data} --fraction 1e-9", "no training batch can be made of it"),
         ("train", "--weights {dense} --data {data} --device bad", "--device cpu"),
         ("train", "--weights {dense} --data {data} --optimizer Foo", "--optimizer Foo"),
         ("train", "--weights {dense} --data {data} --epochs many", "'epochs=many'"),
@@ -105,6 +116,7 @@ def test_bad_input_is_one_line(
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # upstream sets it when it looks for a device: restored afterwards
     Path("notes.pt").write_text("not a checkpoint")
+    Path("lists.yaml").write_text(f"train: notes.pt\nval: notes.pt\nnames: {{0: a}}\npath: {Path.cwd()}\n")
     line = words.format(dense=checkpoints / "dense.pt", data=digits)
     assert guarded(lambda: getattr(sparse, script)("", line.split())) == 2
     errors = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]

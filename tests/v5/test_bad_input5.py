@@ -90,6 +90,7 @@ SPARSE = [
     ("train", f"{B} --sparsity-beta -0.1", "--sparsity-beta -0.1: must be a number between 0 and 1"),
     ("train", f"{B} --sparsity 0 --sparsity-beta 0", "use: python train.py"),
     ("train", f"{B} --sparcity 1", "did you mean --sparsity"),
+    ("train", f"{B} --freeze 999", "--freeze 999: the network has 25 layers"),
     ("train", f"{B} --device 7", "give --device cpu"),
     ("train", f"{B} --evolve 3", "--evolve has no place"),
     ("train", "--resume", "which run?"),

@@ -14,6 +14,10 @@ class Unreachable(PruneError):
     """No widths allowed by floor and rounding remove anything, or come near a target."""
 
 
+class NoData(PruneError):
+    """Nobody names a data set, neither the command line nor the checkpoint: a plan can be made all the same."""
+
+
 class Busy(PruneError):
     """Another process is working in a folder."""
 

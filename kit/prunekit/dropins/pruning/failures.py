@@ -67,6 +67,8 @@ def _known(error: BaseException) -> str | None:
         return f"a file or a name that was given is not UTF-8 text ({reason_of(error)}). {READ_HINT}"
     if isinstance(error, yaml.YAMLError):
         return f"a file that was given is not the YAML that is expected ({reason_of(error)}). {READ_HINT}"
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # pathlib, before Python 3.13
+        return f"{error}: a link that leads to itself. Remove it, or give another place."
     if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
         return f"{error} (is it named rightly? A folder and a file cannot stand for each other)"
     if isinstance(error, OSError):

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -15,10 +16,44 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from .errors import Busy, PruneError
 
 LOCK = ".lock"
 SCRATCH = ".prunekit-"  # how the name of a file in the making begins
+MOST_VALUES = 1_000_000  # of a YAML file: those of the largest network and data set are thousands
+
+
+def check_yaml(flag: str, path: Path) -> None:
+    """Refuse a YAML file that would never end: a pipe or a device, or anchors that, written out, fill the memory.
+
+    What is no YAML, or is not there, is left to the reader.
+
+    Raises:
+        PruneError: naming the option and the file.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise PruneError(f"{flag} {path}: neither a file nor a folder. Give a YAML file.")
+    try:
+        text = path.read_bytes()
+        root = yaml.compose(text, Loader=yaml.SafeLoader) if b"&" in text and b"*" in text else None
+        large = root is not None and _written_out(root, {}) > MOST_VALUES
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return
+    if large:
+        raise PruneError(f"{flag} {path}: its anchors (&, *), written out, are more than {MOST_VALUES:,} values.")
+
+
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node of YAML stands for; one that lies in itself stands for no end of them."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        inner = [part for pair in pairs for part in pair]
+        inner += node.value if isinstance(node, yaml.SequenceNode) else []
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in inner)
+    return known[id(node)]
 
 
 def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
@@ -107,14 +142,22 @@ def locked(folder: Path) -> Iterator[None]:
         Busy: another process is working in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    busy = Busy(f"{folder}: another process is working on this run. Wait for it, or stop it.")
     with open(folder / LOCK, "w", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Busy(f"{folder}: another process is working on this run. Wait for it, or stop it.") from error
+            raise busy from error
+        if not _is_there(folder / LOCK, handle.fileno()):  # its holder has just removed it
+            raise busy
         for scratch in (*folder.glob(SCRATCH + "*"), *folder.glob("plots/" + SCRATCH + "*")):
             scratch.unlink(missing_ok=True)
         yield
+
+
+def _is_there(path: Path, handle: int) -> bool:
+    """Whether the open file still is what lies at `path`."""
+    return path.exists() and os.path.samestat(os.fstat(handle), path.stat())
 
 
 def fresh(folder: Path) -> Path:

@@ -142,18 +142,22 @@ def read(path: str | Path, *, rules: Rules | None = None, trust: bool | None = N
     """
     if not Path(path).is_file():
         raise PruneError(f"{path}: no such file. Give a trained checkpoint with --weights.")
-    rules, trusted = rules or _door["rules"], _door["trust"] if trust is None else trust
-    with open(path, "rb") as file:  # looked at and loaded through one handle: no other file can take its place
-        require_plain(path, file)
-        try:
-            return _restricted(path, file, rules, how)
-        except _Refused as refused:
-            if not trusted:
-                raise PruneError(str(refused)) from None
-            _say_once(str(path), refused.runs)
-        file.seek(0)
-        with _read_by_us():
-            return _original()(file, weights_only=False, **how)
+    with open(path, "rb") as file:
+        return _read_open(path, file, rules or _door["rules"], _door["trust"] if trust is None else trust, how)
+
+
+def _read_open(path: str | Path, file: IO[bytes], rules: Rules, trust: bool, how: dict[str, Any]) -> Any:
+    """See `read`. Looked at and loaded through one handle: no other file can take its place."""
+    require_plain(path, file)
+    try:
+        return _restricted(path, file, rules, how)
+    except _Refused as refused:
+        if not trust:
+            raise PruneError(str(refused)) from None
+        _say_once(str(path), refused.runs)
+    file.seek(0)
+    with _read_by_us():
+        return _original()(file, weights_only=False, **how)
 
 
 class _Refused(Exception):
@@ -270,13 +274,14 @@ def _shut(trust: bool) -> None:
     def load(f: Any, map_location: Any = None, pickle_module: Any = None, **how: Any) -> Any:
         original: Callable[..., Any] = _door["original"] or torch.load
         ours = getattr(_reading, "ours", False) or how.get("weights_only") is True
-        if not ours and isinstance(f, io.BufferedReader) and isinstance(f.name, str):
-            f = f.name  # an open file: the same one again
-        if ours or not isinstance(f, (str, os.PathLike)):
-            kept = {"pickle_module": pickle_module} if pickle_module is not None and ours else {}
-            strict = {} if ours or _door["trust"] else {"weights_only": True}
-            return original(f, map_location, **{**how, **kept, **strict})
         kept = {key: value for key, value in how.items() if key not in ("weights_only", "mmap")}
+        if not ours and isinstance(f, io.BufferedReader):  # a file that upstream has opened
+            f.seek(0)
+            return _read_open(str(f.name), f, _door["rules"], _door["trust"], {"map_location": map_location, **kept})
+        if ours or not isinstance(f, (str, os.PathLike)):
+            by = {"pickle_module": pickle_module} if pickle_module is not None and ours else {}
+            strict = {} if ours or _door["trust"] else {"weights_only": True}
+            return original(f, map_location, **{**how, **by, **strict})
         return read(os.fspath(f), map_location=map_location, **kept)
 
     torch.load = load

@@ -51,14 +51,14 @@ class Found:
 NEXT_TO_NOTHING = 0.01  # of the loose accuracy: what an untrained network, or one of other data, comes to
 
 
-def low_accuracy(dense: Metrics) -> str | None:
-    """The warning for a dense network that scores next to nothing: later accuracies would mean nothing."""
-    loose, strict = dense.labels
-    if dense.map50 >= NEXT_TO_NOTHING:
+def low_accuracy(found: Metrics, which: str = "the dense network", what: str = "pruning") -> str | None:
+    """The warning for a network that scores next to nothing: accuracies after `what` would mean nothing."""
+    loose, strict = found.labels
+    if found.map50 >= NEXT_TO_NOTHING:
         return None
     return (
-        f"WARNING: the dense network scores next to nothing on this data: {loose} {dense.map50:.6f}, {strict} "
-        f"{dense.map50_95:.6f}. Accuracies after pruning will say nothing. Is it the data it was trained on (--data), "
+        f"WARNING: {which} scores next to nothing on this data: {loose} {found.map50:.6f}, {strict} "
+        f"{found.map50_95:.6f}. Accuracies after {what} will say nothing. Is it the data it was trained on (--data), "
         "with the classes in the same order, and the image size (--imgsz, --img-size)? Is it trained at all?"
     )
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from ..errors import PruneError
 from ..failures import reason_of
 from ..files import is_barren
+
+NONE_LEFT = "not enough values to unpack"  # upstream's tuple of no images
 
 
 def check_places(data: str, key: str, value: Any, endings: Collection[str]) -> None:
@@ -95,8 +97,8 @@ def check_split(make: Callable[[], Any], key: str, classes: int, data: str) -> N
     except (PruneError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
-        hint = "Look at its images and labels."
-        raise PruneError(f"--data {data}: {key}: cannot be read ({reason_of(error)}). {hint}") from error
+        why = "every image, or its label, is damaged" if NONE_LEFT in str(error) else reason_of(error)
+        raise PruneError(f"--data {data}: {key}: cannot be read ({why}). Look at its images and labels.") from error
     paths: Iterable[str] = made.im_files if hasattr(made, "im_files") else made.img_files
     check_names_of_images(paths, data)
     check_classes(made.labels, key, classes, data)
@@ -111,6 +113,21 @@ def check_names_of_images(paths: Iterable[str], data: str) -> None:
     for path in map(str, paths):
         if not path.isprintable() and any("\udc80" <= sign <= "\udcff" for sign in path):
             raise PruneError(f"--data {data}: {path}: the name of this image is not UTF-8. Rename it.")
+
+
+def check_readable(images: Iterator[Tensor], data: str) -> None:
+    """Where nothing is trained, layers may still be solved on training images: can the first one be read?
+
+    Raises:
+        PruneError: naming the data set and the reason.
+    """
+    try:
+        next(images, None)
+    except (PruneError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        hint = "Look at its images and labels."
+        raise PruneError(f"--data {data}: train: cannot be read ({reason_of(error)}). {hint}") from error
 
 
 def check_names(names: Any, data: str) -> None:

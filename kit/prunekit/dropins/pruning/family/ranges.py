@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..errors import PruneError
@@ -17,6 +17,7 @@ MOST = {  # beyond any machine's memory, not merely unusual
     "batch": 1 << 20,
     "batch_size": 1 << 20,
     "workers": 4096,
+    "threads": 4096,
 }
 DECAYS = ("momentum", "warmup_momentum")  # beyond 1 the weights grow without end
 POSITIVE = (
@@ -130,6 +131,17 @@ def check_freeze(freeze: Any, layers: int) -> None:
         )
     if len(set(indices)) == layers:
         raise PruneError(f"--freeze {freeze}: all {layers} layers are frozen, so nothing would be trained.")
+
+
+def require_arguments(arguments: Mapping[str, Any], needed: Collection[str]) -> None:
+    """Refuse a record that lacks options of upstream's training: the run would end at the first that it asks for.
+
+    Raises:
+        PruneError: naming them.
+    """
+    if missing := sorted(set(needed) - arguments.keys()):
+        listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise PruneError(f"report.json: the record of this run has no {listed} among its arguments. Begin a new run.")
 
 
 def require_harmless(options: Mapping[str, Any], where: str) -> None:

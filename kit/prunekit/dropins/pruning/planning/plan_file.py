@@ -11,6 +11,7 @@ import yaml
 
 from ..errors import PruneError
 from ..failures import reason_of
+from ..files import check_yaml
 from ..network.counts import Cost
 from ..network.graph import nearest
 from .plan import SCOPES, VERSION, Plan, PlanEntry
@@ -52,6 +53,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PruneError: naming the file, the line and what is wrong.
     """
+    check_yaml("--plan", path)
     try:
         text = path.read_text(encoding="utf-8")
         data, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)

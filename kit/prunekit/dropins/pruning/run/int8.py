@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from ..errors import LessAccurate, PruneError
-from ..family.contract import Family, Metrics
+from ..family.contract import Family, Metrics, low_accuracy
+from ..family.ranges import check_numbers
 from ..files import copy_whole, digest_of, locked, write_json
 from ..runtime.int8_graph import METHODS, Sizes, open_session, quantize
 from ..runtime.onnx_check import check_onnx
@@ -51,9 +52,8 @@ class Request:
         """This request, or PruneError naming the value that cannot be."""
         if not 0 <= self.max_map_drop <= 1:
             raise PruneError(f"--max-map-drop {self.max_map_drop}: must lie between 0 and 1 (of mAP50-95).")
-        for flag, value in {"--calibration-images": self.images, "--threads": self.threads}.items():
-            if value < 1:
-                raise PruneError(f"{flag} {value}: must be 1 or more.")
+        asked = {"calibration_images": self.images, "threads": self.threads}
+        check_numbers(asked, dict.fromkeys(asked, 1))
         return self
 
 
@@ -78,6 +78,8 @@ def quantify(
         check_finite(small, images)
         speeds = time_both(full, small, images[0], request.threads)
         accuracy = [family.evaluate_onnx(path) for path in (full, small)]
+        if warning := low_accuracy(accuracy[0], "the float network", "quantizing"):
+            say(warning)
         record = {
             "schema": SCHEMA,
             "status": "done",

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..errors import PruneError
 from ..family.contract import Family, Metrics, low_accuracy
 from ..files import write_whole
 from ..network.counts import Cost
@@ -32,15 +31,15 @@ Scores = Mapping[str, torch.Tensor]
 
 
 def plan_only(
-    family: Family, weights: Path, settings: Settings, target: Path, say: Say = print, *, checked: bool = False
+    family: Family, weights: Path, settings: Settings, target: Path, say: Say = print, *, without: str = ""
 ) -> Plan:
     """Make the plan of a one-step run, write it to `target`, say what it comes to, and prune nothing.
 
-    Where the data set is at hand, the planned network is made in memory, its BatchNorm statistics are measured anew on
-    training images, and it is validated beside the dense one: accuracy at zero epochs, the floor under fine-tuning.
-    `checked`: `Family.check_data` has found it already.
+    The planned network is made in memory, its BatchNorm statistics are measured anew on training images, and it is
+    validated beside the dense one: accuracy at zero epochs, the floor under fine-tuning.
+    `without`: why there is no data set to do that with; otherwise `Family.check_data` has found it.
     """
-    dense, why = _dense_accuracy(family, weights, checked)
+    dense = None if without else family.evaluate(weights)
     if dense and (warning := low_accuracy(dense)):
         say(warning)
     model, graph = open_model(family, weights, settings)
@@ -52,7 +51,8 @@ def plan_only(
     if family.dropped(model):
         what = "the target is without it" if settings.deployed else "targets are with it, too (--deployed: without)"
         say(f"deployed    MACs are those of the network with its one-to-many head, which deployment drops; {what}")
-    say(why if dense is None else _outcome(family, weights, model, graph, plan, scores, dense))
+    unknown = f"estimate    accuracy not estimated: {without}"
+    say(unknown if dense is None else _outcome(family, weights, model, graph, plan, scores, dense))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
     return plan
 
@@ -77,16 +77,6 @@ def ceiling(graph: PruningGraph, scores: Scores, settings: Settings) -> Cost:
     """The cost of the narrowest network that these limits allow."""
     units = make_units(graph.groups, scores, Limits(settings.min_channels, settings.round_to), {})
     return graph.cost({name: unit.least for unit in units for name in unit.names})
-
-
-def _dense_accuracy(family: Family, weights: Path, checked: bool) -> tuple[Metrics | None, str]:
-    """The dense network's accuracy, or the line that says why it is not known."""
-    try:
-        if not checked:
-            family.check_data(weights)
-    except PruneError as error:
-        return None, f"estimate    accuracy not estimated: {error}"
-    return family.evaluate(weights), ""
 
 
 def _outcome(

@@ -16,6 +16,7 @@ import torch
 
 from ..errors import PruneError
 from ..family.contract import Family, Upstream
+from ..family.ranges import check_numbers
 from ..files import check_place, write_json
 from ..network.counts import count
 from ..runtime.runtimes import FROM_ONNX, RUNTIMES, missing, torch_call, versions
@@ -69,8 +70,8 @@ def _parsed(description: str, argv: list[str]) -> tuple[argparse.Namespace, list
     add("--json", type=Path, metavar="FILE", help="write the figures, too")
     add("--trust", action="store_true", help="load checkpoints that run code of their own when loaded")
     options, words = parser.parse_known_args(normalise(argv, parser))
-    if options.threads < 1 or options.rounds < LEAST:
-        raise PruneError(f"--threads must be 1 or more, --rounds {LEAST} or more.")
+    asked = {"threads": options.threads, "rounds": options.rounds, "limit": options.limit}
+    check_numbers(asked, {"threads": 1, "rounds": LEAST, "limit": 0})
     return options, words
 
 

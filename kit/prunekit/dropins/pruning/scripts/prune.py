@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.reading import door
-from ..errors import PruneError
+from ..errors import NoData, PruneError
 from ..failures import explained
 from ..family.contract import Opened, Upstream
-from ..files import copy_whole, digest_of, locked, write_whole
+from ..files import LOCK, copy_whole, digest_of, locked, write_whole
 from ..planning.plan import Plan
 from ..planning.plan_file import read_plan, write_plan
 from ..run import loop as engine
@@ -170,15 +170,18 @@ def prune(
     plan = read_plan(options.plan) if options.plan else None
     opened.choose()  # refuses a place where no folder can be
     require_one_process(opened.family, settings)
-    named = not options.plan_only or any(word.lstrip("-").partition("=")[0] == "data" for word in words)
-    if named:
+    without = ""
+    try:
         opened.family.check_data(opened.weights)
+    except NoData as error:
+        if not options.plan_only:
+            raise
+        without = str(error)
     latency: dict[str, Any] = {}
     if settings.target_latency is not None:
         settings, latency = resolved(opened.family, opened.weights, settings, options.runtime)
     if options.plan_only:
-        target = opened.choose() / PLAN
-        return outcome_of_plan(plan_only(opened.family, opened.weights, settings, target, checked=named), target)
+        return outcome_of_plan(*preview(opened, settings, without))
     if plan is not None:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     plan = engine.preflight(opened.family, opened.weights, settings, plan)
@@ -191,6 +194,20 @@ def called(
     """The command line that a program's keywords stand for, where upstream's arguments are argparse options, too."""
     parser = parser_of("", defaults, upstream)
     return words_from(keywords, parser, known, lambda key, value: option_words(key, known[key], value))
+
+
+def preview(opened: Opened, settings: Settings, without: str = "") -> tuple[Plan, Path]:
+    """--plan-only: a folder with the plan alone, and its file; `without` says why no data set is used."""
+    with claimed(opened.choose) as (folder, made):
+        try:
+            plan = plan_only(opened.family, opened.weights, settings, folder / PLAN, without=without)
+        except BaseException:  # Ctrl-C, too: there is nothing to go on with
+            if made:
+                take_back(folder, made)
+            raise
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)
+    return plan, folder / PLAN
 
 
 def refuse_beside(flag: str, words: list[str]) -> None:

@@ -26,10 +26,10 @@ from pruning.checkpoint.allowed import Rules
 from pruning.checkpoint.network_form import check_content, check_form
 from pruning.checkpoint.once import Opened
 from pruning.checkpoint.reading import door, know, read
-from pruning.errors import PruneError
+from pruning.errors import NoData, PruneError
 from pruning.failures import reason_of
 from pruning.family.contract import Family, Found, Metrics, Network
-from pruning.family.data_check import rehearse
+from pruning.family.data_check import check_readable, rehearse
 from pruning.family.detections import CONFIDENCE, from_rows
 from pruning.family.hooked import check_hooks
 from pruning.family.ranges import check_freezing, check_numbers
@@ -86,6 +86,7 @@ class Yolov5:
         self._opened = Opened()
         self._scratch = Scratch()  # upstream's side products of validation
         self.task = "detect"
+        self._gone = ""  # the data set that the checkpoint remembers, where it is not here
         self.named = not given  # is the data set one that the user named? Of a run's record it is not
 
     def check(self, weights: Path) -> None:
@@ -106,7 +107,7 @@ class Yolov5:
         if self.load(weights).yaml["nc"] != 1:
             remembered.pop("single_cls", None)
         if not Path(str(remembered.get("data", ""))).is_file():
-            remembered.pop("data", None)
+            self._gone = str(remembered.pop("data", ""))
         self.named = not remembered.get("data") or any(WORD_DATA.match(word) for word in words)
         self._given = {**parse(words, self.task, {"data": "", **remembered}), "seed": seed}
         check_numbers(self._given, LEAST)
@@ -121,7 +122,9 @@ class Yolov5:
         """See `Family.check_data`."""
         data = self._given["data"]
         if not data:
-            raise PruneError(f"no data set given, and that of {weights} is not here: --data VOC.yaml")
+            if self._gone:
+                raise PruneError(f"no data set given, and that of {weights}, {self._gone}, is gone: --data VOC.yaml")
+            raise NoData(f"no data set given, and {weights} remembers none: --data VOC.yaml")
         known = data_set(data, named=self.named)
         print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
         classes, own = 1 if self._given["single_cls"] else known["nc"], self.load(weights).yaml["nc"]
@@ -144,6 +147,8 @@ class Yolov5:
         if self._given["epochs"] != 0:
             small = argparse.Namespace(**{**self._given, "batch_size": 2})
             rehearse(calibration.losses(model, small, self.task), self._given["data"])
+        else:
+            check_readable(self.images(weights), self._given["data"])
 
     def load(self, weights: Path) -> Network:
         """See `Family.load`; each file is opened once."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 from pruning.family.contract import Network
-from pruning.family.data_check import check_split
+from pruning.family.data_check import check_names_of_images, check_split
 from torch import Tensor
 from utils import dataloaders, loss
 from utils.general import check_dataset
@@ -63,6 +63,7 @@ def images(opt: argparse.Namespace, stride: int) -> Iterator[Tensor]:
         stride=stride,
         single_cls=opt.single_cls,
     )
+    check_names_of_images(made.im_files, opt.data)
     for number in torch.randperm(len(made), generator=torch.Generator().manual_seed(0)).tolist():
         yield made[number][0][None].float() / 255  # (1, 3, imgsz, imgsz)
 

@@ -13,6 +13,7 @@ from pruning.failures import reason_of
 from pruning.family.data_check import check_names, check_places
 from pruning.family.hooked import check_hooks
 from pruning.family.ranges import check_hyperparameters, check_numbers
+from pruning.files import check_yaml
 from pruning.training import ddp as ranks
 from utils.dataloaders import IMG_FORMATS
 from utils.general import ROOT, check_dataset, check_file
@@ -36,9 +37,11 @@ USUAL_HYP = ROOT / "data" / "hyps" / "hyp.scratch-low.yaml"
 def found(flag: str, name: str) -> str:
     """The file that upstream would find under a name, absolute, so that --resume finds it from anywhere."""
     try:
-        return str(Path(check_file(name)).resolve())
+        file = Path(check_file(name)).resolve()
     except AssertionError as error:
         raise PruneError(f"{flag} {name}: no such file, here or in the fork's data folder ({error}).") from error
+    check_yaml(flag, file)
+    return str(file)
 
 
 def data_set(data: str, *, named: bool = True) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from pruning.checkpoint.reading import trust_them
 from pruning.errors import PruneError
 from pruning.family.contract import Opened
-from pruning.family.ranges import require_harmless
+from pruning.family.ranges import check_numbers, require_arguments, require_harmless
 from pruning.run.folders import run_folder
 from pruning.run.outcome import Outcome
 from pruning.scripts import prune as command
@@ -20,7 +20,8 @@ from utils.general import increment_path
 
 from . import arguments
 from .adapter import Yolov5, find_weights, train
-from .arguments import help_text
+from .arguments import OWN, TRAINERS, help_text, parse
+from .checks import LEAST
 
 SUFFIXES = {"detect": "", "segment": "-seg"}
 
@@ -49,6 +50,9 @@ class Upstream:
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov5:
         """See `pruning.family.contract.Upstream.reopen`."""
         require_harmless(arguments, "report.json")
+        known = [parse([], task, {}).keys() for task in TRAINERS]
+        require_arguments(arguments, set.intersection(*map(set, known)) - {*OWN})
+        check_numbers(arguments, LEAST)
         return Yolov5(arguments, head=settings.head, trust=trust)
 
 

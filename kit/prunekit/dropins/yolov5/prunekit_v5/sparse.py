@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from models.yolo import DetectionModel, SegmentationModel
 from pruning.checkpoint.reading import door, read
 from pruning.errors import PruneError
-from pruning.family.ranges import require_harmless
+from pruning.failures import reason_of
+from pruning.family.contract import Network
+from pruning.family.data_check import rehearse
+from pruning.family.ranges import check_freezing, require_harmless
 from pruning.scripts import inspect_bn as bn_view
 from pruning.scripts.options import Parser, normalise
 from pruning.scripts.prune import refuse_beside
@@ -18,6 +22,7 @@ from pruning.training import ddp as ranks
 from pruning.training.bn_sparsity import BnReport
 from utils.general import check_yaml
 
+from . import calibration
 from .adapter import Yolov5, find_weights
 from .adapter import train as train_upstream
 from .arguments import help_text, parse
@@ -79,8 +84,9 @@ def _task(where: argparse.Namespace) -> str:
         return family.task
     if not where.cfg:
         raise PruneError("no network given: --weights best.pt (or --cfg yolov5s.yaml to start from scratch)")
+    cfg = found("--cfg", where.cfg)
     try:
-        rows = yaml.safe_load(Path(check_yaml(where.cfg)).read_text(encoding="utf-8"))["head"]
+        rows = yaml.safe_load(Path(check_yaml(cfg)).read_text(encoding="utf-8"))["head"]
         return "segment" if rows[-1][2] == "Segment" else "detect"
     except (AssertionError, KeyError, IndexError, TypeError, yaml.YAMLError) as error:
         raise PruneError(f"--cfg {where.cfg}: no such file, or not a network of YOLOv5 ({error}).") from error
@@ -99,10 +105,37 @@ def _fresh(options: dict[str, Any], task: str) -> dict[str, Any]:
     files = {"data": found("--data", options["data"]), "hyp": found("--hyp", options["hyp"]), "weights": weights}
     check_values({**options, **files})
     check_device(options["device"])
-    data_set(files["data"])
+    classes = 1 if options["single_cls"] else int(data_set(files["data"])["nc"])
+    ready = {**options, **values, **files, "resume": False}
     if ranks.leads():
+        _rehearse(argparse.Namespace(**{**ready, "batch_size": 2}), task, classes)
         print(f"{said}; data {files['data']}")
-    return {**options, **values, **files, "resume": False}
+    return ready
+
+
+def _rehearse(opt: argparse.Namespace, task: str, classes: int) -> None:
+    """What prune.py looks at before its work, on the network that upstream will train."""
+    model = _built(opt, task, classes)
+    check_freezing(opt.freeze, len(model.model))
+    calibration.check_val(model, opt)
+    if opt.epochs != 0:
+        rehearse(calibration.losses(model, opt, task), opt.data)
+
+
+def _built(opt: argparse.Namespace, task: str, classes: int) -> Network:
+    """The checkpoint's network, or that of a YAML; with other classes than the data has, its head is made anew."""
+    structure: Any = opt.cfg
+    if not opt.cfg:
+        model = Yolov5().load(Path(opt.weights))
+        if model.yaml["nc"] == classes:
+            return model
+        print(f"{opt.weights} has {model.yaml['nc']} classes, the data {classes}: upstream makes the head anew")
+        structure = model.yaml
+    kind = SegmentationModel if task == "segment" else DetectionModel
+    try:
+        return kind(check_yaml(opt.cfg) if opt.cfg else structure, ch=3, nc=classes)
+    except (Exception, SystemExit) as error:
+        raise PruneError(f"--cfg {opt.cfg}: upstream cannot build this network ({reason_of(error)}).") from error
 
 
 def _resumed(last: str, argv: list[str]) -> tuple[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ from pruning.checkpoint.reading import door, know, read
 from pruning.errors import PruneError
 from pruning.failures import reason_of
 from pruning.family.contract import Family, Found, Metrics, Network
-from pruning.family.data_check import rehearse
+from pruning.family.data_check import check_readable, rehearse
 from pruning.family.detections import CONFIDENCE, from_rows
 from pruning.family.hooked import check_hooks
 from pruning.family.ranges import check_freezing
@@ -71,6 +71,7 @@ class Yolov7:
         self.rules: Sequence[SwapRule] = own_rules(ROOT)  # none of upstream's hides a split
         self._opened = Opened()
         self._scratch = Scratch()  # upstream's side products of validation
+        self._gone = ""  # the data set that the checkpoint was trained on, where it is not here
         self.trainer = "train.py"
 
     def check(self, weights: Path) -> None:
@@ -87,6 +88,7 @@ class Yolov7:
             PruneError: an option that upstream does not have, or a value that does not fit.
         """
         model, kept = self.load(weights), remembered(weights)
+        self._gone = kept.pop("gone", "")
         if model.yaml["nc"] != 1:
             kept.pop("single_cls", None)
         given = parse(words, self.trainer, kept)
@@ -105,11 +107,15 @@ class Yolov7:
     def check_data(self, weights: Path) -> None:
         """See `Family.check_data`."""
         model = self.load(weights)
+        if self._gone and not self._given["data"]:
+            raise PruneError(f"no data set given, and that of {weights}, {self._gone}, is gone: --data VOC.yaml")
         data.check_data(self._given["data"], model, weights, self.trainer, self._given["single_cls"])
         check_freezing(self._given.get("freeze"), len(model.model))
         calibration.check_val(model, Namespace(**self._given))
         if self._given["epochs"] != 0:
             rehearse(calibration.losses(model, Namespace(**{**self._given, "batch_size": 2})), self._given["data"])
+        else:
+            check_readable(self.images(weights), self._given["data"])
 
     def load(self, weights: Path) -> Network:
         """See `Family.load`; each file is opened once."""

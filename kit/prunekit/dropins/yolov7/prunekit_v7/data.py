@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 import yaml
-from pruning.errors import PruneError
+from pruning.errors import NoData, PruneError
 from pruning.failures import reason_of
 from pruning.family.contract import Network
 from pruning.family.data_check import check_names, check_places
 from pruning.family.ranges import check_hyperparameters, check_numbers
+from pruning.files import check_yaml
 from pruning.training import ddp as ranks
 from utils.datasets import img_formats
 
@@ -64,6 +65,7 @@ def read_yaml(flag: str, path: str) -> dict[str, Any]:
     Raises:
         PruneError: unreadable, or something else.
     """
+    check_yaml(flag, Path(path))
     try:
         with open(path, encoding="utf-8", errors="ignore") as file:
             content = yaml.safe_load(file)
@@ -116,14 +118,15 @@ def check_device(device: str) -> None:
         raise PruneError(f"--device {device}: {gone[0]} is none of the {torch.cuda.device_count()} CUDA devices here.")
 
 
-def check_data(name: str, model: Network, weights: Path, trainer: str, single_cls: bool) -> None:
-    """Hold a data set against a network, before upstream's own check would try to download it.
+def check_set(name: str, single_cls: bool) -> int:
+    """A data set by itself, before upstream's own check would try to download it.
+
+    Returns:
+        How many classes it has.
 
     Raises:
-        PruneError: a key or a folder is missing, or the number of classes is another.
+        PruneError: a key or a folder is missing, or the classes are not what YOLOv7 can read.
     """
-    if not name:
-        raise PruneError(f"no data set given, and that of {weights} is not known: --data data/custom.yaml")
     data = read_yaml("--data", name)
     if missing := [key for key in ("train", "val", "nc", "names") if key not in data]:
         raise PruneError(f"--data {name}: no '{missing[0]}:' in it; YOLOv7 needs train, val, nc and names.")
@@ -134,7 +137,18 @@ def check_data(name: str, model: Network, weights: Path, trainer: str, single_cl
     if type(number) is not int or number < 1 or (not single_cls and len(names) != number):
         raise PruneError(f"--data {name}: 'nc: {number}' must be a number, and 'names:' as many names.")
     check_names(names, name)
-    classes, own = int(number), model.yaml["nc"]
+    return number
+
+
+def check_data(name: str, model: Network, weights: Path, trainer: str, single_cls: bool) -> None:
+    """Hold a data set against a network.
+
+    Raises:
+        PruneError: a key or a folder is missing, or the number of classes is another.
+    """
+    if not name:
+        raise NoData(f"no data set given, and that of {weights} is not known: --data data/custom.yaml")
+    classes, own = check_set(name, single_cls), model.yaml["nc"]
     if own != classes:
         raise PruneError(
             f"{weights} has {own} classes, {name} has {classes}: accuracy could not be compared. "

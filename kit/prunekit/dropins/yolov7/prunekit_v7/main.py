@@ -10,7 +10,7 @@ from typing import Any
 from pruning.checkpoint.reading import trust_them
 from pruning.errors import PruneError
 from pruning.family.contract import Opened
-from pruning.family.ranges import require_harmless
+from pruning.family.ranges import require_arguments, require_harmless
 from pruning.run.folders import run_folder
 from pruning.run.outcome import Outcome
 from pruning.scripts import prune as command
@@ -21,7 +21,8 @@ from utils.google_utils import attempt_download
 
 from . import arguments
 from .adapter import Yolov7
-from .arguments import help_text, train
+from .arguments import OWN, TRAINERS, help_text, parse, train
+from .data import check_values
 from .offline import PUBLISHED
 
 
@@ -49,6 +50,9 @@ class Upstream:
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Yolov7:
         """See `pruning.family.contract.Upstream.reopen`."""
         require_harmless(arguments, "report.json")
+        known = [parse([], trainer, {}).keys() for trainer in TRAINERS]
+        require_arguments(arguments, set.intersection(*map(set, known)) - {*OWN})
+        check_values(arguments)
         return Yolov7(arguments, trust=trust)
 
 

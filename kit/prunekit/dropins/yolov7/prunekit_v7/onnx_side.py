@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from pruning.family.contract import Metrics
+from pruning.family.data_check import check_names_of_images
 from torch import Tensor, nn
 from utils.datasets import LoadImagesAndLabels, create_dataloader
 
@@ -72,5 +73,6 @@ def images(opt: Namespace, stride: int) -> Iterator[Tensor]:
         stride=stride,
         single_cls=opt.single_cls,
     )
+    check_names_of_images(made.img_files, opt.data)
     for number in torch.randperm(len(made), generator=torch.Generator().manual_seed(0)).tolist():
         yield made[number][0][None].float() / 255  # (1, 3, size, size)

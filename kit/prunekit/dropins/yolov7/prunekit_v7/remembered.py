@@ -22,7 +22,7 @@ def remembered(weights: Path) -> dict[str, Any]:
     same bytes below runs/, which is said.
 
     Returns:
-        {data, img_size, single_cls} as far as they are known; data is "" where it is not, or where it is gone.
+        {data, img_size, single_cls} as far as they are known; data is "" where it is not here, and `gone` names it.
     """
     if (kept := _noted(weights.resolve().parent)) is not None:
         return kept
@@ -44,7 +44,7 @@ def _noted(place: Path) -> dict[str, Any] | None:
         return None
     kept = {key: noted[key] for key in ("data", "img_size", "single_cls") if noted.get(key)}
     if not Path(str(kept.get("data", ""))).is_file():
-        kept["data"] = ""
+        kept["gone"], kept["data"] = str(kept.get("data", "")), ""
     return kept
 
 

@@ -8,21 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from models.yolo import Model
 from pruning.checkpoint.reading import door, read
 from pruning.errors import PruneError
-from pruning.family.ranges import require_harmless
+from pruning.failures import reason_of
+from pruning.family.contract import Network
+from pruning.family.data_check import rehearse
+from pruning.family.ranges import check_freezing, require_harmless
 from pruning.scripts import inspect_bn as bn_view
 from pruning.scripts.options import normalise
 from pruning.scripts.prune import refuse_beside
 from pruning.scripts.upstream_parser import option_rows, parse_words
 from pruning.training import ddp as ranks
 from pruning.training.bn_sparsity import BnReport
-from utils.general import increment_path
+from utils.general import check_img_size, increment_path
 
-from . import data
+from . import calibration, data
 from .adapter import Yolov7
 from .arguments import REFUSED, run_script, train, upstream_parser
 from .main import find_weights
+from .quiet import quiet
 
 HIDDEN = ("help", "evolve", "local_rank", "prune_ratio")
 REFUSED_HERE = {**REFUSED, "prune_ratio": "sparsity training comes before pruning: prune_one_shot.py"}
@@ -103,23 +108,48 @@ def _fresh(options: dict[str, Any], trainer: str) -> dict[str, Any]:
     data.check_values(options)
     data.check_hyp(files["hyp"])
     data.check_device(options["device"])
-    weights = _checked_network(options, files)
+    weights = _checked_network(options, files, trainer)
     base = Path(options["project"]) / options["name"]
     folder = Path(increment_path(base, exist_ok=options["exist_ok"]))
     place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
+    ready = {**options, **values, **files, **place, "weights": weights, "resume": False}
     if ranks.leads():
+        _rehearse(ready)
         print(f"{said}; data {files['data']}")
-    return {**options, **values, **files, **place, "weights": weights, "resume": False}
+    return ready
 
 
-def _checked_network(options: dict[str, Any], files: dict[str, str]) -> str:
+def _checked_network(options: dict[str, Any], files: dict[str, str], trainer: str) -> str:
     """The checkpoint to begin with ("" for none), its classes held against the data set's."""
-    if not options["weights"]:
-        return ""
-    path = find_weights(options["weights"])
-    if not options["cfg"]:  # with another YAML the head is made anew
-        data.check_data(files["data"], Yolov7().load(path), path, "train.py", options["single_cls"])
-    return str(path)
+    path = find_weights(options["weights"]) if options["weights"] else None
+    if path is not None and not options["cfg"]:  # with another YAML the head is made anew
+        data.check_data(files["data"], Yolov7().load(path), path, trainer, options["single_cls"])
+    else:
+        data.check_set(files["data"], options["single_cls"])
+    return str(path or "")
+
+
+def _rehearse(options: dict[str, Any]) -> None:
+    """What prune.py looks at before its work, on the network that upstream will train."""
+    model = _built(options)
+    check_freezing(options["freeze"], len(model.model))
+    sizes = [check_img_size(size, max(int(model.stride.max()), 32)) for size in options["img_size"]]
+    opt = argparse.Namespace(**{**options, "batch_size": 2, "img_size": (sizes * 2)[:2]})
+    calibration.check_val(model, opt)
+    if opt.epochs != 0:
+        rehearse(calibration.losses(model, opt), opt.data)
+
+
+def _built(options: dict[str, Any]) -> Network:
+    """The checkpoint's network, or that of a YAML with as many classes as the data set has."""
+    if not options["cfg"]:
+        return Yolov7().load(Path(options["weights"]))
+    classes = data.check_set(options["data"], options["single_cls"])
+    try:
+        with quiet():
+            return Model(options["cfg"], ch=3, nc=classes)
+    except (Exception, SystemExit) as error:
+        raise PruneError(f"--cfg {options['cfg']}: upstream cannot build this network ({reason_of(error)}).") from error
 
 
 def _resume(last: str, argv: list[str]) -> Path:

@@ -21,12 +21,13 @@ from ultralytics.models.yolo import classify, detect, obb, pose, segment
 from ultralytics.pruning.checkpoint.network_form import check_content, check_form
 from ultralytics.pruning.checkpoint.once import Opened
 from ultralytics.pruning.checkpoint.reading import door, know, read
-from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.errors import NoData, PruneError
 from ultralytics.pruning.failures import reason_of
 from ultralytics.pruning.family.contract import Family, Found, Metrics, Network
 from ultralytics.pruning.family.data_check import check_names, check_places, rehearse
 from ultralytics.pruning.family.hooked import check_hooks
 from ultralytics.pruning.family.ranges import check_freeze, check_numbers
+from ultralytics.pruning.files import check_yaml
 from ultralytics.pruning.network.surgery import SwapRule, own_rules
 from ultralytics.pruning.network.width_block import yaml_text
 from ultralytics.pruning.scratch import Scratch, temporary_folder
@@ -38,7 +39,7 @@ from ultralytics.utils.torch_utils import select_device
 
 from .arguments import scheduled
 from .blocks import RULES, ignored_layers, refuse_unknown, tracing
-from .calibration import images
+from .calibration import check_labels, images
 from .hooks import HOOKED
 from .predicting import found_in
 from .releases import load_checkpoint
@@ -56,6 +57,7 @@ TRAINERS = {
     "classify": classify.ClassificationTrainer,
 }
 OPTIMIZERS = ("sgd", "musgd", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "auto")
+CACHES = (None, False, True, "ram", "disk")
 CALIBRATION_BATCHES = 8
 know(MADE_OF)
 ROOT = Path(__file__).resolve().parents[2]  # the fork's folder
@@ -79,6 +81,8 @@ LEAST = {
     "time": 1e-9,
     "save_period": -1,
     "seed": 0,
+    "erasing": 0,
+    "vid_stride": 1,
 }
 
 
@@ -113,6 +117,8 @@ class Ultralytics:
             model = self.load(weights)
         self.task, self.ranked = model.task, bool(getattr(model, "end2end", False))
         refuse_unknown(model, weights)
+        if self._given.get("task") not in (None, self.task):
+            raise PruneError(f"--task {self._given['task']}: {weights} is a {self.task} network. Leave --task out.")
         if self.task not in TRAINERS:
             raise PruneError(f"{weights}: a {self.task} network; prunekit prunes {', '.join(TRAINERS)}.")
         keys = ("imgsz", "data", *(("single_cls",) if model.yaml.get("nc") == 1 else ()))
@@ -141,10 +147,12 @@ class Ultralytics:
         """
         data = self._given.get("data")
         if not data:
-            remembers = (
-                f"that of {weights} is not used: {self._not_here}" if self._not_here else (f"{weights} remembers none")
-            )
-            raise PruneError(f"no data set given, and {remembers}: --data VOC.yaml")
+            if self._not_here:
+                raise PruneError(
+                    f"no data set given, and that of {weights} is not used: {self._not_here}: --data VOC.yaml"
+                )
+            raise NoData(f"no data set given, and {weights} remembers none: --data VOC.yaml")
+        check_yaml("--data", Path(str(data)))
         try:
             found = check_cls_dataset(data) if self.task == "classify" else check_det_dataset(data)
         except (Exception, SystemExit) as error:
@@ -158,13 +166,15 @@ class Ultralytics:
         check_names(found["names"], str(data))
         print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
         self._check_classes(weights, found)
-        self._rehearse(weights)
+        self.rehearse(self.load(weights))
 
-    def _rehearse(self, weights: Path) -> None:
-        """A training batch of two images through the loss, unless nothing will be trained."""
-        model = self.load(weights)
+    def rehearse(self, model: Network) -> None:
+        """Labels, and a training batch of two images through the loss, unless nothing will be trained."""
         check_freeze(self._given.get("freeze"), len(model.model))
-        if self._given.get("epochs") != 0:
+        trains = self._given.get("epochs") != 0
+        for key in (self._given.get("split", "val"), *(["train"] if trains else [])):
+            check_labels(_for_upstream(self._given), self.task, key, max(int(model.stride.max()), 32))
+        if trains:
             small = copy(self)
             small._given = {**self._given, "batch": 2, "cache": False, "plots": False}
             rehearse(small.losses(model), str(self._given["data"]))
@@ -203,6 +213,10 @@ class Ultralytics:
         for key in ("imgsz", "epochs", "fraction"):
             if not isinstance(getattr(args, key), (int, float)):
                 raise PruneError(f"--{key} {getattr(args, key)}: must be a number.")
+        if not isinstance(args.imgsz, int):
+            raise PruneError(f"--imgsz {args.imgsz}: must be a whole number.")
+        if args.cache not in CACHES:
+            raise PruneError(f"--cache {args.cache}: upstream knows True, False, ram and disk.")
         if args.batch > 1 and args.batch != int(args.batch):
             raise PruneError(f"--batch {args.batch}: must be a whole number, or below 1: a share of the GPU's memory.")
 

@@ -15,6 +15,7 @@ from typing import Any
 from ultralytics.cfg import smart_value
 from ultralytics.prunekit.releases import load_yaml
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.files import check_yaml
 from ultralytics.pruning.scripts.options import add_options
 from ultralytics.pruning.settings import Settings
 from ultralytics.pruning.training.schedule import GIVEN, Schedule
@@ -100,6 +101,7 @@ def _under_config_file(overrides: dict[str, Any]) -> dict[str, Any]:
     name = overrides.pop("cfg", None)
     if not name or (str(name) == "default.yaml" and not Path(name).exists()):  # upstream's own: nothing to add
         return overrides
+    check_yaml("--cfg", Path(name))
     if not Path(name).is_file():
         raise PruneError(f"--cfg {name}: no such file. It is a YAML of upstream train arguments, like default.yaml.")
     try:
@@ -109,7 +111,7 @@ def _under_config_file(overrides: dict[str, Any]) -> dict[str, Any]:
     print(f"Train arguments: {Path(name).resolve()}")
     if not isinstance(loaded, dict):
         raise PruneError(f"--cfg {name}: expected 'key: value' lines.")
-    usual = {key: DEFAULT_CFG_DICT.get(key) for key in RUN_KEYS}  # a whole copy of default.yaml names them, too
+    usual = {key: DEFAULT_CFG_DICT.get(key) for key in (*RUN_KEYS, "task")}  # default.yaml, copied whole, has them
     given = {str(k): v for k, v in loaded.items() if v is not None and k != "cfg" and usual.get(k, ...) != v}
     from_file = {_upstream_key(k): v for k, v in given.items()}
     for key in TEXTS & from_file.keys():

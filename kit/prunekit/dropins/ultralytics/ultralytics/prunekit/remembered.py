@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ultralytics.data.utils import check_det_dataset
+from ultralytics.pruning.files import check_yaml
 from ultralytics.utils import DATASETS_DIR
 
 
@@ -25,6 +26,7 @@ def why_not_here(data: Any, task: str) -> str:
     if not data.endswith((".yaml", ".yml")) and not Path(data).is_dir():
         return f"{data} is no YAML of a data set"
     try:
+        check_yaml("the remembered", Path(data))
         check_det_dataset(data, autodownload=False)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - upstream raises many kinds, all of which say so
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)

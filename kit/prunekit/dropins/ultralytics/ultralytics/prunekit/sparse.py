@@ -8,13 +8,18 @@ from typing import Any
 
 from ultralytics import YOLO
 from ultralytics.cfg import TASK2DATA
-from ultralytics.data.utils import check_cls_dataset, check_det_dataset
+from ultralytics.data.utils import IMG_FORMATS, check_cls_dataset, check_det_dataset
 from ultralytics.pruning.checkpoint.reading import door
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.failures import reason_of
+from ultralytics.pruning.family.contract import Network
+from ultralytics.pruning.family.data_check import check_names, check_places
+from ultralytics.pruning.files import check_yaml
+from ultralytics.pruning.scratch import temporary_folder
 from ultralytics.pruning.scripts import inspect_bn as bn_view
 from ultralytics.pruning.training.bn_sparsity import BnReport
 
-from .adapter import Ultralytics, find_weights
+from .adapter import TRAINERS, Ultralytics, find_weights
 from .arguments import help_text, split_arguments
 from .remembered import why_not_here
 
@@ -59,7 +64,10 @@ def _fresh(overrides: dict[str, Any]) -> YOLO:
     model = _open(str(given))
     task = str(model.task)
     overrides.setdefault("data", TASK2DATA[task])
+    if isinstance(overrides.get("pretrained"), str):
+        overrides["pretrained"] = str(find_weights(overrides["pretrained"]))
     _check_data(overrides["data"], task)
+    _rehearse(overrides, model)
     print(f"{said}; data {overrides['data']}")
     return model
 
@@ -99,11 +107,41 @@ def _open(name: str) -> YOLO:
 
 
 def _check_data(data: str, task: str) -> None:
+    check_yaml("--data", Path(data))
     try:
-        check_cls_dataset(data) if task == "classify" else check_det_dataset(data)
+        found = check_cls_dataset(data) if task == "classify" else check_det_dataset(data)
     except (Exception, SystemExit) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise PruneError(f"--data {data}: {first.rstrip('.')}. Give an existing data set with --data.") from error
+    for key in ("train", "val"):
+        check_places(data, key, found.get(key), IMG_FORMATS)
+    check_names(found["names"], data)
+
+
+def _rehearse(overrides: dict[str, Any], model: YOLO) -> None:
+    """What prune.py looks at before its work, on the network that upstream will train."""
+    family = Ultralytics({"imgsz": 640, **overrides})
+    family.task = str(model.task)
+    family.rehearse(_built(overrides, model))
+
+
+def _built(overrides: dict[str, Any], model: YOLO) -> Network:
+    """The network as upstream's trainer makes it; its head is new where the data has other classes."""
+    own: Any = model.model
+    with temporary_folder() as folder:
+        place = {"project": folder, "name": "rehearsal", "exist_ok": True, "plots": False}
+        more = {"model": "rehearsal.pt", "mode": "train", "task": model.task, "amp": False}
+        try:
+            trainer = TRAINERS[str(model.task)](overrides={**overrides, **place, **more})
+            made: Network = trainer.get_model(cfg=own.yaml, weights=own if model.ckpt else None, verbose=False)
+        except (PruneError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise PruneError(f"upstream cannot begin this training ({reason_of(error)}).") from error
+    had, has = own.yaml.get("nc"), made.yaml.get("nc")
+    if model.ckpt and had != has:
+        print(f"The network has {had} classes, the data {has}: upstream makes the head anew")
+    return made
 
 
 def check_values(overrides: dict[str, Any]) -> None:
