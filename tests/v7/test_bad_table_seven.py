@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The table of bad inputs, in a YOLOv7 fork: every line ends in one line and exit code 2 (tests/bad)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from home7 import Home
+
+sys.path.append(str(Path(__file__).parents[1] / "bad"))
+import badtable
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+
+
+def test_no_bad_input_ends_in_a_traceback_in_yolov7(home: Home, tiny7: Path) -> None:
+    badtable.judge(badtable.answers(home.root, "v7", tiny7, home.python), "v7", 600)
