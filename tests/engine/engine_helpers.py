@@ -56,6 +56,7 @@ def toy(seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Toy, Tensor]
 def build(kit: SimpleNamespace, name: str, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
     """An upstream model such as yolov8n-seg, random weights, statistics and biases, in eval mode."""
     kind = next((kind for suffix, kind in TASKS.items() if suffix in name), "DetectionModel")
+    kit.tasks.Conv.default_act = nn.SiLU()  # a YAML's `activation:` (yolov6) sets it for all networks after
     torch.manual_seed(seed)
     model = getattr(kit.tasks, kind)(f"{name}.yaml", verbose=False)
     randomise(model, seed)

@@ -35,6 +35,12 @@ KEPT = {  # what the plan must name; None: all is pruned
 RELEASE = "8.4.49"  # the scripts edit upstream's tasks.py by lines of this release
 
 
+def test_every_case_is_run() -> None:
+    """A folder that nobody here knows is a case that nobody runs."""
+    others = {"15-v7-own-rows", "16-own-tasks-py", "17-single-cls"}  # the first in v7/test_networks7.py
+    assert {script.parent.name for script in CASES.glob("*/run.sh")} == {*KEPT, *others}
+
+
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a fork of the release that the scripts were written for; they copy it, and change the copy."""

@@ -243,6 +243,105 @@ def test_a_file_of_own_rules(parts: SimpleNamespace, tmp_path: Any) -> None:
             parts.surgery.own_rules(tmp_path)
 
 
+@contextmanager
+def in_training(model: nn.Module) -> Iterator[None]:
+    """As the families trace: BatchNorm in eval."""
+    model.train()
+    for module in model.modules():
+        module.training = not isinstance(module, nn.BatchNorm2d)
+    yield
+    model.eval()
+
+
+class Path(nn.Module):
+    """Another path outside training: channels move there."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.training else x.roll(1, 1)
+
+
+class Scaled(nn.Module):
+    """Another path outside training, with a parameter that training never sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.g = nn.Parameter(torch.rand(16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.training else x * self.g.view(1, -1, 1, 1)
+
+
+class Computed(nn.Module):
+    """As many channels as another layer has: all, if both lose the same share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.gate = nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.a(x)
+        return self.b(x[:, : y.shape[1]]) * self.gate(y).sigmoid()
+
+
+class Chance(nn.Module):
+    """A dropout written out, by the mode; a loss of its own is kept, and how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cv = nn.Conv2d(16, 16, 1)
+        self.register_buffer("asked", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.cv(nn.functional.dropout(x, 0.5, self.training))
+        self.loss = x.mean()
+        self.asked += 1
+        return x
+
+
+def traced(parts: SimpleNamespace, block: nn.Module) -> tuple[Any, Any]:
+    """Proof and graph of a network with `block`, traced in training mode; pruned, it is the masked one in eval mode."""
+    model, x = net("silu")
+    model.block = block.double().eval()
+    proof = parts.proof.prove(model, x, tracing=in_training, ignored=OUTPUTS)
+    assert proof.error < 1e-12 and proof.tensors > 20
+    with in_training(model):
+        graph = graph_of(parts, model, x, proof)
+    names = {group.name for group in graph.groups}
+    copy.deepcopy(model)
+    assert same_when_pruned(parts, model, x, graph) < 1e-12
+    return proof, names
+
+
+@pytest.mark.parametrize("kind", [Path, Scaled, Computed])
+def test_what_training_or_even_widths_hide_is_kept(parts: SimpleNamespace, kind: type) -> None:
+    proof, names = traced(parts, kind())
+    assert proof.opaque and "before.0" not in names and names >= {"stem.0", "free"}
+
+
+def test_chance_and_what_a_forward_keeps_are_no_reason(parts: SimpleNamespace) -> None:
+    """Pruned all the same; a graph that an attribute would hold is gone, and buffers are as before."""
+    proof, names = traced(parts, Chance())
+    assert not proof.opaque and {"before.0", "block.cv"} <= names
+    model, x = net("silu")
+    block = Chance()
+    model.block = nn.Sequential(block, nn.InstanceNorm2d(16, track_running_stats=True)).double().eval()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with in_training(model):
+        parts.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    assert getattr(block, "loss", x).grad_fn is None
+
+
+def test_half_widths_are_synced_where_a_rule_swaps(parts: SimpleNamespace) -> None:
+    """`c` is half of the cut layer's outputs there; in any other block it is the user's own number."""
+    rules = (parts.surgery.halved(Csp, SplitCsp, whole="first"),)
+    model = nn.ModuleList([Csp(), Same(), Other()])
+    for block in model:
+        block.first.conv.out_channels, block.cv1 = 12, block.first
+    assert parts.surgery.sync_halves(model, rules) == 2 and parts.surgery.sync_halves(model, rules) == 0
+    assert [block.c for block in model] == [6, 6, 8]
+
+
 def test_batch_statistics_stay_out_of_the_proof(parts: SimpleNamespace) -> None:
     """A family that traces in training mode: four positions' variance would magnify rounding to an error."""
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -118,3 +120,12 @@ def test_halves_of_a_block_keep_what_either_needs(kit: SimpleNamespace) -> None:
     assert all(plan.keep[name] >= number for name, number in live.items())
     halves = [entry for entry in plan.entries if entry.tie]
     assert halves and all(entry.keep == max(live[e.name] for e in halves if e.tie == entry.tie) for entry in halves)
+
+
+def test_a_best_pt_that_is_not_sparse_names_the_last_pt_beside_it(engine: SimpleNamespace, tmp_path: Path) -> None:
+    last_instead = importlib.import_module("pruning.scripts.inspect_bn").last_instead
+    best, last = tmp_path / "best.pt", tmp_path / "last.pt"
+    assert last_instead(best, "train longer") == []
+    last.touch()
+    assert last_instead(best, "train longer")[0].endswith(f"inspect_bn.py --weights {last}")
+    assert last_instead(best, "prune") == last_instead(last, "train longer") == []

@@ -11,6 +11,8 @@ from home7 import HERE, Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 QUESTIONS = HERE / "networks7.py"
+ROOT = HERE.parents[1]
+CASES = next((d for d in (ROOT.parent / "shared" / "cases", ROOT / "shared" / "cases") if d.is_dir()), None)
 SMALL = ("training/yolov7-tiny", "training/yolov7")
 LARGE = tuple(f"training/yolov7{size}" for size in ("x", "-w6", "-e6", "-d6", "-e6e"))
 AUX = ("-w6", "-e6", "-d6", "-e6e")
@@ -27,6 +29,16 @@ OWN = {  # rows that upstream's parser knows and none of its YAMLs has, in the p
 def here(fork7: Path, copy_of: Callable[[Path], Home]) -> Home:
     """A fork to ask questions in."""
     return copy_of(fork7)
+
+
+@pytest.mark.skipif(CASES is None, reason="no ../shared/cases here")
+def test_the_shared_case_of_own_rows(here: Home) -> None:
+    """Its own check: pruned equals masked, and a rebuild computes the same; engine/test_cases.py has the others."""
+    case = CASES / "15-v7-own-rows"
+    files = sorted(case.glob("*.yaml"))
+    said = here.python(case / "check.py", *files, TESTS_ENGINE=str(HERE.parent / "engine"))
+    errors = [float(line.split()[-1]) for line in said.splitlines() if line.startswith("pruned vs masked")]
+    assert len(files) == said.count("rebuild 0.0\n") == len(errors) == 3 and max(errors) < 1e-12, said
 
 
 def test_counts(here: Home, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any, TypeVar
 
-from torch import nn
-
+Content = TypeVar("Content")  # a network, or one with what stands beside it
 MOST = 2  # networks that are kept: the dense one, and that of the step
 
 
@@ -17,10 +17,10 @@ class Opened:
     """Networks by file; a file that was written anew is opened anew."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int, int], nn.Module] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
 
-    def __call__(self, path: Path, load: Callable[[Path], nn.Module]) -> nn.Module:
-        """A copy of the network of `path`, which the caller may change; `load` opens it the first time."""
+    def __call__(self, path: Path, load: Callable[[Path], Content]) -> Content:
+        """A copy of what `load` finds in `path`, which the caller may change; it opens the file the first time."""
         if not path.is_file():
             return load(path)  # says what is wrong
         stat = path.stat()
@@ -30,4 +30,5 @@ class Opened:
             while len(self._kept) > MOST:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return deepcopy(self._kept[key])
+        found: Content = deepcopy(self._kept[key])
+        return found

@@ -25,11 +25,13 @@ class Calls:
     Attributes:
         layers: output node of each call of a layer that torch-pruning knows -> what went in.
         spans: (first, last + 1 of autograd's sequence numbers, module name) of each call, inner ones first.
+        idle: (module name, node of its output) of each call that made no node, as an identity does.
         active: the names of the modules at work; after a failure, of those in which it happened.
     """
 
     layers: dict[Node, LayerCall] = field(default_factory=dict)
     spans: list[tuple[int, int, str]] = field(default_factory=list)
+    idle: list[tuple[str, Node]] = field(default_factory=list)
     active: list[tuple[str, int]] = field(default_factory=list)
 
     def failed_in(self, model: nn.Module) -> str | None:
@@ -41,10 +43,11 @@ class Calls:
     def inside(self, opaque: Mapping[str, str]) -> Callable[[Node], str | None]:
         """Why a node belongs to one of the modules in `opaque`, if so."""
         spans = [(first, last, opaque[name]) for first, last, name in self.spans if name in opaque]
+        idle = {node: opaque[name] for name, node in self.idle if name in opaque}
 
         def reason(node: Node) -> str | None:
             number = node._sequence_nr()
-            return next((why for first, last, why in spans if first <= number < last), None)
+            return idle.get(node) or next((why for first, last, why in spans if first <= number < last), None)
 
         return reason
 
@@ -103,6 +106,8 @@ def _end(calls: Calls, name: str) -> Any:
             calls.active.pop()
         if calls.active:
             calls.spans.append((calls.active.pop()[1], _now(), name))
+            if calls.spans[-1][0] == calls.spans[-1][1]:
+                calls.idle.extend((name, tensor.grad_fn) for tensor in _flat(output) if tensor.grad_fn is not None)
         node = output.grad_fn if isinstance(output, Tensor) else None
         if node is not None and isinstance(module, _WRAPPED) and args and isinstance(args[0], Tensor):
             calls.layers[node] = LayerCall(module, args[0].grad_fn, tuple(args[0].shape))
@@ -140,6 +145,39 @@ def sealed(module: nn.Module) -> Iterator[None]:
         del module.forward
         if own is not None:
             module.forward = own
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """What a forward leaves behind is taken back: buffers that it wrote, and tensors with a graph that it kept.
+
+    Such a tensor (an auxiliary loss, say) would hold the graph in memory, and `copy.deepcopy` refuses it.
+    """
+    buffers = [(module._buffers, name, b, b.clone()) for module in model.modules() for name, b in _own_buffers(module)]
+    held = {module: dict(module.__dict__) for module in model.modules()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for owner, name, buffer, before in buffers:
+                owner[name] = buffer.copy_(before)
+        for module, attributes in held.items():
+            for name, value in list(module.__dict__.items()):
+                if any(tensor.grad_fn is not None for tensor in _flat(value)):
+                    _take_back(module, name, attributes)
+
+
+def _own_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [(name, buffer) for name, buffer in module._buffers.items() if buffer is not None]
+
+
+def _take_back(module: nn.Module, name: str, attributes: Mapping[str, Any]) -> None:
+    """An attribute as it was before, if it was there; without its graph, if it had one or was changed in its place."""
+    value = module.__dict__.pop(name)
+    if name in attributes:
+        before = attributes[name]
+        graph = before is value or any(tensor.grad_fn is not None for tensor in _flat(before))
+        module.__dict__[name] = _mapped(value, lambda tensor: tensor.detach()) if graph else before
 
 
 def _flat(values: Any) -> list[Tensor]:

@@ -17,6 +17,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from ..errors import PruneError
+from .calls import unchanged
 from .costs import cost_model
 from .counts import Cost, CostModel, Forward, check_example
 from .groups import Found, discover
@@ -96,11 +97,12 @@ class PruningGraph:
         if any(p.dtype in (torch.float16, torch.bfloat16) for p in model.parameters()):
             model.float()
         kept = _expand(model, ignored or {})
-        traced = trace(model, example, forward, opaque)
-        found = discover(model, traced, kept, _halves(model, rules))
-        if not found.groups:
-            raise PruneError(_nothing(found.frozen))
-        return cls._of(model, example, traced, found)
+        with unchanged(model):  # a computed weight is computed whenever it is asked for
+            traced = trace(model, example, forward, opaque)
+            found = discover(model, traced, kept, _halves(model, rules))
+            if not found.groups:
+                raise PruneError(_nothing(found.frozen))
+            return cls._of(model, example, traced, found)
 
     @classmethod
     def _of(cls, model: nn.Module, example: Tensor, traced: Trace, found: Found) -> PruningGraph:

@@ -32,6 +32,7 @@ class SwapRule:
         split_type: class of the twin.
         merge: twin -> stock block.
         halves: the twin's two convolutions whose widths must stay equal, so that `merge` is exact without padding.
+        whole: the child of the stock block whose outputs are cut; an attribute `c` is half their number.
     """
 
     stock: type
@@ -39,6 +40,7 @@ class SwapRule:
     split_type: type
     merge: Callable[[nn.Module], nn.Module]
     halves: tuple[str, str]
+    whole: str = "cv1"
 
 
 def split_blocks(model: nn.Module, rules: Iterable[SwapRule]) -> int:
@@ -64,6 +66,22 @@ def own_rules(root: Path) -> tuple[SwapRule, ...]:
     if not all(isinstance(rule, SwapRule) for rule in rules):
         raise PruneError(f"{file}: RULES must hold what pruning.network.surgery.halved made, or SwapRule objects.")
     return rules
+
+
+def sync_halves(model: nn.Module, rules: Iterable[SwapRule]) -> int:
+    """Bring `c` (half width, in channels) of every stock block that a rule swaps in line with its layers, in place.
+
+    Only these: in a user's other blocks `c` may be any number. Returns how many changed.
+    """
+    wholes = {rule.stock: rule.whole for rule in rules}
+    changed = 0
+    for module in model.modules():
+        kind = _key(module, wholes)
+        if kind is not None and type(getattr(module, "c", None)) is int:
+            half: Any = getattr(module, wholes[kind]).conv.out_channels // 2
+            changed += module.c != half
+            module.c = half
+    return changed
 
 
 def merge_blocks(model: nn.Module, rules: Iterable[SwapRule]) -> int:
@@ -129,7 +147,7 @@ def halved(
             made.c = getattr(made, whole).conv.out_channels // 2
         return made
 
-    return SwapRule(stock, split, twin, merge or together, ("cv0.conv", "cv1.conv"))
+    return SwapRule(stock, split, twin, merge or together, ("cv0.conv", "cv1.conv"), whole)
 
 
 def _replaced(block: nn.Module, old: Sequence[str], new: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

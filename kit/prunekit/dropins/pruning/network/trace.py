@@ -18,7 +18,7 @@ from torch_pruning.ops import TORCH_BATCHNORM
 from torch_pruning.utils.op_counter import MODULES_MAPPING, pool_flops_counter_hook
 
 from ..errors import PruneError
-from .calls import Calls, noted, place_of, sealed
+from .calls import Calls, noted, place_of, sealed, unchanged
 from .counts import TRANSPOSED, Forward, fit_example
 from .flow import Flow, follow
 
@@ -145,7 +145,11 @@ def _run(model: nn.Module, example: Tensor, forward: Forward | None, traced: Tra
         return found
 
     with ExitStack() as stack:
-        for context in (_unhooked(model), _traceable(model), _counted(model, traced, calls), noted(model, calls)):
+        around = (
+            *(_unhooked(model), _traceable(model), unchanged(model)),
+            *(_counted(model, traced, calls), noted(model, calls)),
+        )
+        for context in around:
             stack.enter_context(context)
         for name in traced.sealed:
             stack.enter_context(sealed(model.get_submodule(name)))

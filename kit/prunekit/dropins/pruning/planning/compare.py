@@ -89,6 +89,16 @@ def play(model: nn.Module, image: Tensor, film: Film, only: Collection[str] | No
     return film
 
 
+def by_chance(model: nn.Module, image: Tensor) -> str | None:
+    """The module that gives something else each time it is asked (a dropout written out), if there is one."""
+    film = record(model, image)
+    try:
+        play(model, image, film)
+    except Differs as stop:
+        return next(iter(stop.places), None)
+    return None
+
+
 def difference(own: Tensor, other: Tensor) -> float:
     """Largest difference relative to the largest value; of an `own` that lacks channels, to the best choice of them."""
     if own.shape == other.shape:
@@ -135,8 +145,10 @@ def settle(model: nn.Module) -> None:
     """Take chance and batch statistics out of training mode: a few positions' variance would magnify rounding."""
     for module in model.modules():
         chance = "Drop" in type(module).__name__ or isinstance(module, nn.RReLU)
-        if chance or isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if chance or isinstance(module, nn.modules.batchnorm._NormBase):
             module.training = False
+        if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)):
+            module.dropout = 0.0
 
 
 def _watched(model: nn.Module, image: Tensor, see: See, active: list[str], only: Collection[str] | None = None) -> None:

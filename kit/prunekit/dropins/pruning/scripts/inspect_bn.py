@@ -95,6 +95,7 @@ def _inspected(options: argparse.Namespace, open_network: Callable[[str, bool], 
     model = family.load(weights)
     report = bn_report(model, options.keep)
     pruning = _pruned(family, weights, options)
+    pruning["notes"] += last_instead(weights, report.verdict)
     png = options.png or weights.parent / "bn.png"
     try:
         draw(model, report, png)
@@ -112,6 +113,17 @@ def _inspected(options: argparse.Namespace, open_network: Callable[[str, bool], 
                 f"--scope global --keep {options.keep:g}{''.join(more)}"
             )
     return report
+
+
+def last_instead(weights: Path, verdict: str) -> list[str]:
+    """What to look at in the place of a best.pt that is not sparse enough: the run's last.pt, if it is there."""
+    last = weights.with_name("last.pt")
+    if verdict == "prune" or weights.name != "best.pt" or not last.is_file():
+        return []
+    return [
+        "best.pt is the most accurate epoch, and so the least sparse. Of a sparsity training look at last.pt: "
+        f"python inspect_bn.py --weights {last}"
+    ]
 
 
 def _pruned(family: Family, weights: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -12,15 +12,18 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
 from pruning.errors import PruneError
 from pruning.family.contract import Network
+from pruning.network.surgery import own_rules, sync_halves
 from pruning.network.width_block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from torch import nn
 from ultralytics.utils import LOGGER
 
+ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
 # A stock YOLOv5 evaluates the first row's module name as Python: this expression is a KeyError that shows the text.
 GUARD = '{}["' + GUARD_TEXT.format(how="copy the file there") + '"]'
 
@@ -38,7 +41,8 @@ def close_structure(model: Network) -> dict[str, Any]:
         PruneError: the network cannot be rebuilt from a width block, and where.
     """
     plain = {**plain_yaml(model.yaml, GUARD), "anchors": real_anchors(model)}
-    return close_block(plain, GUARD, owner_of(model.model), _build(plain), output_layers(model))
+    owner, fresh = owner_of(model.model), _build(plain)
+    return close_block(plain, GUARD, owner, fresh, output_layers(model), sync=sync_attributes)
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
@@ -55,10 +59,15 @@ def fit_layers(layers: Iterable[nn.Module], d: dict[str, Any]) -> int:
     if BLOCK not in d:
         return 0
     owner: Network = owner_of(nn.Sequential(*layers))
-    changed = fit(owner, d[BLOCK])
+    changed = fit(owner, d[BLOCK], sync_attributes)
     for layer in owner.model:
         layer.np = sum(p.numel() for p in layer.parameters())
     return changed
+
+
+def sync_attributes(owner: Network) -> None:
+    """Bring half widths that blocks with a rule of the user's own note beside their layers in line."""
+    sync_halves(owner, own_rules(ROOT))
 
 
 def output_layers(model: Network) -> dict[str, str]:

@@ -19,14 +19,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
 from pruning.errors import PruneError
 from pruning.family.contract import Network
+from pruning.network.surgery import own_rules, sync_halves
 from pruning.network.width_block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
 from torch import nn
 
+ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
 GUARD = '{}["' + GUARD_TEXT.format(how="copy the file there") + '"]'
 PREFIX = "prunekit."
 EXACT = "exact_widths"
@@ -77,6 +80,7 @@ def sync_attributes(owner: Network) -> None:
     """Bring the widths that YOLOv7's modules note beside their layers in line: fusing a RepConv reads them."""
     from models.common import ImplicitA, ImplicitM, RepConv
 
+    sync_halves(owner, own_rules(ROOT))
     for module in owner.modules():
         if isinstance(module, RepConv) and isinstance(module.rbr_dense, nn.Sequential):
             module.in_channels = module.rbr_dense[0].in_channels

@@ -61,6 +61,7 @@ CACHES = (None, False, True, "ram", "disk")
 CALIBRATION_BATCHES = 8
 know(MADE_OF)
 ROOT = Path(__file__).resolve().parents[2]  # the fork's folder
+STALE = ("ema", "updates", "optimizer", "scaler", "best_fitness")  # of a training's progress
 LEAST = {
     "epochs": 0,
     "imgsz": 32,
@@ -230,11 +231,12 @@ class Ultralytics:
 
     def load(self, weights: Path) -> Network:
         """See `Family.load`; each file is opened once."""
-        return self._opened(weights, self._load)
+        return self._opened(weights, self._load)[0]
 
-    def _load(self, weights: Path) -> Network:
+    def _load(self, weights: Path) -> tuple[Network, dict[str, Any]]:
+        """A checkpoint's network, and what stands beside it."""
         try:
-            model, _ = load_checkpoint(weights)
+            model, checkpoint = load_checkpoint(weights)
         except PruneError:
             raise
         except Exception as error:
@@ -249,7 +251,7 @@ class Ultralytics:
             )
         check_form(model, weights)
         model.criterion = None
-        return model.float().requires_grad_(True)
+        return model.float().requires_grad_(True), {**checkpoint, **dict.fromkeys(STALE), "model": None}
 
     def example(self, model: Network) -> Tensor:
         """See `Family.example`: zeros (1, channels, imgsz, imgsz)."""
@@ -287,12 +289,11 @@ class Ultralytics:
 
     def save(self, model: Network, source: Path, target: Path) -> None:
         """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
-        _, checkpoint = load_checkpoint(source)
+        checkpoint = self._opened(source, self._load)[1]
         model = deepcopy(model)
         model.yaml, model.criterion = close_structure(model), None
         model.args = {**checkpoint.get("train_args", {}), "task": self.task}
-        stale = dict.fromkeys(("ema", "updates", "optimizer", "scaler", "best_fitness"))
-        torch.save({**checkpoint, **stale, "epoch": -1, "model": model.requires_grad_(False)}, target)
+        torch.save({**checkpoint, "epoch": -1, "model": model.requires_grad_(False)}, target)
 
     def write_yaml(self, weights: Path, target: Path) -> None:
         """See `Family.write_yaml`."""
@@ -336,7 +337,7 @@ class Ultralytics:
 
     def gains(self, weights: Path) -> Mapping[str, float]:
         """See `Family.gains`."""
-        trained = load_checkpoint(weights)[1].get("train_args", {})
+        trained = self._opened(weights, self._load)[1].get("train_args", {})
         return {key: float(trained[key]) for key in ("box", "cls", "dfl", "pose") if key in trained}
 
     def export(self, weights: Path, target: Path) -> None:

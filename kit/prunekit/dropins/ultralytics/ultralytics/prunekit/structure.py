@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from ultralytics.nn.modules import Classify, Detect
 from ultralytics.nn.tasks import DetectionModel, parse_model
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family.contract import Network
+from ultralytics.pruning.network.surgery import own_rules, sync_halves
 from ultralytics.pruning.network.width_block import (
     BLOCK,
     GUARD_TEXT,
@@ -28,6 +30,10 @@ from ultralytics.pruning.network.width_block import (
     plain_yaml,
 )
 from ultralytics.utils.torch_utils import initialize_weights
+
+from .blocks import RULES
+
+ROOT = Path(__file__).resolve().parents[2]  # the fork's folder
 
 # Upstream resolves names with "nn." or "torchvision.ops." in them differently, so neither may occur here: any other
 # unknown name is a KeyError that shows it.
@@ -136,13 +142,7 @@ def sync_attributes(model: Network) -> int:
 
     Only `forward_split` and `split((c, c))` read it; it is stale after every change of width.
     """
-    changed = 0
-    for module in model.modules():
-        if isinstance(getattr(module, "c", None), int) and hasattr(getattr(module, "cv1", None), "conv"):
-            half = module.cv1.conv.out_channels // 2
-            changed += module.c != half
-            module.c = half
-    return changed
+    return sync_halves(model, (*RULES, *own_rules(ROOT)))
 
 
 def _channels(d: dict[str, Any]) -> int:
