@@ -38,6 +38,7 @@ def questions(checkpoints: Path, digits: Path) -> Questions:
         3: [("build", yaml), ("norms", yaml)],
         4: [("foreign", foreign, outputs), ("train", bare, digits)],
         5: [("exported", dense)],
+        6: [("method_and_mode", dense)],
         "train": [("train", pruned, digits), ("train", yaml, digits), ("train", pruned, digits, "pretrained=false")],
         "one class": [("train", pruned, digits, "single_cls=true")],
         "resume": [("interrupted", pruned, digits)],

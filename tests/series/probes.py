@@ -6,9 +6,11 @@ Runs in a process of its own, under the full fork, under one with a patch taken 
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -18,7 +20,7 @@ from unittest.mock import patch
 
 import torch
 from exports import exported, upstreams_decoding  # noqa: F401 - the first is a probe, too
-from ultralytics import YOLO
+from ultralytics import YOLO, cfg
 from ultralytics.cfg import get_cfg
 from ultralytics.engine import trainer as engine
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -60,6 +62,30 @@ def step(sparsity: str = "0.01", beta: str = "0.02", epoch: str = "5", scale: st
     before = [p.detach().clone() for p in norm.parameters()]
     trainer.optimizer_step()
     return [(b - p.detach()).tolist() for b, p in zip(before, norm.parameters(), strict=True)]
+
+
+def method_and_mode(model: str) -> Any:
+    """What `YOLO.prune` and `yolo prune` say to a word that nobody knows, and what `yolo help` prints."""
+    heard, said = io.StringIO(), []
+
+    def command(*words: str) -> Any:
+        with patch.object(cfg, "ARGV", ["yolo", *words]), redirect_stderr(heard), redirect_stdout(io.StringIO()):
+            try:
+                return cfg.entrypoint() or 0
+            except SystemExit as stop:
+                return stop.code
+            except Exception as error:  # noqa: BLE001 - upstream's own answer to a mode it does not have
+                return type(error).__name__
+
+    with patch.object(LOGGER, "info", lambda text, *_: said.append(str(text))):
+        command("help")
+    return {
+        "method": _attempt(lambda: YOLO(model).prune(target_mac=0.5)),
+        "mode": command("prune", f"model={model}", "target_mac=0.5"),
+        "help": command("prune", "help"),
+        "said": heard.getvalue(),
+        "upstream's help": "".join(said),
+    }
 
 
 def useless(kind: str) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from runner import SERIES, Compare
 
 pytestmark = pytest.mark.upstream
-AMP, BN_L1, STRUCTURE, FOREIGN, DECODING = 1, 2, 3, 4, 5
+AMP, BN_L1, STRUCTURE, FOREIGN, DECODING, CALLS = 1, 2, 3, 4, 5, 6
 DENSE, PRUNED = 3_012_798, 759_638  # yolov8n with ten classes, and with every group halved
 
 
@@ -61,6 +61,16 @@ def test_onnx_files_decode_boxes_without_transposing(compare: Compare) -> None:
     assert 0 < ours.pop("off") < 1e-5  # not 0: it is another file
     assert ours == {"inner softmaxes": 0, "changed": 0, "rounded": 0}
     assert upstreams == {"inner softmaxes": 1, "off": 0, "changed": 0, "rounded": 0}
+
+
+def test_prune_is_a_method_and_a_mode(compare: Compare) -> None:
+    """`YOLO.prune` and `yolo prune` get as far as prunekit's own refusals; `yolo help` names the mode."""
+    (ours,), (upstreams,) = compare(CALLS)
+    assert ours["method"] == "PruneError: unknown keyword 'target_mac'; did you mean target_macs?"
+    assert ours["mode"] == 2 and ours["help"] == 0
+    assert "did you mean --target-macs?" in ours["said"] and "yolo prune model=best.pt" in ours["upstream's help"]
+    assert "PruneError" not in upstreams["method"] and upstreams["mode"] not in (0, 2)
+    assert "yolo prune" not in upstreams["upstream's help"]
 
 
 def test_every_patch_says_what_why_and_when_to_retire() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy, deepcopy
 from pathlib import Path
@@ -109,6 +109,7 @@ class Ultralytics:
         self.task = "detect"
         self.ranked = False
         self.resumed = False  # are the arguments those of a run's record, not of a command line?
+        self.callbacks: Mapping[str, Sequence[Callable[..., Any]]] = {}  # the user's, by upstream's events
         self._not_here = ""  # why the data set that the checkpoint remembers is not used
 
     def check(self, weights: Path) -> None:
@@ -308,7 +309,7 @@ class Ultralytics:
         overrides = scheduled(self._overrides(folder), schedule)
         if sparsity:
             overrides.setdefault("optimizer", "SGD")  # `auto` may choose AdamW, which rescales the penalty away
-        YOLO(weights, task=self.task).train(**{**overrides, "sparsity": sparsity, "sparsity_beta": sparsity})
+        self._yolo(weights).train(**{**overrides, "sparsity": sparsity, "sparsity_beta": sparsity})
         best, last = (folder / "weights" / name for name in ("best.pt", "last.pt"))
         return best if best.exists() and not sparsity else last  # see Family.finetune: best.pt is the least sparse
 
@@ -319,7 +320,7 @@ class Ultralytics:
         if not isinstance(given.get("batch", 1), int) or given.get("batch", 1) < 1:
             del given["batch"]  # AutoBatch is for training
         folder = Path(self._scratch.name)
-        model = YOLO(weights, task=self.task)  # a fresh one: val fuses what it is given
+        model = self._yolo(weights)  # a fresh one: val fuses what it is given
         return _metrics(
             self.task, model.val(**given, plots=False, verbose=False, project=str(folder), name="val", exist_ok=True)
         )
@@ -381,6 +382,14 @@ class Ultralytics:
         """Upstream's max_det, or the number of anchor points of a small image: an end-to-end head picks no more."""
         points = sum((self._given["imgsz"] // stride) ** 2 for stride in (8, 16, 32))
         return min(int(self._given.get("max_det") or 300), points)
+
+    def _yolo(self, weights: Path) -> YOLO:
+        """A checkpoint as upstream's object, with the user's callbacks."""
+        model = YOLO(weights, task=self.task)
+        for event, functions in self.callbacks.items():
+            for function in functions:
+                model.add_callback(event, function)
+        return model
 
     def _overrides(self, folder: Path) -> dict[str, Any]:
         """Upstream overrides of a training into exactly `folder`."""

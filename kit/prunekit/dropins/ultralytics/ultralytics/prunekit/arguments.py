@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
+from torch import device
 from ultralytics.cfg import smart_value
 from ultralytics.prunekit.releases import load_yaml
 from ultralytics.pruning.errors import PruneError
@@ -51,6 +53,28 @@ def split_arguments(argv: list[str]) -> dict[str, Any]:
             raise PruneError(f"--{key} needs a value.")
         overrides[name] = True if value is None else smart_value(value)
     return _under_config_file(overrides)
+
+
+def keywords() -> list[str]:
+    """Upstream's train arguments as keywords of a call."""
+    return [*DEFAULT_CFG_DICT, *ALIASES]
+
+
+def keyword_word(key: str, value: Any) -> list[str]:
+    """One train argument of a call as a word of the command line, which reads the same value from it.
+
+    Raises:
+        PruneError: it cannot.
+    """
+    plain = str(value) if isinstance(value, (os.PathLike, device)) else value
+    plain = plain.item() if type(plain).__module__ == "numpy" and hasattr(plain, "item") else plain
+    plain = list(plain) if isinstance(plain, tuple) else plain
+    if isinstance(plain, (str, int, float, list)):
+        for text in (str(plain), repr(plain)):  # '123' as a name must not be read as a number
+            read = smart_value(text)
+            if type(read) is type(plain) and read == plain:
+                return [f"--{key}={text}"]
+    raise PruneError(f"{key}={value!r}: give text, a number, True or False, or a list of them.")
 
 
 def _take(words: list[str]) -> tuple[str, str | None]:

@@ -23,9 +23,15 @@ from .releases import unwrap_model
 
 if TYPE_CHECKING:
     from ultralytics.engine.exporter import Exporter
+    from ultralytics.engine.model import Model
     from ultralytics.engine.trainer import BaseTrainer
+    from ultralytics.pruning.run.outcome import Outcome
 
 PREFIX = colorstr("prunekit: ")
+MENTION = """
+    Prune a trained network (prunekit; 'yolo prune help' lists its arguments):
+        yolo prune model=best.pt data=coco8.yaml target_macs=0.5 epochs=10
+    """
 load_by_list()
 
 # Which hooks stand in which file; `pruning.family.hooked` looks before a run.
@@ -34,6 +40,8 @@ HOOKED: dict[str, tuple[str, ...]] = {
     "ultralytics/nn/tasks.py": ("open_structure", "keep_structure", "adopt_structure", "open_foreign"),
     "ultralytics/utils/torch_utils.py": ("keep_norms",),
     "ultralytics/engine/exporter.py": ("fast_boxes",),
+    "ultralytics/engine/model.py": ("prune",),
+    "ultralytics/cfg/__init__.py": ("prune_command",),
 }
 
 
@@ -131,3 +139,29 @@ def fast_boxes(exporter: Exporter) -> None:
         from .decoding import integrate_boxes_fast
 
         integrate_boxes_fast(exporter.model)
+
+
+def prune(model: Model, /, **keywords: Any) -> tuple[Model, Outcome]:
+    """Patch 6, all of `Model.prune`: prune.py with these keywords for flags, on the network of `model`."""
+    from . import python
+
+    return python.prune(model, keywords)
+
+
+def prune_command(words: Sequence[str]) -> bool:
+    """Patch 6, early in `entrypoint`: prune if the words after `yolo` say so; False where they are upstream's.
+
+    Raises:
+        SystemExit: with the exit code, where it is not 0.
+    """
+    from ultralytics import cfg
+
+    if "prune" not in words and "mode=prune" not in words:
+        if MENTION not in cfg.CLI_HELP_MSG:
+            cfg.CLI_HELP_MSG += MENTION
+        return False
+    from . import yolo_command
+
+    if code := yolo_command.run(words):
+        raise SystemExit(code)
+    return True

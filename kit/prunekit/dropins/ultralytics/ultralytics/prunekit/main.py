@@ -20,6 +20,7 @@ from ultralytics.utils.files import increment_path
 
 from .adapter import Ultralytics, find_weights
 from .arguments import help_text, split_arguments
+from .events import Callbacks, watcher
 
 __all__ = ["guarded", "prune", "yolo11"]
 
@@ -27,27 +28,47 @@ __all__ = ["guarded", "prune", "yolo11"]
 class Upstream:
     """Implements `pruning.family.contract.Upstream`."""
 
+    def __init__(self, callbacks: Callbacks | None = None, task: str = "") -> None:
+        """Bind what a command line does not say.
+
+        Args:
+            callbacks: functions that run in the run's trainings and validations, by upstream's events.
+            task: what the network must be for, if that was said.
+        """
+        self._callbacks, self._task = callbacks or {}, task
+
     def help_text(self) -> str:
         """See `pruning.family.contract.Upstream.help_text`."""
         return help_text()
 
     def open(self, weights: str, words: list[str], settings: Settings, *, trust: bool, run: str = "prune") -> Opened:
         """See `pruning.family.contract.Upstream.open`."""
-        return _open(weights, split_arguments(words), settings, trust, run)
+        opened = _open(weights, split_arguments(words), settings, trust, run, self._callbacks)
+        own = getattr(opened.family, "task")  # noqa: B009  # ultralytics has tasks, the contract does not
+        if self._task and self._task != own:
+            raise PruneError(f"{opened.weights}: a {own} network, not one to {self._task}. Leave '{self._task}' out.")
+        return opened
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Ultralytics:
         """See `pruning.family.contract.Upstream.reopen`."""
         family = Ultralytics(arguments, head=settings.head, trust=trust)
-        family.resumed = True
+        family.resumed, family.callbacks = True, self._callbacks
         return family
 
 
 def prune(description: str, defaults: Settings, argv: list[str]) -> None:
     """prune.py and prune_one_shot.py."""
-    command.prune(description, defaults, argv, Upstream())
+    command.prune(description, defaults, argv, Upstream(), watcher({}))
 
 
-def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool, run: str = "prune") -> Opened:
+def _open(
+    given: str,
+    overrides: dict[str, Any],
+    settings: Settings,
+    trust: bool,
+    run: str = "prune",
+    callbacks: Callbacks | None = None,
+) -> Opened:
     """Find and check the network before anything is written; a configuration file may name it, too."""
     given = given or str(overrides.get("model") or "")
     if not given:
@@ -57,6 +78,7 @@ def _open(given: str, overrides: dict[str, Any], settings: Settings, trust: bool
     if settings.sparsity and overrides.get("epochs") == 0:
         raise PruneError("--sparsity trains, but --epochs is 0: give --epochs, or leave --sparsity out.")
     family = Ultralytics({"seed": 0, **overrides}, head=settings.head, trust=trust)
+    family.callbacks = callbacks or {}
     weights = find_weights(given)
     family.check(weights)
     return Opened(family, weights, lambda: _run_folder(overrides, family.task, run), seed=overrides.get("seed", 0))
@@ -91,7 +113,7 @@ def yolo11(argv: list[str]) -> None:
     style = engine.Style("After pruning iter {step}: {figures}", "yolo11_pruning_perf_change.png", ratio="speed up")
     if options.resume:
         command.refuse_beside("--resume", [*typed(options, parser, ("resume", "trust")), *rest])
-        command.resume(options.resume, Upstream(), trust=options.trust, style=style)
+        command.resume(options.resume, Upstream(), trust=options.trust, style=style, watch=watcher({}))
         return
     overrides = split_arguments([f"cfg={options.cfg}", *rest])
     settings = Settings(
@@ -110,7 +132,7 @@ def yolo11(argv: list[str]) -> None:
     engine.preflight(opened.family, opened.weights, settings)
     task = getattr(opened.family, "task")  # noqa: B009  # ultralytics has tasks, the contract does not
     published = Opened(opened.family, opened.weights, lambda: _published_folder(overrides, task))
-    command.carry(published, settings, style=style)
+    command.carry(published, settings, style=style, watch=watcher({}))
 
 
 def _published_folder(overrides: dict[str, Any], task: str) -> Path:
