@@ -87,10 +87,10 @@ def others(weights: str, data: str) -> dict[str, Any]:
     }
 
 
-def refusal(model: YOLO, **keywords: Any) -> str:
+def refusal(yolo: YOLO, /, **keywords: Any) -> str:
     """What a call is refused with; the exceptions of a user's own callback by their type."""
     try:
-        model.prune(**keywords)
+        yolo.prune(**keywords)
     except PruneError as error:
         return str(error)
     except LookupError as error:
