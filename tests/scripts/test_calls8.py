@@ -18,7 +18,7 @@ REFUSALS = (
     "Leave --device out to use what is here",
     "--mode is not yours to set here",
     "yolov8n.yaml: built from a YAML and never trained",
-    "in memory only (no file is theirs). Save them first: model.save('mine.pt')",
+    "in memory only (",  # whether upstream still knows the file, its releases differ
     "best.pt does not hold them). Save them first: model.save('mine.pt')",
     "old.onnx: an exported network cannot be pruned.",
 )
