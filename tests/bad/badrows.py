@@ -97,9 +97,11 @@ FINE_LINES = (
     "shear -1",
     "batch 0.5",
     "device '-1,-1'",
-    "--cfg c_cfg.yaml",
-    "yolo11 --cfg c_cfg.yaml",
 )
+# Configurations whose bad value the command line replaces, an empty one, and one whose odd letters upstream leaves out.
+REPLACED = ("cfg", "data", "date", "epochs", "latin", "lists", "map", "model", "null")
+FINE_LINES += tuple(f"{script}--cfg c_{name}.yaml" for script in ("", "yolo11 ") for name in REPLACED)
+FINE_LINES += ("train_sparse --project a_file",)  # a relative project lies below runs/, where a_file is none
 DEVICES = (
     "cuda:99",
     "foo",

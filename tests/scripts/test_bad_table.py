@@ -16,4 +16,4 @@ pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 
 
 def test_no_bad_input_ends_in_a_traceback_in_ultralytics(workshop: Workshop, tiny_set: Path) -> None:
-    badtable.judge(badtable.answers(workshop.root, "v8", tiny_set, workshop.python), "v8", 600)
+    badtable.judge(badtable.answers(workshop.root, "v8", tiny_set, workshop.python), "v8", 560)
