@@ -129,7 +129,7 @@ def _built(opt: argparse.Namespace, task: str, classes: int) -> Network:
         model = Yolov5().load(Path(opt.weights))
         if model.yaml["nc"] == classes:
             return model
-        print(f"{opt.weights} has {model.yaml['nc']} classes, the data {classes}: upstream makes the head anew")
+        print(f"{opt.weights} has {model.yaml['nc']} classes, the data {classes}: upstream makes a new head")
         structure = model.yaml
     kind = SegmentationModel if task == "segment" else DetectionModel
     try:

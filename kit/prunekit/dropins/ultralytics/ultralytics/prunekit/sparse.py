@@ -140,7 +140,7 @@ def _built(overrides: dict[str, Any], model: YOLO) -> Network:
             raise PruneError(f"upstream cannot begin this training ({reason_of(error)}).") from error
     had, has = own.yaml.get("nc"), made.yaml.get("nc")
     if model.ckpt and had != has:
-        print(f"The network has {had} classes, the data {has}: upstream makes the head anew")
+        print(f"The network has {had} classes, the data {has}: upstream makes a new head")
     return made
 
 
