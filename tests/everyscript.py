@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,13 @@ def _refused(code: Any, said: str, owned: bool) -> bool:
     return code == 2 and not owned and "Traceback" not in said and said.count("error: ") == 1
 
 
-def records(root: Path, family: str) -> tuple[list[list[str]], list[str]]:
+def records(root: Path, family: str, arguments: Mapping[str, Any] | None = None) -> tuple[list[list[str]], list[str]]:
     """Records of interrupted runs that name a file which runs code as a step's network, and command lines to resume.
 
     Args:
         root: where best.pt and posix.pt lie.
         family: the record's.
+        arguments: upstream's, as a record of the family holds them.
 
     Returns:
         The command lines, and what each must be told.
@@ -79,7 +81,7 @@ def records(root: Path, family: str) -> tuple[list[list[str]], list[str]]:
             "weights": str(root / "best.pt"),
             "digest": digest,
             "steps": [done],
-            "arguments": {},
+            "arguments": dict(arguments or {}),
             "settings": {"steps": 2},
         }
         (folder / "report.json").write_text(json.dumps(state))

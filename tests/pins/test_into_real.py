@@ -13,10 +13,12 @@ from prunekit.cli.main import run
 from prunekit.fork import repository
 from prunekit.kit import find_kit
 from prunekit.maintain.smoke import import_modules
+from prunekit.patches.series import read_series
 from prunekit.upstream.pins import read_pins
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 OLD = "6dffa0cef3e30e765b1622d5cc02d57b04d7ee8b"  # 8.3.145
+FORMER = "a5ed6af24e13503b1bd5dac9fedc416751f5af23"  # 8.4.49, the pin before 8.4.190, whose commit nobody knows yet
 TRAINER = "ultralytics/engine/trainer.py"
 CLIPS = "        torch.nn.utils.clip_grad_norm_("
 OWN = "    def own_clip(self):\n        return 1\n\n"
@@ -49,16 +51,17 @@ def cloned(folder: Path, url: str, commit: str) -> None:
     git(folder, "commit", "--quiet", "-am", "own trainer")
 
 
-@pytest.mark.parametrize("at", [OLD, "the pin"])
+@pytest.mark.parametrize("at", [OLD, FORMER, "the pin"])
 def test_a_clone_with_own_commits(at: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Own lines and hooks side by side, importable; status, verify and diff; then all as it was."""
-    pin = read_pins(find_kit().pins).upstreams["ultralytics"]
+    kit = find_kit()
+    pin = read_pins(kit.pins).upstreams["ultralytics"]
     folder = tmp_path / "clone"
     cloned(folder, pin.url, pin.commit if at == "the pin" else at)
     before = [git(folder, *words) for words in (("for-each-ref",), ("ls-files", "-s"), ("symbolic-ref", "HEAD"))]
     tip = git(folder, "rev-parse", "HEAD")
     assert run(["setup", "v8", "--into", str(folder)]) == 0, capsys.readouterr().err
-    assert git(folder, "rev-parse", "HEAD~6") == tip == git(folder, "rev-parse", "work")
+    assert git(folder, "rev-parse", f"HEAD~{len(read_series(kit, pin)) + 1}") == tip == git(folder, "rev-parse", "work")
     text = (folder / TRAINER).read_text()
     assert f"        self.own_clip()\n{CLIPS}" in text and OWN in text
     assert text.index("own_clip()") < text.index("hooks.bn_l1(self)") < text.index("self.scaler.step(")

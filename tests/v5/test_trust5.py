@@ -15,6 +15,12 @@ from home5 import HERE, Home
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 NAMES = ("prune.py", "prune_one_shot.py", "quantify.py", "sensitivity.py", "inspect_bn.py", "train_sparse.py")
 SHARED = Path(__file__).parents[3] / "shared" / "weights" / "yolov5n-coco.pt"
+# Upstream's arguments with nothing typed, as a record holds them.
+USUAL = """
+import json
+from prunekit_v5.arguments import TRAINERS, parse
+print("USUAL" + json.dumps(parse([], next(iter(TRAINERS)), {}), default=str))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +106,14 @@ def test_what_a_checkpoint_remembers_is_not_run(bench: Home) -> None:
 
 def test_a_record_that_names_another_network(bench: Home) -> None:
     """report.json may come from elsewhere: its steps lie in its folder, and are looked at like any checkpoint."""
-    lines, wanted = everyscript.records(bench.root, "yolov5")
+    said = bench.python("-c", USUAL)
+    usual = json.loads(said.rpartition("USUAL")[2].splitlines()[0])
+    lines, wanted = everyscript.records(bench.root, "yolov5", usual)
     (bench.root / "lines.json").write_text(json.dumps(lines))
     output = bench.python(everyscript.HERE / "all_scripts.py", "lines.json")
     assert everyscript.verdicts(output, lines) == []
-    said = everyscript.told(output)
-    assert [want in heard for heard, want in zip(said, wanted, strict=True)] == [True] * 3, said
+    told = everyscript.told(output)
+    assert [want in heard for heard, want in zip(told, wanted, strict=True)] == [True] * 3, told
 
 
 def test_trust_opens_the_door(bench: Home) -> None:
