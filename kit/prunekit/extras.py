@@ -28,7 +28,7 @@ def install_command(extra: str) -> str:
     origin = _origin()
     if origin is not None:
         return f"pip install {shlex.quote(f'{origin}[{extra}]')}"
-    return f"pip install {shlex.join(_needs(extra))}"
+    return f"pip install {shlex.join(needs(extra))}"
 
 
 def _origin() -> Path | None:
@@ -42,7 +42,7 @@ def _origin() -> Path | None:
     return place if url.scheme == "file" and place.exists() else None
 
 
-def _needs(extra: str) -> list[str]:
+def needs(extra: str) -> list[str]:
     """Return the requirements of an extra, those of the extras that it names included."""
     found: list[str] = []
     for row in importlib.metadata.requires(_PROJECT) or []:
@@ -50,5 +50,5 @@ def _needs(extra: str) -> list[str]:
         if match is None or match["extra"] != extra:
             continue
         other = re.fullmatch(rf"{_PROJECT}\[(.+)\]", match["need"])
-        found += _needs(other[1]) if other else [match["need"]]
+        found += needs(other[1]) if other else [match["need"]]
     return found

@@ -17,6 +17,7 @@ from prunekit.console import Console, plain
 from prunekit.extras import install_command
 from prunekit.fork.doctor import Check, installed
 from prunekit.fork.local_changes import local_work
+from prunekit.fork.own_needs import lacking
 from prunekit.fork.reading import foreign_owner
 from prunekit.fork.repository import Record
 from prunekit.fork.setup import Outcome
@@ -85,6 +86,8 @@ def next_commands(outcome: Outcome) -> list[str]:
     needed = (*_NEEDED, *_LEANS_ON.get(upstream.name, ()))
     missing = [name for name in needed if installed(name) is None]
     extra = [f"{install_command(upstream.name)}  # brings {', '.join(missing)}"] if missing else []
+    if outcome.record.at is not None and (own := lacking(outcome.directory, upstream.name)):
+        extra.append(f"pip install {shlex.join(own)}  # {upstream.name} {outcome.record.release} imports them, too")
     cd = [] if outcome.directory == Path.cwd() else [f"cd {shlex.quote(_short(outcome.directory))}"]
     install = ["pip install --no-deps -e .  # or `yolo` and `import ultralytics` run another copy than this fork"]
     return [*extra, *cd, *(install if is_package else []), *outcome.target.next]

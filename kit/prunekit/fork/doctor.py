@@ -31,6 +31,7 @@ _NEEDED_MB = 100
 _SAME_FILES = {
     "opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "ultralytics": ("ultralytics-opencv-headless",),
+    "ultralytics-thop": ("thop",),
 }
 _PATIENCE = 20.0  # seconds for a host to answer
 
@@ -56,10 +57,18 @@ def examine(kit: Kit, *, network: bool = True) -> list[Check]:
 
 def installed(project: str) -> str | None:
     """Return an installed project's version, or None; imports nothing. Another name of the same package counts."""
-    for name in (project, *_SAME_FILES.get(project, ())):
+    for name in same_files(project):
         with suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
     return None
+
+
+def same_files(project: str) -> tuple[str, ...]:
+    """Return a project and the others that bring the same package."""
+    for keep, others in _SAME_FILES.items():
+        if project in (keep, *others):
+            return (project, *(name for name in (keep, *others) if name != project))
+    return (project,)
 
 
 def _python() -> Check:

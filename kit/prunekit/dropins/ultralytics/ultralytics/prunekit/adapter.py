@@ -42,7 +42,7 @@ from .blocks import RULES, ignored_layers, refuse_unknown, tracing
 from .calibration import check_labels, images
 from .hooks import HOOKED
 from .predicting import found_in
-from .releases import load_checkpoint
+from .releases import forget_loss, load_checkpoint
 from .remembered import why_not_here
 from .rules import RULES as MADE_OF
 from .structure import close_structure
@@ -251,7 +251,7 @@ class Ultralytics:
                 "makes no sense. Give the checkpoint that training wrote (weights/best.pt)."
             )
         check_form(model, weights)
-        model.criterion = None
+        forget_loss(model)
         return model.float().requires_grad_(True), {**checkpoint, **dict.fromkeys(STALE), "model": None}
 
     def example(self, model: Network) -> Tensor:
@@ -279,6 +279,7 @@ class Ultralytics:
         overrides = {**self._overrides(Path(self._scratch.name) / "calibration"), "model": "calibration.pt"}
         trainer = TRAINERS[self.task](overrides=overrides)  # for its data; the model is handed to it
         model.args = trainer.args
+        forget_loss(model)
         trainer.model, trainer.args.workers = model, 0
         trainer.device = next(model.parameters()).device  # where the graph's weights are, whatever trains later
         loader = trainer.get_dataloader(trainer.data["train"], batch_size=trainer.batch_size, rank=-1, mode="train")
@@ -286,13 +287,14 @@ class Ultralytics:
             if number == CALIBRATION_BATCHES:
                 break
             yield model.loss(trainer.preprocess_batch(batch))[0].sum()
-        model.criterion = None
+        forget_loss(model)
 
     def save(self, model: Network, source: Path, target: Path) -> None:
         """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
         checkpoint = self._opened(source, self._load)[1]
         model = deepcopy(model)
-        model.yaml, model.criterion = close_structure(model), None
+        model.yaml = close_structure(model)
+        forget_loss(model)
         model.args = {**checkpoint.get("train_args", {}), "task": self.task}
         torch.save({**checkpoint, "epoch": -1, "model": model.requires_grad_(False)}, target)
 

@@ -65,7 +65,7 @@ def read(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:
         within.discard(file)
     for model in _models(ckpt):
         if type(getattr(model, "criterion", None)).__name__ == "OldLoss":
-            model.criterion = None  # made anew where it is needed
+            vars(model).pop("criterion")  # made anew where it is needed; None in its place fails before 8.3
         merged = merge_blocks(model, RULES) + merge_split_blocks(model)
         if merged and RANK in {-1, 0}:
             LOGGER.info(f"{colorstr('prunekit: ')}{file}: {merged} split blocks read as stock blocks")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Execute a notebook in a fork's root: `python notebook5.py NOTEBOOK OUT [SETTINGS AS JSON]`; run from that root.
+"""Execute a notebook in a fork's root: `python run_notebook.py NOTEBOOK OUT [SETTINGS AS JSON]`; run from that root.
 
 The published outputs are made with this, too:
-    python notebook5.py docs/notebooks/prune_yolov5.ipynb same.ipynb '{"data": "digits/data.yaml", ...}'
+    python run_notebook.py docs/notebooks/prune_yolov5.ipynb same.ipynb '{"data": "digits/data.yaml", ...}'
 """
 
 from __future__ import annotations
