@@ -4,7 +4,13 @@
     prunekit setup v8 forks/v8
     python benchmarks/compare.py v8 forks/v8 --tier full --seeds 0 1 2 --out compared/v8
 
-Trains on scenes of handwritten digits (as `prunekit demo` does), or with upstream's settings on `--data` of your own.
+Trains on scenes of handwritten digits (as `prunekit demo` does), or with upstream's settings on `--data` of your own:
+
+    python benchmarks/compare.py v8 forks/v8 --data bccd.yaml --weights yolov8n.pt --imgsz 240 --batch 16 --epochs 20 \
+        --extra 20 --set optimizer=AdamW lr0=0.001 nbs=16 --only default random-local stock-tp --out compared/bccd
+
+`--weights` is what the dense network starts from, `--large-weights` the next larger one. Where the data set names a
+`test` split, every cell is measured on it, too: choose by `val`, report `test`.
 Equal MACs, equal epochs after pruning, the same data.
 Interrupt it at any time: the same command goes on with the next cell. `--only default random-local` makes some of the
 variants and what they start from; the report always shows what there is, and says what is missing.
@@ -19,7 +25,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+import yaml
 from comparing.cells import Bench, timed
 from comparing.sweep import by_ray, one_by_one
 from comparing.tables import draw, gathered, markdown, summary, verdicts
@@ -33,6 +41,7 @@ SIZES = {
     "epochs": "epochs from scratch",
     "extra": "epochs after pruning",
 }
+STARTS = ("small", "large")  # fields of Target
 DATA_SEED = 0  # one data set for all; a seed is that of a training
 
 
@@ -92,6 +101,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="YAML", help="a detection data set instead of the digits")
     for name, text in SIZES.items():
         parser.add_argument(f"--{name}", type=int, help=f"{text} (default: the tier's)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint that the small network starts from")
+    parser.add_argument("--large-weights", type=Path, metavar="FILE", help="checkpoint that the larger one starts from")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="upstream's train settings, for --data"
+    )
     parser.add_argument("--device", default="cpu", help="where upstream trains and validates (default cpu)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", metavar="VARIANT", choices=[*variants()], help="these variants")
@@ -116,10 +130,20 @@ def prepare(options: argparse.Namespace) -> Bench:
     """
     if options.data and not options.data.is_file():
         raise SystemExit(f"--data {options.data}: no such file. Name the YAML of a detection data set.")
+    for option in ("weights", "large_weights"):
+        given = getattr(options, option)
+        if given and not given.is_file():
+            raise SystemExit(
+                f"--{option.replace('_', '-')} {given}: no such file. Name a checkpoint of {options.target}."
+            )
+    if options.set and not options.data:
+        raise SystemExit("--set is for --data: the digits have settings of their own.")
     folder = (options.out or Path("compared") / options.target).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sizes_of(options)
-    mine = {"target": options.target, "data": str(options.data or "digits"), **asdict(sizes)}
+    starts = {key: str(path.resolve()) for key, path in zip(STARTS, (options.weights, options.large_weights)) if path}
+    settings = settings_of(options.set)
+    mine = {"target": options.target, "data": str(options.data or "digits"), **asdict(sizes), **starts, **settings}
     stamp = folder / "comparison.json"
     if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")) != mine:
         raise SystemExit(f"{folder} holds another comparison ({stamp.read_text().strip()}): name another --out")
@@ -128,7 +152,36 @@ def prepare(options: argparse.Namespace) -> Bench:
         data = options.data.resolve()
     else:
         data = build(folder / "data", train=sizes.train, val=sizes.val, imgsz=sizes.imgsz, seed=DATA_SEED)
-    return Bench(folder, options.fork.resolve(), options.target, sizes, data, shown(sys.argv), options.device)
+    more = {
+        "target": replace(TARGETS[options.target], **starts),
+        "settings": settings,
+        "test": test_split(data, folder),
+    }
+    return Bench(folder, options.fork.resolve(), options.target, sizes, data, shown(sys.argv), options.device, **more)
+
+
+def settings_of(words: Iterable[str]) -> dict[str, Any]:
+    """KEY=VALUE words as upstream's settings.
+
+    Raises:
+        SystemExit: a word without a `=`.
+    """
+    parts = [word.partition("=") for word in words]
+    for key, equals, _ in parts:
+        if not equals:
+            raise SystemExit(f"--set {key}: write KEY=VALUE, as upstream does.")
+    return {key: yaml.safe_load(value) for key, _, value in parts}
+
+
+def test_split(data: Path, folder: Path) -> Path | None:
+    """The data set with its `test` split in the place of `val`, as a YAML in `folder`; None where it has none."""
+    named = yaml.safe_load(data.read_text(encoding="utf-8"))
+    if not named.get("test"):
+        return None
+    path = folder / "test.yaml"
+    root = (data.parent / (named.get("path") or ".")).resolve()
+    path.write_text(yaml.safe_dump({**named, "path": str(root), "val": named["test"]}), encoding="utf-8")
+    return path
 
 
 def sizes_of(options: argparse.Namespace) -> Sizes:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from prunekit.demo import runner
 
-from .targets import INFORK, TARGETS, Job, Sizes
+from .targets import INFORK, TARGETS, Job, Sizes, Target
 from .variants import Variant
 
 FIGURES = ("params", "macs", "map50", "map50_95")
@@ -33,13 +33,16 @@ class Bench:
     data: Path
     again: str
     device: str = "cpu"
+    target: Target | None = None  # where its networks start from checkpoints; else that of the name
+    settings: Mapping[str, Any] = field(default_factory=dict)  # upstream's, for data of one's own
+    test: Path | None = None  # the data with its test split as `val`
 
     def job(self, seed: int) -> Job:
         """The command lines of one seed."""
-        target = TARGETS[self.name]
+        target = self.target or TARGETS[self.name]
         scratch = self.folder / "settings"
         scratch.mkdir(parents=True, exist_ok=True)
-        return Job(target, self.sizes, seed, self.data, self.fork, scratch, self.device)
+        return Job(target, self.sizes, seed, self.data, self.fork, scratch, self.device, self.settings)
 
     def cell(self, seed: int, variant: str) -> Path:
         """Where a cell's result lies."""
@@ -69,7 +72,8 @@ def make_cell(bench: Bench, seed: int, variant: Variant) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     started = time.monotonic()
-    made = _MAKERS[variant.kind](_Cell(bench, seed, variant, work))
+    cell = _Cell(bench, seed, variant, work)
+    made = {**_MAKERS[variant.kind](cell), **cell.tested()}
     figures = {"variant": asdict(variant), "seed": seed, **made, "seconds": round(time.monotonic() - started, 1)}
     (work / "cell.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     _tidy(work)
@@ -120,8 +124,18 @@ class _Cell:
         self.run(self.infork("measure", out, weights), "-measure")
         return json.loads(out.read_text(encoding="utf-8"))
 
-    def infork(self, action: str, out: Path, weights: Path, *more: str) -> list[str]:
-        words = self.job.words(1, self.work / "scratch")
+    def tested(self) -> dict[str, Any]:
+        """Accuracy of the cell's network on the test split, if there is one."""
+        if self.bench.test is None:
+            return {}
+        out = self.work / "tested.json"
+        job = replace(self.job, data=self.bench.test)
+        self.run(self.infork("measure", out, self.work / "best.pt", job=job), "-test")
+        found = json.loads(out.read_text(encoding="utf-8"))
+        return {f"test_{key}": found[key] for key in ("map50", "map50_95")}
+
+    def infork(self, action: str, out: Path, weights: Path, *more: str, job: Job | None = None) -> list[str]:
+        words = (job or self.job).words(1, self.work / "scratch")
         return [str(INFORK), action, str(out), self.job.target.upstream, str(weights), *more, *words]
 
     def fraction(self) -> str:

@@ -48,13 +48,13 @@ def summary(
         row: dict[str, Any] = {"seeds": sorted(by_seed), "missing": sorted(set(seeds) - set(by_seed))}
         for key in ("macs", "params"):
             row[key] = statistics.fmean(figures[key] for figures in by_seed.values())
-        for key in ("map50", "map50_95", "zero_map50"):
+        for key in ("map50", "map50_95", "zero_map50", "test_map50", "test_map50_95"):
             values = [figures[key] for figures in by_seed.values() if key in figures]
             if values:
                 row[key], row[f"{key}_ci"] = interval(values)
         row["minus_dense"], row["minus_dense_ci"] = _difference(cells, name, "dense-more")
         row["against"] = every[name].against
-        for key, kind in (("less", "map50"), ("less_95", "map50_95")):
+        for key, kind in (("less", "map50"), ("less_95", "map50_95"), ("less_test_95", "test_map50_95")):
             row[key], row[f"{key}_ci"] = _difference(cells, name, row["against"], kind)
         rows[name] = row
     return rows
@@ -64,7 +64,8 @@ def _difference(
     cells: Mapping[str, Mapping[int, Mapping[str, Any]]], name: str, other: str, key: str = "map50"
 ) -> tuple[float | None, float | None]:
     """Mean difference by seed, with its interval: what a seed gives both goes out."""
-    common = sorted(set(cells.get(name, {})) & set(cells.get(other, {})))
+    both = set(cells.get(name, {})) & set(cells.get(other, {}))
+    common = sorted(seed for seed in both if key in cells[name][seed] and key in cells[other][seed])
     if not common:
         return None, None
     return interval([cells[name][seed][key] - cells[other][seed][key] for seed in common])
@@ -97,8 +98,9 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         ),
     )
     lines = []
+    key, measure = ("test_map50_95", "test mAP50-95") if _tested(cells) else ("map50", "mAP50")
     for name, other, text, holds in questions:
-        mean, ci = _difference(cells, name, other)
+        mean, ci = _difference(cells, name, other, key)
         if mean is None:
             lines.append(f"not measured: {text} ({name}, {other})")
             continue
@@ -106,27 +108,41 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         word = "yes" if held else "open" if ci is None and mean > 0 else "NO"
         doubt = ", the interval holds 0" if ci is not None and abs(mean) <= ci else ""
         spread = f" ± {ci:.4f}{doubt}" if ci is not None else " (one seed)"
-        lines.append(f"{word}: {text}: {name} - {other} = {mean:+.4f}{spread}")
+        lines.append(f"{word}: {text}: {name} - {other} = {mean:+.4f}{spread} ({measure})")
     return lines
+
+
+def _tested(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> bool:
+    """True where the cells were measured on a test split."""
+    return any("test_map50_95" in figures for by_seed in cells.values() for figures in by_seed.values())
 
 
 def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant], said: Sequence[str]) -> str:
     """The report: what was run, the table, the verdicts."""
     sizes = bench.sizes
     digits = f"Scenes of digits, {sizes.train} to train on, {sizes.val} to validate"
+    tested = any("test_map50_95" in row for row in rows.values())
+    start = (
+        f"from {Path(bench.target.small).name}"
+        if bench.target and bench.target.small.endswith(".pt")
+        else "from scratch"
+    )
     partial = sorted(name for name in every if name not in rows or rows[name]["missing"])
     lines = [
         f"# {bench.name}: half the MACs, every way",
         "",
-        f"{digits if sizes.digits else bench.data}, {sizes.imgsz} px; {sizes.epochs} epochs from scratch, "
+        f"{digits if sizes.digits else bench.data}, {sizes.imgsz} px; {sizes.epochs} epochs {start}, "
         f"{sizes.extra} after pruning. Mean over seeds ± half the 95% interval (Student's t).",
         "",
         f"Command: `{bench.again}`",
         "",
         "| variant | seeds | MACs (M) | parameters | mAP50 untrained | mAP50 | mAP50-95 | mAP50 - dense-more "
-        "| held against | by mAP50 | by mAP50-95 | what |",
-        "|---" * 12 + "|",
-        *(_row(name, row, every[name].about) for name, row in rows.items()),
+        + ("| test mAP50 | test mAP50-95 " if tested else "")
+        + "| held against | by mAP50 | by mAP50-95 "
+        + ("| by test mAP50-95 " if tested else "")
+        + "| what |",
+        "|---" * (15 if tested else 12) + "|",
+        *(_row(name, row, every[name].about, tested) for name, row in rows.items()),
         "",
         *(f"- {line}" for line in said),
     ]
@@ -135,7 +151,7 @@ def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant]
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, row: Mapping[str, Any], about: str) -> str:
+def _row(name: str, row: Mapping[str, Any], about: str, tested: bool) -> str:
     cells = [
         name,
         str(len(row["seeds"])),
@@ -143,9 +159,11 @@ def _row(name: str, row: Mapping[str, Any], about: str) -> str:
         f"{row['params']:,.0f}",
         *(_spread(row, key) for key in ("zero_map50", "map50", "map50_95")),
         _spread(row, "minus_dense", "+"),
+        *(_spread(row, key) for key in ("test_map50", "test_map50_95") if tested),
         row["against"],
         _spread(row, "less", "+"),
         _spread(row, "less_95", "+"),
+        *([_spread(row, "less_test_95", "+")] if tested else []),
         about,
     ]
     return "| " + " | ".join(cells) + " |"

@@ -130,12 +130,13 @@ class Job:
     fork: Path
     scratch: Path
     device: str = "cpu"
+    settings: Mapping[str, Any] = field(default_factory=dict)  # upstream's, on data of one's own
 
     def words(self, epochs: int, place: Path, hyp: Mapping[str, float] | None = None) -> list[str]:
         """Train arguments, the same for upstream's trainer and for the fork's pruning scripts; `hyp` overrides some."""
         sizes = self.sizes
         if self.target.style == "ultralytics":
-            usual = {"nbs": sizes.batch, **TRAINING} if sizes.digits else OWN
+            usual = {"nbs": sizes.batch, **TRAINING} if sizes.digits else {**OWN, **self.settings}
             values = {
                 "data": self.data,
                 "epochs": epochs,
@@ -169,6 +170,7 @@ class Job:
             place.name,
             "--exist-ok",
         ]
+        words += [word for key in self.settings if key == "optimizer" for word in ("--optimizer", self.settings[key])]
         # Only the last epoch is validated, and counts: an epoch of the digits is shorter than a validation.
         if self.target.style == "yolov7":
             return [*words, *(["--notest"] if sizes.digits else [])]
@@ -197,7 +199,7 @@ class Job:
         """The hyperparameter file of this comparison: upstream's own, with what small images ask for."""
         own = yaml.safe_load((self.fork / self.target.hyp).read_text(encoding="utf-8"))
         small = {**{key: HYP[key] for key in own if key in HYP}, **self.target.changed} if self.sizes.digits else {}
-        values = {**own, **small, **hyp}
+        values = {**own, **small, **{key: value for key, value in self.settings.items() if key in own}, **hyp}
         path = self.scratch / ("-".join(["hyp", *(f"{key}{value:g}" for key, value in hyp.items())]) + ".yaml")
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
         return path

@@ -8,6 +8,7 @@ from typing import Any
 
 HALF = 0.5  # of the dense network's MACs
 GIVEN = ("--schedule", "given")
+RANDOM, FPGM, REPAIR = ("--importance", "random"), ("--importance", "fpgm"), ("--repair", "128")
 CRITERIA = ("lamp", "l1", "l2", "group_norm", "bn_scale", "taylor", "hessian", "fpgm", "random")
 
 
@@ -47,7 +48,7 @@ def variants() -> dict[str, Variant]:
     found = [
         Variant("dense", "dense", "the network that is pruned", start="", against="dense-more"),
         Variant("dense-more", "more", "dense, trained on for the same epochs", against=""),
-        Variant("default", "prune", "prune_one_shot.py as it comes", against="dense-more"),
+        Variant("default", "prune", "prune_one_shot.py, default settings", against="dense-more"),
         Variant("random-local", "prune", "control: random channels", options=("--importance", "random")),
         Variant("stock-tp", "stock", "Torch-Pruning's high-level pruner with its own defaults"),
         Variant("scratch", "scratch", "the default's architecture from random weights, all epochs", start="default"),
@@ -104,8 +105,17 @@ def _helpers() -> list[Variant]:
         for n in (1, 8)
     ]
     recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
+    repaired = [
+        Variant(
+            f"{name}-repair", "prune", f"{name}, repaired on 128 images before fine-tuning", options=(*words, *REPAIR)
+        )
+        for name, words in (("default", ()), ("random", RANDOM), ("fpgm", FPGM))
+    ]
+    pulled = Variant(
+        "fpgm-distill", "prune", "fpgm, beside the dense network, pull 0.5", options=(*FPGM, "--distill", "0.5")
+    )
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
-    return [recalibrated, table, *pulls, *widths, *rates, warm, *_schedules()]
+    return [recalibrated, *repaired, table, *pulls, pulled, *widths, *rates, warm, *_schedules()]
 
 
 def _schedules() -> list[Variant]:
@@ -138,7 +148,7 @@ def _schedules() -> list[Variant]:
 def _quarter() -> list[Variant]:
     """A quarter of the MACs: the smaller the budget, the more the choices may weigh."""
     own = [
-        ("quarter", "prune_one_shot.py as it comes", ()),
+        ("quarter", "prune_one_shot.py, default settings", ()),
         ("quarter-random", "control: random channels", ("--importance", "random")),
         ("quarter-round-8", "widths in multiples of 8", ("--round-to", "8")),
         ("quarter-global", "one ranking of all channels", ("--scope", "global")),
