@@ -41,7 +41,6 @@ SIZES = {
     "epochs": "epochs from scratch",
     "extra": "epochs after pruning",
 }
-STARTS = ("small", "large")  # fields of Target
 DATA_SEED = 0  # one data set for all; a seed is that of a training
 
 
@@ -141,7 +140,8 @@ def prepare(options: argparse.Namespace) -> Bench:
     folder = (options.out or Path("compared") / options.target).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sizes_of(options)
-    starts = {key: str(path.resolve()) for key, path in zip(STARTS, (options.weights, options.large_weights)) if path}
+    given = {"small": options.weights, "large": options.large_weights}  # fields of Target
+    starts = {key: str(path.resolve()) for key, path in given.items() if path}
     settings = settings_of(options.set)
     mine = {"target": options.target, "data": str(options.data or "digits"), **asdict(sizes), **starts, **settings}
     stamp = folder / "comparison.json"
