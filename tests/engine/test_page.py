@@ -124,3 +124,36 @@ def test_it_reads_well_in_a_browser(made: SimpleNamespace, finished: Any, tmp_pa
     over, least, count = json.loads(found.group(1))
     assert over <= 0 and count > 60
     assert least > 7, "letters of a chart are too small to read"
+
+
+def test_a_page_that_cannot_be_made_costs_no_run(
+    engine: SimpleNamespace, finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A library's failure is a warning beside a whole report; a full disk is none."""
+    report = modules("run.report").report
+
+    def failing(error: Exception) -> Any:
+        def page(state: Any) -> None:
+            raise error
+
+        return page
+
+    monkeypatch.setattr(report, "write_page", failing(ValueError("no glyph")))
+    report.write_report(finished, "plots/steps.png")
+    assert "warning: report.html is missing (no glyph)" in capsys.readouterr().out
+    assert (finished.folder / "report.md").is_file()
+    monkeypatch.setattr(report, "write_page", failing(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        report.write_report(finished, "plots/steps.png")
+
+
+def test_detections_of_an_earlier_run_do_not_stay(
+    engine: SimpleNamespace, made: SimpleNamespace, finished: Any
+) -> None:
+    """Where they cannot be drawn anew, the page shows none."""
+    beside, said = modules("run.beside").beside, list[str]()
+    place = finished.path(made.page.EXAMPLES)
+    place.parent.mkdir()
+    place.write_bytes(b"of another run")
+    beside.look(finished, SimpleNamespace(), said.append)
+    assert not place.exists() and said[0].startswith("warning: the report's measured times or example images")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prunekit.console import Console
 from prunekit.errors import Unreachable, UserError
-from prunekit.upstream.fetch_git import fetch_git
+from prunekit.upstream.fetch_git import Absent, fetch_git
 from prunekit.upstream.fetch_sdist import fetch_sdist
 from prunekit.upstream.manifest import Manifest, blob_id
 from prunekit.upstream.pins import UNRESOLVED, Upstream
@@ -97,8 +97,9 @@ def _fetch(
             raise Unreachable(f"{error}; check --mirror, or add --source auto to take the sdist then") from error
         if source == "git" or upstream.sdist is None:
             raise
+        why = error.what if isinstance(error, Absent) else str(error)  # advice is for who is left without
         try:
-            return _from_sdist(upstream, manifest, scratch, report, (f"{error}; took the sdist instead",))
+            return _from_sdist(upstream, manifest, scratch, report, (f"{why}; took the sdist instead",))
         except Unreachable as second:
             raise Unreachable(f"neither source can be had. git: {error}. sdist: {second}") from second
 

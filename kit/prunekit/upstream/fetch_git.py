@@ -31,7 +31,11 @@ Report = Callable[[str], None]
 
 
 class Absent(Unreachable):
-    """The host answers, and has no such commit (any more)."""
+    """The host answers, and has no such commit (any more); `what` says so without the advice behind it."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(f"{what}: {advice}")
+        self.what = what
 
 
 class FetchFailed(UserError, GitError):
@@ -78,7 +82,7 @@ def fetch_git(upstream: Upstream, url: str, scratch: Path, report: Report) -> Ch
         return CheckedOut(repo.folder, commit, _packed(repo.folder), (attempt.note,) if attempt.note else ())
     other = " --source sdist, or" if upstream.sdist else ""
     lost = f"tag {upstream.tag}" if upstream.commit == UNRESOLVED else f"commit {upstream.commit}"
-    raise Absent(f"{url} does not have {lost} of {upstream.name}: try{other} --mirror URL of a copy")
+    raise Absent(f"{url} does not have {lost} of {upstream.name}", f"try{other} --mirror URL of a copy")
 
 
 def ids_of(upstream: Upstream, url: str, names: tuple[str, ...], folder: Path) -> dict[str, str]:

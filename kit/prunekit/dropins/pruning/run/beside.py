@@ -29,6 +29,7 @@ def look(state: State, family: Family, say: Say) -> None:
     last = state.last_kept()
     if last is None:
         return
+    state.path(EXAMPLES).unlink(missing_ok=True)  # of an earlier run in this folder
     try:
         state.timing = _timed(state, family)
         draw_examples(

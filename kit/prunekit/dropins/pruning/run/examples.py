@@ -15,8 +15,8 @@ from .charts import save
 IMAGES = 4
 
 
-def draw_examples(family: Family, dense: Path, pruned: Path, target: Path) -> bool:
-    """Write a picture of two columns, dense and pruned; False where the images have no three channels to show.
+def draw_examples(family: Family, dense: Path, pruned: Path, target: Path) -> None:
+    """Write a picture of two columns, dense and pruned; none where the images have no three channels to show.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -25,7 +25,7 @@ def draw_examples(family: Family, dense: Path, pruned: Path, target: Path) -> bo
 
     images = list(islice(family.images(dense), IMAGES))
     if not images or images[0].shape[1] != 3:
-        return False
+        return
     found = {name: family.found(weights, images) for name, weights in (("dense", dense), ("pruned", pruned))}
     figure = Figure(figsize=(8, 4 * len(images)), layout="constrained")
     axes = figure.subplots(len(images), 2, squeeze=False)
@@ -34,7 +34,6 @@ def draw_examples(family: Family, dense: Path, pruned: Path, target: Path) -> bo
         for row, (image, objects) in enumerate(zip(images, each, strict=True)):
             _draw(axes[row][column], image, objects)
     save(figure, target)
-    return True
 
 
 def _draw(axis: Any, image: Tensor, objects: list[Found]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..failures import reason_of
 from ..files import write_text
 from . import charts
 from .page import write_page
@@ -41,7 +42,7 @@ def write_report(state: State, chart: str) -> None:
     pictures = [f"![{picture.stem}]({_link(picture, state.folder)})" for picture in _draw(state, steps, widths)]
     write_text(state.folder / TEXT, _markdown(state, pictures))
     if pictures:
-        write_page(state)
+        _write_page(state)
 
 
 def rewrite_text(state: State) -> None:
@@ -49,6 +50,16 @@ def rewrite_text(state: State) -> None:
     text = state.folder / TEXT
     old = text.read_text(encoding="utf-8").splitlines() if text.is_file() else []
     write_text(text, _markdown(state, [line for line in old if line.startswith("![")]))
+
+
+def _write_page(state: State) -> None:
+    """Write report.html; what a library cannot draw costs no run its result. A full disk does: the record needs it."""
+    try:
+        write_page(state)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - drawing and templating fail in their libraries' own ways
+        print(f"warning: report.html is missing ({reason_of(error)})")
 
 
 def _rows(state: State) -> Iterable[dict[str, Any]]:
