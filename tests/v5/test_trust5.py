@@ -91,9 +91,9 @@ def cache():
     except AssertionError:
         print("refused")
 assert "refused" in heard(cache)[1]
-from prunekit_v5.main import Upstream
+from prunekit_v5.main import UPSTREAM
 for key in ("bucket", "evolve"):  # a record is no command line
-    code, said = heard(lambda: Upstream().reopen({key: "x; touch owned #"}, Settings(), trust=False))
+    code, said = heard(lambda: UPSTREAM.reopen({key: "x; touch owned #"}, Settings(), trust=False))
     assert code == 2 and f"--{key}" in said, said
 print("nothing ran")
 """

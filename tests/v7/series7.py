@@ -150,7 +150,8 @@ def exact(cfg: str) -> Any:
     from models.yolo import Model
     from networks7 import network, prune
     from prunekit_v7.rows import widths_of_block
-    from prunekit_v7.structure import PREFIX, real_anchors
+    from prunekit_v7.structure import PREFIX
+    from pruning.family.yaml_structure import real_anchors
 
     model, x = network(cfg, classes=10), image(64, torch.float32)
     prune(model, x, "lamp", ratio=0.4, scope="global", floor=5)

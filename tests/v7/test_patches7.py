@@ -29,11 +29,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 BY_ENGINE = """
 import sys, torch
 from pathlib import Path
-from prunekit_v7.main import Upstream
+from prunekit_v7.main import UPSTREAM
 from pruning.settings import Settings
 def fail(*args, **more): raise RuntimeError("no exporter here")
 torch.onnx.export = fail
-found = Upstream().open(sys.argv[1], [], Settings(), trust=False)
+found = UPSTREAM.open(sys.argv[1], [], Settings(), trust=False)
 try:
     found.family.export(found.weights, Path("made.onnx"))
 except Exception as error:

@@ -86,9 +86,9 @@ for change in ({"backbone": [{-1: 0, 1: 0, "open('owned', 'w')": 0, ("x",): 0}, 
     code, said = heard(lambda: parse_model({**yaml, **change}, [3]))
     assert code == 2 and "refused" in said, said
 from pruning.settings import Settings
-from prunekit_v7.main import Upstream
+from prunekit_v7.main import UPSTREAM
 for key in ("bucket", "evolve"):  # a record is no command line: upstream gives the bucket's name to a shell
-    code, said = heard(lambda: Upstream().reopen({key: "x; touch owned #"}, Settings(), trust=False))
+    code, said = heard(lambda: UPSTREAM.reopen({key: "x; touch owned #"}, Settings(), trust=False))
     assert code == 2 and f"--{key}" in said, said
 run = Path("run/weights"); run.mkdir(parents=True)
 (run.parent / "opt.yaml").write_text("bucket: x; touch owned\\ndata: data/coco.yaml\\nsparsity: 0.1\\n")

@@ -15,20 +15,10 @@ From Python, with every flag as a keyword:
 import sys
 from typing import Any
 
-from prunekit_v5.stack import call, start
-from pruning.run.outcome import Outcome
+from prunekit_v5.stack import caller, start
 
 DEFAULTS: dict[str, Any] = {"steps": 5, "round_to": 16, "schedule": "scaled"}
-
-
-def run(**keywords: Any) -> Outcome | None:
-    """Prune with a call; the keywords are this script's flags, with underscores. The run's figures and files.
-
-    Raises:
-        PruneError: whatever ended it, in one line.
-    """
-    return call(__file__, keywords, **DEFAULTS)
-
+run = caller(__file__, **DEFAULTS)
 
 if __name__ == "__main__":
     sys.exit(start(__file__, "main", "prune", __doc__, sys.argv[1:], **DEFAULTS))

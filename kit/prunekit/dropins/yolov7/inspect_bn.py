@@ -11,7 +11,8 @@ verdict: prune, or train longer.
 
 import sys
 
-from prunekit_v7.stack import begin
+from prunekit_v7.stack import start
 
 if __name__ == "__main__":
-    sys.exit(begin(__file__, "inspect", __doc__, sys.argv[1:], "nothing was changed, run it again"))
+    again = "nothing was changed, run it again"
+    sys.exit(start(__file__, "sparse", "inspect", __doc__, sys.argv[1:], interrupted=again))

@@ -11,8 +11,8 @@ epochs) and --sparsity-beta are 0.01 unless given; the optimizer is SGD. --cfg c
 
 import sys
 
-from prunekit_v7.stack import begin
+from prunekit_v7.stack import start
 
 if __name__ == "__main__":
     again = "if an epoch was done, go on with --resume and weights/last.pt in the run's folder"
-    sys.exit(begin(__file__, "train", __doc__, sys.argv[1:], again))
+    sys.exit(start(__file__, "sparse", "train_sparse", __doc__, sys.argv[1:], interrupted=again))

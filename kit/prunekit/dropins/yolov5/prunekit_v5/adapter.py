@@ -9,7 +9,6 @@ import importlib
 import importlib.util
 import logging
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -27,15 +26,13 @@ from pruning.checkpoint.network_form import check_content, check_form
 from pruning.checkpoint.once import Opened
 from pruning.checkpoint.reading import door, know, read
 from pruning.errors import NoData, PruneError
-from pruning.failures import reason_of
+from pruning.family import defaults
 from pruning.family.contract import Family, Found, Metrics, Network
-from pruning.family.data_check import check_readable, rehearse
 from pruning.family.detections import CONFIDENCE, from_rows
 from pruning.family.hooked import check_hooks
 from pruning.family.ranges import check_freezing, check_numbers
 from pruning.network.surgery import SwapRule, own_rules
-from pruning.network.width_block import yaml_text
-from pruning.scratch import Scratch, temporary_folder
+from pruning.scratch import Scratch
 from pruning.scripts import prune as command
 from pruning.training import ddp as ranks
 from pruning.training.schedule import GIVEN, Schedule
@@ -127,49 +124,27 @@ class Yolov5:
             raise NoData(f"no data set given, and {weights} remembers none: --data VOC.yaml")
         known = data_set(data, named=self.named)
         print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
-        classes, own = 1 if self._given["single_cls"] else known["nc"], self.load(weights).yaml["nc"]
-        if own != classes:
-            raise PruneError(
-                f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
-                + (
-                    "If all of them count as one, add --single-cls."
-                    if own == 1
-                    else f"Train it on this data first: python train.py --weights {weights} --data {data}"
-                )
-            )
-        self._rehearse(weights)
-
-    def _rehearse(self, weights: Path) -> None:
-        """A training batch of two images through the loss, unless nothing will be trained."""
-        model = self.load(weights)
+        model, classes = self.load(weights), 1 if self._given["single_cls"] else known["nc"]
+        train = f"python train.py --weights {weights} --data {data}"
+        defaults.require_classes(model.yaml["nc"], classes, weights, data, "--single-cls", train)
         check_freezing(self._given.get("freeze"), len(model.model))
         calibration.check_val(model, argparse.Namespace(**self._given))
-        if self._given["epochs"] != 0:
-            small = argparse.Namespace(**{**self._given, "batch_size": 2})
-            rehearse(calibration.losses(model, small, self.task), self._given["data"])
-        else:
-            check_readable(self.images(weights), self._given["data"])
+        small = argparse.Namespace(**{**self._given, "batch_size": 2})
+        losses = lambda: calibration.losses(model, small, self.task)  # noqa: E731
+        defaults.look_at_data(losses, lambda: self.images(weights), self._given["epochs"], data)
 
     def load(self, weights: Path) -> Network:
         """See `Family.load`; each file is opened once."""
         return self._opened(weights, self._load)
 
     def _load(self, weights: Path) -> Network:
-        try:
+        with defaults.opening(weights, lambda: check_content(read(weights, map_location="cpu"), weights)):
             model = attempt_load(str(weights), device=torch.device("cpu"), fuse=False)
-        except PruneError:
-            raise
-        except Exception as error:
-            check_content(read(weights, map_location="cpu"), weights)
-            raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
         if not isinstance(model, DetectionModel):
             kind = type(model).__name__
             raise PruneError(f"{weights}: a {kind}; prunekit prunes detection and segmentation networks.")
-        if any(isinstance(module, Conv) and not hasattr(module, "bn") for module in model.modules()):
-            raise PruneError(
-                f"{weights}: a fused network (batch normalisation folded away) cannot be trained again, so pruning it "
-                "makes no sense. Give the checkpoint that training wrote (weights/best.pt)."
-            )
+        unfused = all(hasattr(module, "bn") for module in model.modules() if isinstance(module, Conv))
+        defaults.refuse_fused(not unfused, weights)
         check_form(model, weights)
         return model.float().requires_grad_(True)
 
@@ -182,20 +157,7 @@ class Yolov5:
         """See `Family.ignored`."""
         return ignored_layers(model, self._head)
 
-    @contextmanager
-    def tracing(self, model: Network) -> Iterator[None]:
-        """See `Family.tracing`: training mode, in which the head gives its convolutions' outputs."""
-        modes = {module: module.training for module in model.modules()}
-        model.train()
-        try:
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
-
-    def dropped(self, model: Network) -> Sequence[str]:
-        """See `Family.dropped`: none that is counted."""
-        return ()
+    tracing, dropped, gains = defaults.tracing, defaults.dropped, defaults.gains
 
     def losses(self, model: Network) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""
@@ -203,18 +165,15 @@ class Yolov5:
 
     def save(self, model: Network, source: Path, target: Path) -> None:
         """See `Family.save`; float32, no optimizer state, the structure closed into `model.yaml`."""
-        checkpoint = read(source, map_location="cpu")
         model = deepcopy(model).eval()
         model.yaml = close_structure(model)
         head = model.model[-1]
         head.grid, head.anchor_grid = ([torch.empty(0)] * head.nl for _ in range(2))  # made again by each forward
-        stale = dict.fromkeys(("best_fitness", "ema", "updates", "optimizer"))
-        torch.save({**checkpoint, **stale, "epoch": -1, "model": model.requires_grad_(False)}, target)
+        torch.save(defaults.fresh(read(source, map_location="cpu"), model), target)
 
     def write_yaml(self, weights: Path, target: Path) -> None:
         """See `Family.write_yaml`."""
-        head = "# Architecture of a pruned network; a prunekit fork builds it: train.py --cfg pruned.yaml\n"
-        target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
+        defaults.write_structure(close_structure(self.load(weights)), target, "train.py --cfg pruned.yaml")
 
     def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN) -> Path:
         """See `Family.finetune`; the other ranks, if there are any, are told to join.
@@ -230,8 +189,7 @@ class Yolov5:
         options = {**self._given, **place, **strength, **scaled, "weights": str(weights), "cfg": ""}
         ranks.tell({"task": self.task, "options": options})
         train(self.task, options)
-        best, last = (folder / "weights" / name for name in ("best.pt", "last.pt"))
-        return best if best.exists() and not sparsity else last  # see Family.finetune: best.pt is the least sparse
+        return defaults.trained(folder, sparsity)
 
     def _hyp(self, schedule: Schedule, folder: Path) -> str:
         """The file of hyperparameters of a fine-tuning into `folder`: the given one, or a scaled copy in `folder`."""
@@ -270,26 +228,17 @@ class Yolov5:
         """See `Family.images`."""
         return calibration.images(argparse.Namespace(**self._given), max(int(self.load(weights).stride.max()), 32))
 
-    def gains(self, weights: Path) -> Mapping[str, float]:
-        """See `Family.gains`: `train.py` leaves its hyperparameters, scaled to the task, on the network."""
-        hyp = getattr(self.load(weights), "hyp", None) or {}
-        return {key: float(hyp[key]) for key in ("box", "obj", "cls") if key in hyp}
-
     def export(self, weights: Path, target: Path) -> None:
         """See `Family.export`; slimmed only where onnxslim is installed, for upstream would pip-install it."""
         exporter = importlib.import_module("export")
-        with temporary_folder() as folder:
-            copy = Path(folder) / "export.pt"
-            shutil.copyfile(weights, copy)
-            size, slim = self._given["imgsz"], importlib.util.find_spec("onnxslim") is not None
-            with contextlib.suppress(SystemExit), _image_channels(exporter), _without_hints(folder):
-                exporter.run(
-                    weights=str(copy), imgsz=(size, size), include=("onnx",), device="cpu", simplify=slim, opset=OPSET
-                )
-            made = copy.with_suffix(".onnx")
-            if not made.is_file():  # upstream's export reports a failure and goes on
-                raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
-            shutil.copyfile(made, target)
+        size, slim = self._given["imgsz"], importlib.util.find_spec("onnxslim") is not None
+        options = {"imgsz": (size, size), "include": ("onnx",), "device": "cpu", "simplify": slim, "opset": OPSET}
+
+        def export(copy: Path) -> None:
+            with contextlib.suppress(SystemExit), _image_channels(exporter), _without_hints(str(copy.parent)):
+                exporter.run(weights=str(copy), **options)
+
+        defaults.export_copy(weights, target, export)
 
     def found(self, weights: Path, images: Sequence[Tensor]) -> Sequence[list[Found]]:
         """See `Family.found`: boxes, also of masks."""

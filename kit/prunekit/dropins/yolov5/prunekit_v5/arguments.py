@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from pruning.scripts.upstream_parser import caught_parser, keyword_options, option_rows, parse_words
+from pruning.scripts.upstream_parser import caught_parser, option_rows, parse_words
 
 TRAINERS = {"detect": "train", "segment": "segment.train"}
 # What the pruning run sets itself, step by step, or what prunekit's own options stand for.
@@ -49,11 +49,6 @@ def parse(
     """
     defaults = {"project": None, "name": None, **remembered}
     return parse_words(upstream_parser(task), words, defaults, refused)
-
-
-def keywords() -> dict[str, argparse.Action]:
-    """Upstream's train arguments as keywords of a call, those of both scripts."""
-    return keyword_options(*map(upstream_parser, TRAINERS))
 
 
 def help_text(hidden: Iterable[str] = (*OWN, *REFUSED)) -> str:

@@ -17,17 +17,18 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from pruning.checkpoint import reading as checkpoint
-from pruning.checkpoint.yaml_rows import require_rows
 from pruning.errors import PruneError
+from pruning.family import hooks as shared
 from pruning.family.contract import Network
-from pruning.network.differences import fit_norms
+from pruning.family.hooks import keep_norms
+from pruning.network.width_block import BLOCK
 from pruning.training.bn_sparsity import penalise
 from torch import nn, optim
 from ultralytics.utils import LOGGER, RANK, colorstr
 
 from . import structure
 
+__all__ = ["keep_norms"]  # with the functions below, all that the patches call
 PREFIX = colorstr("prunekit: ")
 
 # Which hooks stand in which file; `pruning.family.hooked` looks before a run.
@@ -50,7 +51,7 @@ def _say(text: str, level: int = logging.INFO) -> None:
 def amp_off(model: Network) -> bool:
     """Patch 1, in `check_amp`, on every DDP rank: train in full precision."""
     if next(model.parameters()).device.type not in ("cpu", "mps"):
-        _say("AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
+        _say(shared.AMP_OFF)
     return True
 
 
@@ -70,25 +71,12 @@ def bn_l1(model: Network, opt: Namespace, epoch: int, epochs: int, optimizer: op
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
     """Patch 3, at the start of both `parse_model`: take the guard off its YAML, refuse one that runs code."""
-    opened = structure.open_structure(d)
-    if not checkpoint.trusted():
-        require_rows(opened, vars(sys.modules["models.yolo"]), checkpoint.known(), evaluated=True)
-    return opened
+    return shared.opened(structure.open_structure(d), "models.yolo", evaluated=True)
 
 
 def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any]) -> None:
     """Patch 3, before `parse_model` returns: give the layers the pruned widths."""
-    changed = structure.fit_layers(layers, d)
-    if changed:
-        total = sum(p.numel() for layer in layers for p in layer.parameters())
-        LOGGER.info(f"{PREFIX}pruned structure kept: {changed} layers resized, {total:,} parameters")
-
-
-def keep_norms(model: Network) -> None:
-    """Patch 3, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
-    block = model.yaml.get(structure.BLOCK)
-    if block:
-        fit_norms(model, block)
+    shared.say_kept(layers, structure.fit_layers(layers, d), lambda text: LOGGER.info(f"{PREFIX}{text}"))
 
 
 def say_if_dense(saved: Network, built: Network, cfg: str) -> None:
@@ -97,7 +85,7 @@ def say_if_dense(saved: Network, built: Network, cfg: str) -> None:
     Raises:
         SystemExit: 2; the reason has been printed, and the run's folder, in which nothing was trained, is gone.
     """
-    if not cfg or structure.BLOCK not in saved.yaml or structure.BLOCK in built.yaml:
+    if not cfg or BLOCK not in saved.yaml or BLOCK in built.yaml:
         return
     was, now = (sum(p.numel() for p in model.parameters()) for model in (saved, built))
     if RANK in {-1, 0}:

@@ -6,11 +6,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import shutil
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,12 @@ from pruning.checkpoint.network_form import check_content, check_form
 from pruning.checkpoint.once import Opened
 from pruning.checkpoint.reading import door, know, read
 from pruning.errors import PruneError
-from pruning.failures import reason_of
+from pruning.family import defaults
 from pruning.family.contract import Family, Found, Metrics, Network
-from pruning.family.data_check import check_readable, rehearse
 from pruning.family.detections import CONFIDENCE, from_rows
 from pruning.family.hooked import check_hooks
 from pruning.family.ranges import check_freezing
 from pruning.network.surgery import SwapRule, own_rules
-from pruning.network.width_block import yaml_text
 from pruning.scratch import Scratch, temporary_folder
 from pruning.training import ddp as ranks
 from pruning.training.schedule import GIVEN, Schedule
@@ -47,7 +43,7 @@ from .remembered import remembered
 from .structure import close_structure, sync_attributes
 
 know(network.MADE_OF)
-STALE = ("best_fitness", "ema", "updates", "optimizer", "training_results", "wandb_id")
+STALE = (*defaults.STALE, "training_results", "wandb_id")
 WARMUP = 0.1  # share of a step's iterations; upstream's 1000 or more are longer than a short fine-tuning
 
 ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
@@ -81,7 +77,7 @@ class Yolov7:
             head = type(self.load(weights).model[-1]).__name__
         self.trainer = "train_aux.py" if head == "IAuxDetect" else "train.py"
 
-    def take(self, weights: Path, words: Sequence[str]) -> None:
+    def take(self, weights: Path, words: Sequence[str], seed: int) -> None:
         """Read upstream's options from a command line; data and image size as the training's opt.yaml has them.
 
         Raises:
@@ -91,7 +87,7 @@ class Yolov7:
         self._gone = kept.pop("gone", "")
         if model.yaml["nc"] != 1:
             kept.pop("single_cls", None)
-        given = parse(words, self.trainer, kept)
+        given = parse(_without_seed(words), self.trainer, kept)
         data.check_values(given)
         data.check_device(given["device"])
         if given["cfg"]:
@@ -112,22 +108,16 @@ class Yolov7:
         data.check_data(self._given["data"], model, weights, self.trainer, self._given["single_cls"])
         check_freezing(self._given.get("freeze"), len(model.model))
         calibration.check_val(model, Namespace(**self._given))
-        if self._given["epochs"] != 0:
-            rehearse(calibration.losses(model, Namespace(**{**self._given, "batch_size": 2})), self._given["data"])
-        else:
-            check_readable(self.images(weights), self._given["data"])
+        losses = lambda: calibration.losses(model, Namespace(**{**self._given, "batch_size": 2}))  # noqa: E731
+        defaults.look_at_data(losses, lambda: self.images(weights), self._given["epochs"], self._given["data"])
 
     def load(self, weights: Path) -> Network:
         """See `Family.load`; each file is opened once."""
         return self._opened(weights, self._load)
 
     def _load(self, weights: Path) -> Network:
-        try:
+        with defaults.opening(weights):
             checkpoint = _read(weights)
-        except PruneError:
-            raise
-        except Exception as error:
-            raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
         model = checkpoint.get("ema") or checkpoint["model"]
         if not isinstance(model, Model):
             found = f"a {type(model).__name__}, not a YOLOv7 network"
@@ -145,13 +135,7 @@ class Yolov7:
         """See `Family.ignored`."""
         return network.ignored_layers(model)
 
-    def tracing(self, model: Network) -> AbstractContextManager[None]:
-        """See `Family.tracing`."""
-        return network.tracing(model)
-
-    def dropped(self, model: Network) -> Sequence[str]:
-        """See `Family.dropped`: none that is counted."""
-        return ()
+    tracing, dropped, gains = defaults.tracing, defaults.dropped, defaults.gains
 
     def losses(self, model: Network) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's OTA loss on batches of its own train loader, one scalar a batch."""
@@ -163,8 +147,7 @@ class Yolov7:
 
     def write_yaml(self, weights: Path, target: Path) -> None:
         """See `Family.write_yaml`."""
-        head = "# Architecture of a pruned network; a prunekit fork builds it: train.py --cfg pruned.yaml\n"
-        target.write_text(head + yaml_text(close_structure(self.load(weights))), encoding="utf-8")
+        defaults.write_structure(close_structure(self.load(weights)), target, "train.py --cfg pruned.yaml")
 
     def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN) -> Path:
         """See `Family.finetune`: upstream's whole script, with a hyp file of this step's own.
@@ -176,7 +159,7 @@ class Yolov7:
             return weights
         with temporary_folder() as scratch:
             start, hyp = Path(scratch) / "start.pt", Path(scratch) / "hyp.yaml"
-            torch.save(_stripped(_read(weights), self.load(weights)), start)
+            torch.save(defaults.fresh(_read(weights), self.load(weights), STALE), start)
             hyp.write_text(yaml.safe_dump(self._step_hyp(schedule), sort_keys=False), encoding="utf-8")
             place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
             strength = {"sparsity": sparsity, "sparsity_beta": sparsity}
@@ -186,8 +169,7 @@ class Yolov7:
             train(self.trainer, options)
         for extra in (*folder.glob("weights/epoch_*.pt"), folder / "weights" / "init.pt"):
             extra.unlink(missing_ok=True)  # with optimizer and EMA, gigabytes in a run of several steps
-        best, last = (folder / "weights" / name for name in ("best.pt", "last.pt"))
-        return best if best.exists() and not sparsity else last  # see Family.finetune: best.pt is the least sparse
+        return defaults.trained(folder, sparsity)
 
     def _step_hyp(self, schedule: Schedule) -> dict[str, Any]:
         """The hyperparameters of one step, fresh from their file: upstream scales them in place."""
@@ -237,32 +219,24 @@ class Yolov7:
         """See `Family.images`."""
         return onnx_side.images(Namespace(**self._given), max(int(self.load(weights).stride.max()), 32))
 
-    def gains(self, weights: Path) -> Mapping[str, float]:
-        """See `Family.gains`: train.py leaves its hyperparameters, scaled to the task, on the network."""
-        hyp = getattr(self.load(weights), "hyp", None) or {}
-        return {key: float(hyp[key]) for key in ("box", "obj", "cls") if key in hyp}
-
     def export(self, weights: Path, target: Path) -> None:
         """See `Family.export`: boxes decoded (`--grid`), before NMS.
 
         Upstream's script tries every format that it knows; how those fare that nobody asked for is no news.
         """
-        said = io.StringIO()
-        with temporary_folder() as folder:
-            copy = Path(folder) / "export.pt"
-            shutil.copyfile(weights, copy)
-            size = str(self._given["img_size"][0])
-            made = copy.with_suffix(".onnx")
+        size = str(self._given["img_size"][0])
+
+        def export(copy: Path) -> None:
+            said = io.StringIO()
             try:
                 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     run_script("export.py", ["--weights", str(copy), "--img-size", size, size, "--grid"])
             finally:
-                if not made.is_file():
+                if not copy.with_suffix(".onnx").is_file():
                     print(said.getvalue())
-            if not made.is_file():
-                raise PruneError(f"{weights}: upstream's ONNX export wrote no file (its log is above).")
-            shutil.copyfile(made, target)
+
+        defaults.export_copy(weights, target, export)
 
     def found(self, weights: Path, images: Sequence[Tensor]) -> Sequence[list[Found]]:
         """See `Family.found`."""
@@ -294,6 +268,15 @@ class Yolov7:
             )
 
 
+def _without_seed(words: Sequence[str]) -> Sequence[str]:
+    """The words without `--seed N`: train.py has a seed of its own that cannot be changed."""
+    if "--seed" not in words:
+        return words
+    at = list(words).index("--seed")
+    print(f"--seed {words[at + 1]} counts for the ranking of channels; YOLOv7 trains with a seed of its own")
+    return [*words[:at], *words[at + 2 :]]
+
+
 def write_checkpoint(model: Network, source: Path, target: Path) -> None:
     """Write a network as a checkpoint with the metadata of `source`: float32, nothing of a training's progress."""
     model = deepcopy(model).eval()
@@ -301,7 +284,7 @@ def write_checkpoint(model: Network, source: Path, target: Path) -> None:
     model.yaml = close_structure(model)
     head = model.model[-1]
     head.grid = [torch.zeros(1)] * head.nl  # made again by each forward
-    torch.save(_stripped(_read(source), model), target)
+    torch.save(defaults.fresh(_read(source), model, STALE), target)
 
 
 def _read(weights: Path) -> dict[str, Any]:
@@ -309,11 +292,6 @@ def _read(weights: Path) -> dict[str, Any]:
     content: dict[str, Any] = read(weights, map_location="cpu")
     check_content(content, weights)
     return content
-
-
-def _stripped(checkpoint: Mapping[str, Any], model: Network) -> dict[str, Any]:
-    """A checkpoint that begins a training of `model`: nothing of another one's progress."""
-    return {**checkpoint, **dict.fromkeys(STALE), "epoch": -1, "model": model.requires_grad_(False)}
 
 
 _: type[Family] = Yolov7  # a checker holds the adapter against the contract

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import models
-from pruning.scripts.upstream_parser import caught_parser, keyword_options, option_rows, parse_words, words_of
+from pruning.scripts.upstream_parser import caught_parser, option_rows, parse_words, words_of
 
 ROOT = Path(str(models.__file__)).resolve().parents[1]  # of the fork
 TRAINERS = ("train.py", "train_aux.py")
@@ -59,11 +59,6 @@ def train(trainer: str, options: Mapping[str, Any]) -> None:
     parser = upstream_parser(trainer)
     known = {key: value for key, value in options.items() if key not in ("local_rank", "resume", "prune_ratio")}
     run_script(trainer, words_of(parser, known))
-
-
-def keywords() -> dict[str, argparse.Action]:
-    """Upstream's train arguments as keywords of a call."""
-    return keyword_options(*map(upstream_parser, TRAINERS))
 
 
 def help_text() -> str:

@@ -13,6 +13,7 @@ from pruning.errors import NoData, PruneError
 from pruning.failures import reason_of
 from pruning.family.contract import Network
 from pruning.family.data_check import check_names, check_places
+from pruning.family.defaults import require_classes
 from pruning.family.ranges import check_hyperparameters, check_numbers
 from pruning.files import check_yaml
 from pruning.training import ddp as ranks
@@ -149,12 +150,5 @@ def check_data(name: str, model: Network, weights: Path, trainer: str, single_cl
     if not name:
         raise NoData(f"no data set given, and that of {weights} is not known: --data data/custom.yaml")
     classes, own = check_set(name, single_cls), model.yaml["nc"]
-    if own != classes:
-        raise PruneError(
-            f"{weights} has {own} classes, {name} has {classes}: accuracy could not be compared. "
-            + (
-                "If all of them count as one, add --single-cls."
-                if own == 1
-                else f"Train it on this data first: python {trainer} --weights {weights} --data {name}"
-            )
-        )
+    train = f"python {trainer} --weights {weights} --data {name}"
+    require_classes(own, classes, weights, name, "--single-cls", train)

@@ -6,18 +6,17 @@ from __future__ import annotations
 import logging
 import sys
 import zipfile
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from pruning.checkpoint import reading as checkpoint
 from pruning.checkpoint.reading import read
-from pruning.checkpoint.yaml_rows import require_rows
 from pruning.errors import PruneError
+from pruning.family import hooks as shared
 from pruning.family.contract import Network
-from pruning.network.differences import fit_norms
+from pruning.family.hooks import keep_norms, sparsity_arguments
 from pruning.network.width_block import BLOCK
 from pruning.training.bn_sparsity import penalise
 from torch import nn, optim
@@ -31,9 +30,11 @@ __all__ = [  # with the functions below, all that the patches call
     "checked",
     "ddp_place",
     "join_ranks",
+    "keep_norms",
     "prune_first",
     "pruning_arguments",
     "published",
+    "sparsity_arguments",
     "summary_writer",
     "want_wandb",
 ]
@@ -77,15 +78,8 @@ HOOKED: dict[str, tuple[str, ...]] = {
 def amp_on(device: torch.device) -> bool:
     """Patch 2, in both train scripts: train in full precision, and say so where it changes something."""
     if device.type != "cpu":
-        _say("AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
+        _say(shared.AMP_OFF)
     return False
-
-
-def sparsity_arguments(parser: ArgumentParser) -> None:
-    """Patch 3, beside the arguments of both train scripts."""
-    about = "prunekit: BN-L1 on {} (sparse training: 0.01)"
-    parser.add_argument("--sparsity", type=float, default=0.0, help=about.format("gamma"))
-    parser.add_argument("--sparsity-beta", type=float, default=0.0, help=about.format("beta"))
 
 
 def bn_l1(model: Network, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
@@ -99,27 +93,13 @@ def bn_l1(model: Network, opt: Namespace, epoch: int, epochs: int, optimizer: op
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
     """Patch 4, at the start of `parse_model`: take the guard off its YAML, refuse one that runs code."""
-    opened = structure.open_structure(d)
-    if not checkpoint.trusted():
-        require_rows(opened, vars(sys.modules["models.yolo"]), checkpoint.known(), evaluated=True)
-    return opened
+    return shared.opened(structure.open_structure(d), "models.yolo", evaluated=True)
 
 
 def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any]) -> None:
     """Patch 4, before `parse_model` returns: give the layers the pruned widths."""
-    changed = structure.fit_layers(layers, d)
-    if changed:
-        total = sum(p.numel() for layer in layers for p in layer.parameters())
-        logging.getLogger("models.yolo").info(
-            f"prunekit: pruned structure kept: {changed} layers resized, {total:,} parameters"
-        )
-
-
-def keep_norms(model: Network) -> None:
-    """Patch 4, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
-    block = model.yaml.get(BLOCK)
-    if block:
-        fit_norms(model, block)
+    log = logging.getLogger("models.yolo")
+    shared.say_kept(layers, structure.fit_layers(layers, d), lambda text: log.info(f"prunekit: {text}"))
 
 
 def say_if_dense(saved: Network, built: Network, cfg: str) -> None:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from pruning.checkpoint.allowed import Rules
 from pruning.errors import PruneError
+from pruning.family import defaults
 from pruning.family.contract import Network
 from pruning.network.graph import PruningGraph
 
@@ -28,11 +29,8 @@ def refuse_unknown(model: Network, source: str) -> None:
     head = type(model.model[-1]).__name__
     if head not in HEADS:
         raise PruneError(f"{source}: ends in {head}, which train.py cannot train; prunekit knows {', '.join(HEADS)}.")
-    if any(type(module).__name__ == "Conv" and not hasattr(module, "bn") for module in model.modules()):
-        raise PruneError(
-            f"{source}: a fused network (batch normalisation folded away) cannot be trained again, so pruning it makes "
-            "no sense. Give the checkpoint that training wrote (weights/best.pt)."
-        )
+    fused = any(type(module).__name__ == "Conv" and not hasattr(module, "bn") for module in model.modules())
+    defaults.refuse_fused(fused, source)
 
 
 def ignored_layers(model: Network, head: str = "outputs") -> dict[str, str]:
@@ -41,16 +39,9 @@ def ignored_layers(model: Network, head: str = "outputs") -> dict[str, str]:
     return {name: reason for name, reason in output_layers(model).items() if name in modules}
 
 
-@contextmanager
-def tracing(model: Network) -> Iterator[None]:
+def tracing(model: Network) -> AbstractContextManager[None]:
     """Training mode: the head gives its convolutions' outputs, an auxiliary head those of its aux branch too."""
-    modes = {module: module.training for module in model.modules()}
-    model.train()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    return defaults.tracing(None, model)
 
 
 def graph_of(

@@ -17,6 +17,7 @@ from models.common import SPPCSPC, Conv, DownC, RepConv
 from models.yolo import Model, parse_model
 from pruning.errors import PruneError
 from pruning.family.contract import Network
+from pruning.family.yaml_structure import real_anchors
 from pruning.network.differences import differing_acts, differing_norms
 from pruning.network.width_block import BLOCK, owner_of, yaml_text
 from torch import Tensor
@@ -25,7 +26,7 @@ from utils.torch_utils import initialize_weights
 
 from .quiet import quiet
 from .rows import widths_of_block
-from .structure import EXACT, HEADS, PREFIX, open_structure, real_anchors
+from .structure import EXACT, HEADS, PREFIX, open_structure
 
 PARTS = ("backbone", "head")
 

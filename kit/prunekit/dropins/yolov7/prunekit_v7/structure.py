@@ -22,34 +22,23 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import torch
 from pruning.errors import PruneError
+from pruning.family import yaml_structure
 from pruning.family.contract import Network
 from pruning.network.surgery import own_rules, sync_halves
-from pruning.network.width_block import BLOCK, GUARD_TEXT, close_block, fit, open_block, owner_of, plain_yaml
+from pruning.network.width_block import open_block
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
-GUARD = '{}["' + GUARD_TEXT.format(how="copy the file there") + '"]'
+GUARD = yaml_structure.GUARD_EVALUATED
 PREFIX = "prunekit."
 EXACT = "exact_widths"
 HEADS = ("Detect", "IDetect", "IAuxDetect")
 
 
 def close_structure(model: Network) -> dict[str, Any]:
-    """The `yaml` that a pruned model must carry: its rows, its real anchors, the width block, and the guard.
-
-    Args:
-        model: a `models.yolo.Model` of stock classes. It is not changed.
-
-    Returns:
-        A new dict for `model.yaml`; it has been tried: a network built from it takes the model's weights strictly.
-
-    Raises:
-        PruneError: the network cannot be rebuilt from a width block, and where.
-    """
-    plain = {**plain_yaml(model.yaml, GUARD), "anchors": real_anchors(model)}
-    return close_block(plain, GUARD, owner_of(model.model), _build(plain), output_layers(model), sync=sync_attributes)
+    """See `pruning.family.yaml_structure.close_structure`; of a `models.yolo.Model`."""
+    return yaml_structure.close_structure(model, GUARD, _build, output_layers, sync_attributes)
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
@@ -62,18 +51,8 @@ def open_structure(d: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit_layers(layers: Iterable[nn.Module], d: dict[str, Any]) -> int:
-    """Give freshly parsed `layers` (in `parse_model`'s order) the structure of the block in `d`, in place.
-
-    Returns:
-        The number of layers that changed width; 0 without a block.
-    """
-    if BLOCK not in d:
-        return 0
-    owner: Network = owner_of(nn.Sequential(*layers))
-    changed = fit(owner, d[BLOCK], sync_attributes)
-    for layer in owner.model:
-        layer.np = sum(p.numel() for p in layer.parameters())
-    return changed
+    """See `pruning.family.yaml_structure.fit_layers`."""
+    return yaml_structure.fit_layers(layers, d, sync_attributes)
 
 
 def sync_attributes(owner: Network) -> None:
@@ -107,13 +86,6 @@ def output_layers(model: Network) -> dict[str, str]:
     if hasattr(head, "im"):
         found.update({f"{prefix}.im.{i}.implicit": "output: multiplies the outputs" for i in range(head.nl)})
     return found
-
-
-def real_anchors(model: Network) -> list[list[float]]:
-    """The anchors in pixels, (levels, 2 * anchors), as autoanchor left them; upstream's YAML keeps the old ones."""
-    head = model.model[-1]
-    pixels = head.anchors.float() * head.stride.float().to(head.anchors.device).view(-1, 1, 1)  # (levels, anchors, 2)
-    return [[int(x) if x == int(x) else x for x in level] for level in pixels.flatten(1).tolist()]
 
 
 def row_widths(args: list[Any]) -> dict[str, Any]:
@@ -151,7 +123,7 @@ def _build(plain: dict[str, Any]) -> Network:
 
     from .quiet import quiet
 
-    with torch.random.fork_rng(devices=[]), quiet():
-        owner = owner_of(parse_model(deepcopy(plain), ch=[plain.get("ch", 3)])[0])
+    with quiet():
+        owner = yaml_structure.built(lambda: parse_model(deepcopy(plain), ch=[plain.get("ch", 3)])[0])
     initialize_weights(owner)
     return owner

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy, deepcopy
@@ -22,15 +21,14 @@ from ultralytics.pruning.checkpoint.network_form import check_content, check_for
 from ultralytics.pruning.checkpoint.once import Opened
 from ultralytics.pruning.checkpoint.reading import door, know, read
 from ultralytics.pruning.errors import NoData, PruneError
-from ultralytics.pruning.failures import reason_of
+from ultralytics.pruning.family import defaults
 from ultralytics.pruning.family.contract import Family, Found, Metrics, Network
 from ultralytics.pruning.family.data_check import check_names, check_places, rehearse
 from ultralytics.pruning.family.hooked import check_hooks
 from ultralytics.pruning.family.ranges import check_freeze, check_numbers
 from ultralytics.pruning.files import check_yaml
 from ultralytics.pruning.network.surgery import SwapRule, own_rules
-from ultralytics.pruning.network.width_block import yaml_text
-from ultralytics.pruning.scratch import Scratch, temporary_folder
+from ultralytics.pruning.scratch import Scratch
 from ultralytics.pruning.training.schedule import GIVEN, Schedule
 from ultralytics.utils import LOGGER
 from ultralytics.utils.checks import check_imgsz
@@ -188,16 +186,8 @@ class Ultralytics:
         if self.task == "pose" and list(structure.get("kpt_shape") or shape) != list(shape):
             raise PruneError(f"{weights} has key points {structure['kpt_shape']}, {data} has {list(shape)}.")
         classes = 1 if self._given.get("single_cls") else found["nc"]
-        own = structure["nc"]
-        if own != classes:
-            raise PruneError(
-                f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. "
-                + (
-                    "If all of them count as one, add --single-cls True."
-                    if own == 1
-                    else f"Train it on this data first: yolo train model={weights} data={data}"
-                )
-            )
+        train = f"yolo train model={weights} data={data}"
+        defaults.require_classes(structure["nc"], classes, weights, data, "--single-cls True", train)
 
     def check_values(self) -> None:
         """Refuse values that upstream would refuse, now instead of after hours; and a fork that lost its hooks."""
@@ -236,20 +226,11 @@ class Ultralytics:
 
     def _load(self, weights: Path) -> tuple[Network, dict[str, Any]]:
         """A checkpoint's network, and what stands beside it."""
-        try:
+        with defaults.opening(weights, lambda: check_content(read(weights, map_location="cpu"), weights)):
             model, checkpoint = load_checkpoint(weights)
-        except PruneError:
-            raise
-        except Exception as error:
-            check_content(read(weights, map_location="cpu"), weights)
-            raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
         if any("quantized" in type(module).__module__ for module in model.modules()):
             raise PruneError(f"{weights}: a quantized network cannot be pruned. Prune first, quantize the result.")
-        if hasattr(model, "is_fused") and model.is_fused():
-            raise PruneError(
-                f"{weights}: a fused network (batch normalisation folded away) cannot be trained again, so pruning it "
-                "makes no sense. Give the checkpoint that training wrote (weights/best.pt)."
-            )
+        defaults.refuse_fused(hasattr(model, "is_fused") and model.is_fused(), weights)
         check_form(model, weights)
         forget_loss(model)
         return model.float().requires_grad_(True), {**checkpoint, **dict.fromkeys(STALE), "model": None}
@@ -300,9 +281,8 @@ class Ultralytics:
 
     def write_yaml(self, weights: Path, target: Path) -> None:
         """See `Family.write_yaml`."""
-        structure = close_structure(self.load(weights))
-        head = "# Architecture of a pruned network; a prunekit fork builds it: YOLO('pruned.yaml').load('pruned.pt')\n"
-        target.write_text(head + yaml_text(structure), encoding="utf-8")
+        how = "YOLO('pruned.yaml').load('pruned.pt')"
+        defaults.write_structure(close_structure(self.load(weights)), target, how)
 
     def finetune(self, weights: Path, folder: Path, *, sparsity: float = 0.0, schedule: Schedule = GIVEN) -> Path:
         """See `Family.finetune`: one fresh upstream trainer, so optimizer and EMA belong to the pruned network."""
@@ -312,8 +292,7 @@ class Ultralytics:
         if sparsity:
             overrides.setdefault("optimizer", "SGD")  # `auto` may choose AdamW, which rescales the penalty away
         self._yolo(weights).train(**{**overrides, "sparsity": sparsity, "sparsity_beta": sparsity})
-        best, last = (folder / "weights" / name for name in ("best.pt", "last.pt"))
-        return best if best.exists() and not sparsity else last  # see Family.finetune: best.pt is the least sparse
+        return defaults.trained(folder, sparsity)
 
     def evaluate(self, weights: Path) -> Metrics:
         """See `Family.evaluate`."""
@@ -345,22 +324,14 @@ class Ultralytics:
 
     def export(self, weights: Path, target: Path) -> None:
         """See `Family.export`; slimmed only where onnxslim is installed, for upstream would pip-install it."""
-        with temporary_folder() as folder:
-            copy = Path(folder) / "export.pt"
-            shutil.copyfile(weights, copy)
-            slim = importlib.util.find_spec("onnxslim") is not None
+        slim = importlib.util.find_spec("onnxslim") is not None
+        options = {"imgsz": self._given["imgsz"], "max_det": self._most_detections(), "simplify": slim}
+
+        def export(copy: Path) -> None:
             with _quiet():  # its closing lines name this scratch copy
-                made = YOLO(copy, task=self.task).export(
-                    format="onnx",
-                    imgsz=self._given["imgsz"],
-                    device="cpu",
-                    simplify=slim,
-                    verbose=False,
-                    max_det=self._most_detections(),
-                )
-            if not made or not Path(made).is_file():
-                raise PruneError(f"{weights}: upstream's export wrote no file. Try: yolo export model={weights}")
-            shutil.copyfile(made, target)
+                YOLO(copy, task=self.task).export(format="onnx", device="cpu", verbose=False, **options)
+
+        defaults.export_copy(weights, target, export, f"try: yolo export model={weights}")
 
     def found(self, weights: Path, images: Sequence[Tensor]) -> Sequence[list[Found]]:
         """See `Family.found`."""

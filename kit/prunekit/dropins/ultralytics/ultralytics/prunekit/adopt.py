@@ -25,6 +25,7 @@ from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family.contract import Network
 from ultralytics.pruning.network.differences import fit_norms
 from ultralytics.pruning.network.surgery import merge_blocks
+from ultralytics.pruning.network.width_block import BLOCK
 from ultralytics.pruning.network.widths import read_widths
 from ultralytics.utils import LOGGER, RANK, SETTINGS, colorstr
 
@@ -82,12 +83,12 @@ def adopt_structure(built: Network, weights: Network) -> None:
     if not isinstance(getattr(weights, "yaml", None), dict) or weights.yaml is not built.yaml:
         return
     changed = _differing(built, weights)
-    if not changed or structure.BLOCK in built.yaml:
+    if not changed or BLOCK in built.yaml:
         return
     was, nc = sum(p.numel() for p in built.parameters()), built.yaml["nc"]
     built.yaml = {**structure.close_structure(weights), "nc": nc}
     structure.fit_layers(built.model, built.yaml)
-    fit_norms(built, built.yaml[structure.BLOCK])
+    fit_norms(built, built.yaml[BLOCK])
     now = sum(p.numel() for p in built.parameters())
     if RANK in {-1, 0}:
         LOGGER.warning(

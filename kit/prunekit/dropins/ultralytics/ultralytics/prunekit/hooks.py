@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from ultralytics.pruning.checkpoint import reading as checkpoint
 from ultralytics.pruning.checkpoint.allowed import Rules
-from ultralytics.pruning.checkpoint.yaml_rows import require_rows
-from ultralytics.pruning.family.contract import Network
-from ultralytics.pruning.network.differences import fit_norms
+from ultralytics.pruning.family import hooks as shared
+from ultralytics.pruning.family.hooks import keep_norms
 from ultralytics.pruning.training.bn_sparsity import Reach, add_l1, gamma_strength, reach_report
 from ultralytics.utils import LOGGER, RANK, colorstr
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer
     from ultralytics.pruning.run.outcome import Outcome
 
+__all__ = ["keep_norms"]  # with the functions below, all that the patches call
 PREFIX = colorstr("prunekit: ")
 MENTION = """
     Prune a trained network (prunekit; 'yolo prune help' lists its arguments):
@@ -48,7 +47,7 @@ HOOKED: dict[str, tuple[str, ...]] = {
 def amp_off(trainer: BaseTrainer) -> None:
     """Patch 1, on every DDP rank: train in full precision."""
     if trainer.args.amp and RANK in {-1, 0}:
-        LOGGER.info(f"{PREFIX}AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)")
+        LOGGER.info(f"{PREFIX}{shared.AMP_OFF}")
     trainer.args.amp = False
 
 
@@ -81,25 +80,14 @@ def _say_reach(trainer: BaseTrainer, reach: Reach) -> None:
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
     """Patch 3, at the start of `parse_model`: take the guard off a pruned model's YAML, refuse one that runs code."""
-    opened = structure.open_structure(d)
-    if not checkpoint.trusted():
-        require_rows(opened, vars(sys.modules["ultralytics.nn.tasks"]), checkpoint.known(), evaluated=False)
-    return opened
+    return shared.opened(structure.open_structure(d), "ultralytics.nn.tasks", evaluated=False)
 
 
 def keep_structure(layers: Sequence[nn.Module], d: dict[str, Any], verbose: bool) -> None:
     """Patch 3, before `parse_model` returns: give the layers the pruned widths."""
     changed = structure.fit_layers(layers, d)
-    if changed and verbose:
-        total = sum(p.numel() for layer in layers for p in layer.parameters())
-        LOGGER.info(f"{PREFIX}pruned structure kept: {changed} layers resized, {total:,} parameters")
-
-
-def keep_norms(model: Network) -> None:
-    """Patch 3, after `initialize_weights`, which resets eps and momentum of every BatchNorm."""
-    block = (getattr(model, "yaml", None) or {}).get(structure.BLOCK)
-    if block:
-        fit_norms(model, block)
+    if verbose:
+        shared.say_kept(layers, changed, lambda text: LOGGER.info(f"{PREFIX}{text}"))
 
 
 def open_foreign(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:

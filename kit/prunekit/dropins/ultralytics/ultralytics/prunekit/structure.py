@@ -18,13 +18,12 @@ from torch import nn
 from ultralytics.nn.modules import Classify, Detect
 from ultralytics.nn.tasks import DetectionModel, parse_model
 from ultralytics.pruning.errors import PruneError
+from ultralytics.pruning.family import yaml_structure
 from ultralytics.pruning.family.contract import Network
 from ultralytics.pruning.network.surgery import own_rules, sync_halves
 from ultralytics.pruning.network.width_block import (
-    BLOCK,
     GUARD_TEXT,
     close_block,
-    fit,
     open_block,
     owner_of,
     plain_yaml,
@@ -84,18 +83,8 @@ def open_structure(d: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit_layers(layers: Iterable[nn.Module], d: dict[str, Any]) -> int:
-    """Give freshly parsed `layers` (in `parse_model`'s order) the structure of the block in `d`, in place.
-
-    Returns:
-        The number of layers that changed width; 0 without a block.
-    """
-    if BLOCK not in d:
-        return 0
-    owner: Network = owner_of(nn.Sequential(*layers))
-    changed = fit(owner, d[BLOCK], sync_attributes)
-    for layer in owner.model:
-        layer.np = sum(p.numel() for p in layer.parameters())
-    return changed
+    """See `pruning.family.yaml_structure.fit_layers`."""
+    return yaml_structure.fit_layers(layers, d, sync_attributes)
 
 
 def rebuild(model: Network) -> Network:
@@ -151,8 +140,7 @@ def _channels(d: dict[str, Any]) -> int:
 
 def _build(plain: dict[str, Any], initialize: bool) -> Network:
     """A fresh dense network from upstream's rows, without touching the random state."""
-    with torch.random.fork_rng(devices=[]):
-        owner = owner_of(parse_model(deepcopy(plain), ch=_channels(plain), verbose=False)[0])
+    owner = yaml_structure.built(lambda: parse_model(deepcopy(plain), ch=_channels(plain), verbose=False)[0])
     if initialize:
         initialize_weights(owner)
     return owner
