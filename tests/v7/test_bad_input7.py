@@ -77,7 +77,7 @@ for line in json.loads(sys.argv[1]):
     heard = io.StringIO()
     with contextlib.redirect_stderr(heard):
         words = line.split() if "--resume" in line or "--device" in line else [*line.split(), "--device", "cpu"]
-        code = start(os.path.abspath("prune.py"), "", words, steps=1, round_to=8)
+        code = start(os.path.abspath("prune.py"), "main", "prune", "", words, steps=1, round_to=8)
     said.append([code, heard.getvalue()])
 print("ANSWERS" + json.dumps(said))
 """
