@@ -14,16 +14,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DROPINS = ROOT / "kit" / "prunekit" / "dropins"
-HOOKS = {
-    "ultralytics": "ultralytics/ultralytics/prunekit/hooks.py",
-    "yolov5": "yolov5/prunekit_v5/hooks.py",
-    "yolov7": "yolov7/prunekit_v7/hooks.py",
-}
+# Of each upstream that has drop-ins: the modules that its patches call.
+OWN = sorted({file for file in DROPINS.rglob("hooks.py") if "pruning" not in file.parts})
+HOOKS = {file.relative_to(DROPINS).parts[0]: file for file in OWN}
 
 
 def listed(upstream: str) -> dict[str, tuple[str, ...]]:
     """`HOOKED` of an upstream's hooks module, read without importing it."""
-    tree = ast.parse((DROPINS / HOOKS[upstream]).read_text(encoding="utf-8"))
+    tree = ast.parse(HOOKS[upstream].read_text(encoding="utf-8"))
     value = next(n.value for n in tree.body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "HOOKED")
     return ast.literal_eval(value)
 

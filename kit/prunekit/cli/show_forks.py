@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from prunekit.console import Console, plain
-from prunekit.extras import install_command
+from prunekit.extras import extra_of, install_command, own_needs
 from prunekit.fork.doctor import Check, installed
 from prunekit.fork.local_changes import local_work
 from prunekit.fork.own_needs import lacking
@@ -27,7 +27,6 @@ from prunekit.fork.upgrade import Upgraded
 from prunekit.upstream.pins import Pins
 
 _NEEDED = ("torch", "torchvision", "torch-pruning")
-_LEANS_ON = {"yolov5": ("ultralytics",), "yolov7": ("seaborn",)}  # what these take from pip beside it
 
 
 def show_setup(outcome: Outcome, console: Console) -> None:
@@ -83,10 +82,10 @@ def next_commands(outcome: Outcome) -> list[str]:
     """
     upstream = outcome.target.upstream
     is_package = "/" in upstream.engine  # otherwise its scripts run where they lie
-    needed = (*_NEEDED, *_LEANS_ON.get(upstream.name, ()))
+    needed = (*_NEEDED, *own_needs(upstream.name))
     missing = [name for name in needed if installed(name) is None]
-    extra = [f"{install_command(upstream.name)}  # brings {', '.join(missing)}"] if missing else []
-    if outcome.record.at is not None and (own := lacking(outcome.directory, upstream.name)):
+    extra = [f"{install_command(extra_of(upstream.name))}  # brings {', '.join(missing)}"] if missing else []
+    if outcome.record.at is not None and (own := lacking(outcome.directory, extra_of(upstream.name))):
         extra.append(f"pip install {shlex.join(own)}  # {upstream.name} {outcome.record.release} imports them, too")
     cd = [] if outcome.directory == Path.cwd() else [f"cd {shlex.quote(_short(outcome.directory))}"]
     install = ["pip install --no-deps -e .  # or `yolo` and `import ultralytics` run another copy than this fork"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit.errors import PrunekitError
-from prunekit.extras import install_command
+from prunekit.extras import COMMON, install_command
 from prunekit.fork import repository as fork
 from prunekit.fork.reading import foreign_owner
 from prunekit.fork.status import NoFork, Status, find_forks, status_of
@@ -103,7 +103,7 @@ def _packages() -> list[Check]:
     checks = []
     for project in ("torch", "torchvision", "torch-pruning"):
         version = installed(project)
-        fix = "" if version else install_command("ultralytics")
+        fix = "" if version else install_command(COMMON)
         checks.append(
             Check(project, "ok" if version else "warning", version or "absent; the scripts in a fork need it", fix)
         )
