@@ -23,6 +23,7 @@ from rich.markup import escape
 
 from prunekit.errors import UserError
 
+Report = Callable[[str], None]  # told what a step is at
 _WIDTH = 9  # of the longest step name
 # A file's name or a commit's subject must not steer the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit.errors import UserError
 
 LAST_LINES = 12
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ SERIES = (
             (
                 "train.py",
                 "            optimizer.step()\n",
-                "            hooks.bn_l1(model, opt, epoch, optimizer)\n            optimizer.step()\n",
+                "            hooks.bn_l1(model, opt, epoch, opt.epochs, optimizer)\n            optimizer.step()\n",
             ),
         ],
     ),

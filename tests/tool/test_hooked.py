@@ -22,8 +22,10 @@ HOOKS = {file.relative_to(DROPINS).parts[0]: file for file in OWN}
 def listed(upstream: str) -> dict[str, tuple[str, ...]]:
     """`HOOKED` of an upstream's hooks module, read without importing it."""
     tree = ast.parse(HOOKS[upstream].read_text(encoding="utf-8"))
+    plain = [n for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Tuple)]
+    known = {getattr(n.targets[0], "id", ""): ast.literal_eval(n.value) for n in plain}
     value = next(n.value for n in tree.body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "HOOKED")
-    return ast.literal_eval(value)
+    return eval(compile(ast.Expression(value), upstream, "eval"), known)
 
 
 @pytest.mark.parametrize("upstream", HOOKS)

@@ -8,10 +8,10 @@ recorded, and said. git checks a commit's files by the commit's id; of an sdist 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from prunekit.console import Report
 from prunekit.errors import Unreachable, UserError, nearest
 from prunekit.fork import repository as fork
 from prunekit.fork.compatibility import read_rows, series_digest
@@ -30,7 +30,6 @@ _RELEASE = re.compile(r"v?(\d+(?:\.\d+)+[\w.]*)")
 _REF = re.compile(r"(?!-)[^\s~^:?*\[\\\x00-\x1f]+")  # what git can take for a branch, a tag or a commit
 _VERSION = re.compile(r"^__version__ = [\"']([\w.]+)[\"']", re.MULTILINE)
 _FULL = 40
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

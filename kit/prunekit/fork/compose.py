@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit import git_objects
+from prunekit.console import Report
 from prunekit.errors import PatchConflict, UserError
 from prunekit.fork import repository as fork
 from prunekit.fork.dropins import commit_dropins
@@ -21,7 +22,6 @@ from prunekit.temporary import temporary
 from prunekit.upstream.pins import Upstream
 
 OLDER = "older"  # beside the series: lines of patches in the form that versions before the pin need
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+from prunekit.console import Report
 from prunekit.errors import UserError
 from prunekit.git import Repo
 from prunekit.kit import Kit
@@ -25,7 +25,6 @@ from prunekit.upstream.pins import UNRESOLVED, Upstream, read_pins
 
 _MOST = 60  # lines of an upstream hunk that are shown
 _NUMBER = re.compile(r"\d+(?:\.\d+)+")
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from prunekit.atomic import claimed
+from prunekit.console import Report
 from prunekit.errors import PatchConflict, UserError, nearest
 from prunekit.git import GitError, Repo
 from prunekit.kit import Kit
@@ -21,7 +21,6 @@ from prunekit.upstream.fetch import From
 from prunekit.upstream.pins import Pins, Upstream, read_pins
 
 RECORD = "prunekit-series.json"
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunekit.console import Report
 from prunekit.errors import PrunekitError, UserError
 from prunekit.fork.compatibility import USUAL, Row, read_rows, release_key, save_rows, series_digest
 from prunekit.git import GitError, Repo
@@ -33,7 +34,6 @@ from prunekit.upstream.new_pin import Candidate, from_sdist
 from prunekit.upstream.pins import read_pins
 
 LEVELS = ("none", "import", "walk", "full")
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from prunekit.console import Console
+from prunekit.console import Console, Report
 from prunekit.errors import UserError, nearest
 from prunekit.kit import PINS, Kit
 from prunekit.kit_commit import commit, need_clean, recover
@@ -26,7 +26,6 @@ from prunekit.upstream.pins import Upstream, read_pins
 _ASIDE = re.compile(r"(tests?|docs?|examples?|docker|notebooks?|tutorials?|benchmarks?|assets|\..*)/")
 _TOP = re.compile(r"[^/]+\.py|pyproject\.toml|setup\.cfg|requirements[^/]*\.txt|LICENSE[^/]*|README\.md|\.gitignore")
 _CODE = (".py", ".yaml", ".yml")
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunekit.process import Report, Tried, fork_environment, last_lines, run
+from prunekit.console import Report
+from prunekit.process import Tried, fork_environment, last_lines, run
 
 SECONDS = 600  # longest that a program may take
 _HERE = Path(__file__).parent

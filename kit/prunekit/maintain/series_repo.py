@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunekit.console import Report
 from prunekit.fork import repository as fork
 from prunekit.git import Repo
 from prunekit.kit import Kit
@@ -17,8 +18,6 @@ from prunekit.temporary import temporary
 from prunekit.upstream.fetch import From, fetch
 from prunekit.upstream.manifest import Manifest, read_manifest
 from prunekit.upstream.pins import Upstream
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from prunekit.console import Report
 from prunekit.errors import UserError
 from prunekit.fork import repository as forks
 from prunekit.git import Repo
@@ -21,7 +22,7 @@ from prunekit.maintain.scenario import WAYS, walk_through
 from prunekit.patches.canonical import read_mail
 from prunekit.patches.lint import read_tests
 from prunekit.patches.series import read_series
-from prunekit.process import Report, Tried, fork_environment, run
+from prunekit.process import Tried, fork_environment, run
 from prunekit.upstream.pins import read_pins
 
 _OPTIONAL = ("tensorflow",)  # what an export wants, and hardly a maintainer has

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunekit.console import Console
+from prunekit.console import Console, Report
 from prunekit.errors import Unreachable, UserError
 from prunekit.upstream.fetch_git import Absent, fetch_git
 from prunekit.upstream.fetch_sdist import fetch_sdist
@@ -15,7 +14,6 @@ from prunekit.upstream.manifest import Manifest, blob_id
 from prunekit.upstream.pins import UNRESOLVED, Upstream
 
 SOURCES = ("auto", "git", "sdist")
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunekit.console import Report
 from prunekit.errors import Unreachable, UserError
 from prunekit.git import NO_CONVERSION, GitError, Repo
 from prunekit.upstream.pins import UNRESOLVED, Upstream
@@ -26,8 +26,6 @@ _ASK_ANOTHER_WAY = re.compile(
     re.IGNORECASE,
 )
 _PATIENCE = 40.0  # seconds for a host to answer; time to type the passphrase of an ssh key, too
-
-Report = Callable[[str], None]
 
 
 class Absent(Unreachable):

@@ -7,15 +7,14 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
+from prunekit.console import Report
 from prunekit.errors import Unreachable, UserError
 from prunekit.git import GitError, Repo
 from prunekit.upstream.pins import Upstream
 
 _RELEASE = re.compile(r"v?\d+(\.\d+)+\S*")
-Report = Callable[[str], None]
 
 
 def history(upstream: Upstream, url: str, report: Report) -> Repo:

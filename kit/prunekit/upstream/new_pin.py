@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from prunekit.console import Report
 from prunekit.errors import Unreachable, UserError
 from prunekit.git import Repo
 from prunekit.upstream.fetch import From, fetch
@@ -19,7 +20,6 @@ from prunekit.upstream.pins import UNRESOLVED, Sdist, Upstream
 
 _RELEASE = re.compile(r"v?(\d+(?:\.\d+)+[\w.]*)")
 _COMMIT = re.compile(r"[+-][0-9a-f]{12}$")  # what the name of a pin that is no release ends in
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

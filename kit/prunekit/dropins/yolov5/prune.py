@@ -13,12 +13,10 @@ From Python, with every flag as a keyword:
 """
 
 import sys
-from typing import Any
 
-from prunekit_v5.stack import caller, start
+from prunekit_v5.stack import pruning
 
-DEFAULTS: dict[str, Any] = {"steps": 5, "round_to": 16, "schedule": "scaled"}
-run = caller(__file__, **DEFAULTS)
+main, run = pruning(__file__, __doc__, steps=5, round_to=16, schedule="scaled")
 
 if __name__ == "__main__":
-    sys.exit(start(__file__, "main", "prune", __doc__, sys.argv[1:], **DEFAULTS))
+    sys.exit(main())

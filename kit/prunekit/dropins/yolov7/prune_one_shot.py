@@ -3,21 +3,15 @@
 
     python prune_one_shot.py --weights best.pt --data data/custom.yaml --prune-ratio 0.5 --epochs 5
 
-Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. pruner_one_shot.py is the same.
-
-From Python, with every flag as a keyword:
-
-    import prune_one_shot
-    report = prune_one_shot.run(weights="best.pt", data="data/custom.yaml", target_macs=0.5, epochs=10)
+Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. pruner_one_shot.py is the same. From Python,
+with flags as keywords: prune_one_shot.run(weights="best.pt", data="data/custom.yaml", prune_ratio=0.5, epochs=5)
 """
 
 import sys
-from typing import Any
 
-from prunekit_v7.stack import caller, start
+from prunekit_v7.stack import pruning
 
-DEFAULTS: dict[str, Any] = {"steps": 1, "round_to": 16, "schedule": "scaled"}
-run = caller(__file__, **DEFAULTS)
+main, run = pruning(__file__, __doc__, steps=1, round_to=16, schedule="scaled")
 
 if __name__ == "__main__":
-    sys.exit(start(__file__, "main", "prune", __doc__, sys.argv[1:], **DEFAULTS))
+    sys.exit(main())

@@ -1,24 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Prune a trained network step by step, fine-tuning and validating after each.
+"""prune.py by another name: prune a trained network step by step, fine-tuning and validating after each.
 
     python pruner.py --weights best.pt --data data/custom.yaml --prune-ratio 0.5 --steps 2 --epochs 5 --img-size 640
 
---epochs is per step; of the earlier ones the last step gets half (--schedule).
-Every flag of train.py (for an auxiliary head, of train_aux.py) may follow. prune.py is the same.
-
-From Python, with every flag as a keyword:
-
-    import pruner
-    report = pruner.run(weights="best.pt", data="data/custom.yaml", target_macs=0.5, epochs=10)
+Flags, defaults and `pruner.run(...)` in Python are those of prune.py; `python prune.py --help` says more.
 """
 
 import sys
-from typing import Any
 
-from prunekit_v7.stack import caller, start
+from prunekit_v7.stack import pruning
 
-DEFAULTS: dict[str, Any] = {"steps": 5, "round_to": 16, "schedule": "scaled"}
-run = caller(__file__, **DEFAULTS)
+main, run = pruning(__file__, __doc__, steps=5, round_to=16, schedule="scaled")
 
 if __name__ == "__main__":
-    sys.exit(start(__file__, "main", "prune", __doc__, sys.argv[1:], **DEFAULTS))
+    sys.exit(main())

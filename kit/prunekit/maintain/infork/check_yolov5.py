@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-import yaml
+from checks import LAST, last_size, need
 from models import yolo
 from models.experimental import attempt_load
 from prunekit_v5.adapter import Yolov5, ignored_layers
@@ -30,19 +30,14 @@ def main(runs: Path, data: str) -> None:
     """Look at everything; the first thing that is wrong ends the program."""
     for name, counts in COUNTS.items():
         need(halved(name), counts, f"parameters of {name} before and after")
-    options = yaml.safe_load((runs / "sparse/opt.yaml").read_text())
-    need([options["sparsity"], options["sparsity_beta"]], [0.01, 0.01], "penalty in opt.yaml")
-    files = ("sparse/weights/last.pt", "pruned/pruned.pt", "tuned/weights/last.pt")
-    dense, pruned, last = (size(runs / name) for name in files)
-    need(pruned < 0.5 * dense, True, f"pruning to less than half of {dense} parameters ({pruned})")
-    need(last, pruned, "parameters after fine-tuning, a kill and a resume")
+    last_size(runs, size)
     rows = list(csv.DictReader((runs / "tuned/results.csv").open(), skipinitialspace=True))
     epochs = [int(float(next(value for key, value in row.items() if key.strip() == "epoch"))) for row in rows]
     need(epochs, [0, 1, 2, 3], "epochs of a training that was killed and resumed")
     import val
 
     how = {"imgsz": 64, "batch_size": 8, "device": "cpu", "plots": False, "workers": 0}
-    score = val.run(data=data, weights=str(runs / files[-1]), **how)[0][3]
+    score = val.run(data=data, weights=str(runs / LAST), **how)[0][3]
     need(math.isfinite(score) and 0 <= score <= 1, True, f"mAP50-95 {score}")
 
 
@@ -58,12 +53,6 @@ def halved(name: str) -> tuple[int, int]:
 def size(file: Path) -> int:
     """Return the number of parameters of a checkpoint's network."""
     return sum(p.numel() for p in attempt_load(str(file), device="cpu", fuse=False).parameters())
-
-
-def need(found: object, wanted: object, what: str) -> None:
-    """End the program unless what was found is what was wanted."""
-    if found != wanted:
-        sys.exit(f"{what}: {found}, not {wanted}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import torch
-import yaml
+from checks import LAST, last_size, need
 from models import yolo
 from prunekit_v7.network import graph_of
 from prunekit_v7.quiet import quiet
@@ -30,15 +30,10 @@ def main(runs: Path, data: str) -> None:
     """Look at everything; the first thing that is wrong ends the program."""
     for name, counts in COUNTS.items():
         need(halved(name), counts, f"parameters of {name} before and after")
-    options = yaml.safe_load((runs / "sparse/opt.yaml").read_text())
-    need([options["sparsity"], options["sparsity_beta"]], [0.01, 0.01], "penalty in opt.yaml")
-    files = ("sparse/weights/last.pt", "pruned/pruned.pt", "tuned/weights/last.pt")
-    dense, pruned, last = (size(runs / name) for name in files)
-    need(pruned < 0.5 * dense, True, f"pruning to less than half of {dense} parameters ({pruned})")
-    need(last, pruned, "parameters after fine-tuning, a kill and a resume")
+    last_size(runs, size)
     epochs = [line.split()[0] for line in (runs / "tuned/results.txt").read_text().splitlines()]
     need(epochs, ["0/3", "1/3", "2/3", "3/3"], "epochs of a training that was killed and resumed")
-    score = validated(str(runs / files[-1]), data, runs)
+    score = validated(str(runs / LAST), data, runs)
     need(math.isfinite(score) and 0 <= score <= 1, True, f"mAP50-95 {score}")
 
 
@@ -63,12 +58,6 @@ def validated(weights: str, data: str, runs: Path) -> float:
 
     test.opt = Namespace(device="cpu", project=str(runs), name="test", exist_ok=True, task="val", single_cls=False)
     return float(test.test(data, [weights], batch_size=8, imgsz=64, plots=False)[0][3])
-
-
-def need(found: object, wanted: object, what: str) -> None:
-    """End the program unless what was found is what was wanted."""
-    if found != wanted:
-        sys.exit(f"{what}: {found}, not {wanted}")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 """Prune a trained network of toydet step by step, fine-tuning and validating after each."""
 
 import sys
-from typing import Any
 
-from prunekit_toy.stack import caller, start
+from prunekit_toy.stack import pruning
 
-DEFAULTS: dict[str, Any] = {"steps": 1, "round_to": 1}
-run = caller(__file__, **DEFAULTS)
+main, run = pruning(__file__, __doc__, steps=1, round_to=1)
 
 if __name__ == "__main__":
-    sys.exit(start(__file__, "main", "prune", __doc__, sys.argv[1:], **DEFAULTS))
+    sys.exit(main())

@@ -7,6 +7,7 @@ class body. The rest are the parts that its own members are made of.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from ..checkpoint.network_form import HINT
 from ..errors import PruneError
 from ..failures import reason_of
+from ..network.modes import modes_kept
 from ..network.width_block import yaml_text
 from ..scratch import temporary_folder
 from .contract import Network
@@ -30,13 +32,9 @@ STALE = ("best_fitness", "ema", "updates", "optimizer")  # what a checkpoint car
 @contextmanager
 def tracing(self: Any, model: nn.Module) -> Iterator[None]:
     """See `Family.tracing`: training mode, in which a head gives its convolutions' outputs, of every branch it has."""
-    modes = {module: module.training for module in model.modules()}
-    model.train()
-    try:
+    with modes_kept(model):
+        model.train()
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def dropped(self: Any, model: nn.Module) -> Sequence[str]:
@@ -68,6 +66,17 @@ def opening(weights: Path, otherwise: Callable[[], Any] = lambda: None) -> Itera
     except Exception as error:
         otherwise()
         raise PruneError(f"{weights}: upstream cannot load it ({reason_of(error)}).") from error
+
+
+@contextmanager
+def quiet(logger: logging.Logger) -> Iterator[None]:
+    """Upstream's log from warnings up."""
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def refuse_fused(fused: bool, source: object) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from ..checkpoint import reading
 from ..checkpoint.yaml_rows import require_rows
 from ..network.differences import fit_norms
 from ..network.width_block import BLOCK
+from ..training.bn_sparsity import penalise
 from .contract import Network
 
 AMP_OFF = "AMP is off (half-precision gradients hide the BN-L1 penalty and upset small networks)"
@@ -24,6 +26,22 @@ def sparsity_arguments(parser: ArgumentParser) -> None:
     about = "prunekit: BN-L1 on {} (sparse training: 0.01)"
     parser.add_argument("--sparsity", type=float, default=0.0, help=about.format("gamma"))
     parser.add_argument("--sparsity-beta", type=float, default=0.0, help=about.format("beta"))
+
+
+def penalty(say: Callable[..., None]) -> Callable[..., None]:
+    """What a training calls once per optimizer step, between clipping and the step: `hooks.bn_l1`.
+
+    It takes the network, upstream's options, epoch, epochs and the optimizer, and adds the BN-L1 penalty to the
+    gradients. At the first step it raises PruneError if the penalty reaches no layer at all.
+
+    Args:
+        say: one line, with the level of a log if it is a warning.
+    """
+
+    def bn_l1(model: Network, opt: Any, epoch: int, epochs: int, optimizer: Optimizer) -> None:
+        penalise(model, opt, epoch, epochs, optimizer, say)
+
+    return bn_l1
 
 
 def opened(d: dict[str, Any], module: str, *, evaluated: bool) -> dict[str, Any]:

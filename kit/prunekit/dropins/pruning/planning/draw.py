@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_pruning import ops
 
+from ..network.modes import modes_kept
 from .compare import Film, settle
 
 DRAWS = 3  # all weights anew; all but bare parameters; none
@@ -44,13 +45,9 @@ def _takes(model: nn.Module, image: Tensor, tracing: Tracing) -> bool:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """As the network is used: every module in eval mode."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with modes_kept(model):
+        model.eval()
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def lost(film: Film) -> str | None:

@@ -25,6 +25,11 @@ from ..training.bn_sparsity import BnReport, bn_layers, bn_report
 from .options import Parser
 
 DEFAULTS: Mapping[str, Any] = {"sparsity": 1e-2, "sparsity_beta": 1e-2, "optimizer": "SGD"}
+ABOUT = """\
+Prints one row per layer (mean |gamma| and |beta|, the threshold that keeps this fraction of the layer's own channels,
+and how many of its channels a global threshold would keep), what prune_one_shot.py --importance bn_scale --scope global
+--keep 0.5 keeps with that threshold (coupled layers, floor and rounding keep more), draws a histogram, and ends with a
+verdict: prune, or train longer."""
 SMALL = 1e-2  # |gamma| under which a channel counts as driven to zero in the histogram
 
 
@@ -68,15 +73,18 @@ def done_line(last: Path) -> str:
     )
 
 
-def inspect(description: str, argv: list[str], open_network: Callable[[str, bool], tuple[Path, Family]]) -> BnReport:
+def inspect(
+    description: str, argv: list[str], find_weights: Callable[[str], Path], family: Callable[[bool], Family]
+) -> BnReport:
     """inspect_bn.py: table, histogram, thresholds, what pruning with them keeps, and a verdict for one checkpoint.
 
     Args:
         description: the script's.
         argv: the command line.
-        open_network: (--weights, --trust) to the checkpoint's path and the family that has checked it.
+        find_weights: the file behind --weights.
+        family: an adapter by --trust, at a small image size: only couplings are looked for.
     """
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=f"{description}\n{ABOUT}", formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--weights", "--model", dest="weights", required=True, help="checkpoint to look at")
     add("--keep", type=float, default=0.5, help="fraction of channels that would stay (default 0.5)")
@@ -87,11 +95,11 @@ def inspect(description: str, argv: list[str], open_network: Callable[[str, bool
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
     options = parser.parse_args(argv)
     with door(trust=options.trust):
-        return _inspected(options, open_network)
+        return _inspected(options, find_weights(options.weights), family(options.trust))
 
 
-def _inspected(options: argparse.Namespace, open_network: Callable[[str, bool], tuple[Path, Family]]) -> BnReport:
-    weights, family = open_network(options.weights, options.trust)
+def _inspected(options: argparse.Namespace, weights: Path, family: Family) -> BnReport:
+    family.check(weights)
     model = family.load(weights)
     report = bn_report(model, options.keep)
     pruning = _pruned(family, weights, options)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +60,17 @@ class Stack:
         """Run another script of the fork with its `Upstream`; it changes no network. Returns the exit code."""
         return guarded(lambda: body(self._module(script, "main").UPSTREAM), interrupted=UNTOUCHED)
 
-    def caller(self, script: str, **defaults: Any) -> Callable[..., Outcome | None]:
-        """A pruning script as a function, `prune.run`: its keywords are the script's flags, with underscores.
+    def pruning(
+        self, script: str, description: str | None, **defaults: Any
+    ) -> tuple[Callable[[], int], Callable[..., Outcome | None]]:
+        """A pruning script, by its path, docstring and default settings.
 
-        Args:
-            script: the script's path, which says whose fork this is.
-            defaults: its default settings.
+        Returns:
+            What it does as a program (its exit code), and as a function of a Python program, `prune.run`.
         """
+
+        def main() -> int:
+            return self.start(script, "main", "prune", description, sys.argv[1:], **defaults)
 
         def run(**keywords: Any) -> Outcome | None:
             """Prune with a call; the keywords are this script's flags, with underscores. The run's figures and files.
@@ -76,7 +81,7 @@ class Stack:
             with answering(), imported_first(Path(script).resolve().parent):
                 return self._module(script, "main").run(keywords, Settings(**defaults))
 
-        return run
+        return main, run
 
     def _module(self, script: str, name: str) -> ModuleType:
         """A module of the family's package, once the fork is known to be in order."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import torch
 import yaml
+from pruning.family.anchor_based import plain_images, scale_gains
 from pruning.family.contract import Network
-from pruning.family.data_check import check_names_of_images, check_split
+from pruning.family.data_check import check_split
 from torch import Tensor
 from utils import dataloaders, loss
 from utils.general import check_dataset
@@ -53,31 +53,16 @@ def check_val(model: Network, opt: argparse.Namespace) -> None:
 
 
 def images(opt: argparse.Namespace, stride: int) -> Iterator[Tensor]:
-    """See `Family.images`: upstream's training set without augmentation, letterboxed to a square."""
-    made = dataloaders.LoadImagesAndLabels(
-        check_dataset(opt.data)["train"],
-        opt.imgsz,
-        batch_size=1,
-        augment=False,
-        rect=False,
-        stride=stride,
-        single_cls=opt.single_cls,
-    )
-    check_names_of_images(made.im_files, opt.data)
-    for number in torch.randperm(len(made), generator=torch.Generator().manual_seed(0)).tolist():
-        yield made[number][0][None].float() / 255  # (1, 3, imgsz, imgsz)
+    """See `Family.images`."""
+    train = check_dataset(opt.data)["train"]
+    return plain_images(dataloaders.LoadImagesAndLabels, train, opt.imgsz, stride, opt)
 
 
 def _hyp(model: Network, opt: argparse.Namespace) -> dict[str, Any]:
     """The hyperparameters with their loss gains scaled to the task, as train.py does before its first batch."""
     with open(opt.hyp, encoding="utf-8", errors="ignore") as file:
         hyp = yaml.safe_load(file)
-    levels = model.model[-1].nl
-    hyp["box"] *= 3 / levels
-    hyp["cls"] *= model.yaml["nc"] / 80 * 3 / levels
-    hyp["obj"] *= (opt.imgsz / 640) ** 2 * 3 / levels
-    hyp["label_smoothing"] = opt.label_smoothing
-    return hyp
+    return scale_gains(hyp, model, opt.imgsz, opt.label_smoothing)
 
 
 def _loader(model: Network, opt: argparse.Namespace, hyp: dict[str, Any], segment: bool) -> Any:

@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import wraps
@@ -22,8 +21,7 @@ from pruning.family import hooks as shared
 from pruning.family.contract import Network
 from pruning.family.hooks import keep_norms
 from pruning.network.width_block import BLOCK
-from pruning.training.bn_sparsity import penalise
-from torch import nn, optim
+from torch import nn
 from ultralytics.utils import LOGGER, RANK, colorstr
 
 from . import structure
@@ -60,13 +58,7 @@ def autocast(half: bool) -> None:
     torch.set_autocast_enabled("cuda", bool(half))
 
 
-def bn_l1(model: Network, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
-    """Patch 2, once per optimizer step, between clipping and the step: add the BN-L1 penalty to the gradients.
-
-    Raises:
-        PruneError: at the first step, if the penalty reaches no layer at all.
-    """
-    penalise(model, opt, epoch, epochs, optimizer, _say)
+bn_l1 = shared.penalty(_say)  # patch 2, once per optimizer step
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,13 @@ from typing import Any
 
 import yaml
 from models.yolo import DetectionModel, SegmentationModel
-from pruning.checkpoint.reading import door, read
 from pruning.errors import PruneError
 from pruning.failures import reason_of
 from pruning.family.contract import Network
 from pruning.family.data_check import rehearse
 from pruning.family.ranges import check_freezing, require_harmless
 from pruning.scripts import inspect_bn as bn_view
-from pruning.scripts.options import Parser, normalise
-from pruning.scripts.prune import refuse_beside
+from pruning.scripts import sparse_training
 from pruning.training import ddp as ranks
 from pruning.training.bn_sparsity import BnReport
 from utils.general import check_yaml
@@ -31,49 +29,24 @@ from .checks import check_device, check_values, data_set, found
 HIDDEN = ("help", "evolve", "evolve_population", "resume_evolve", "local_rank")
 REFUSED = {"evolve": "evolve hyperparameters with train.py first, then give them with --hyp"}
 FOLDERS = {"detect": "runs/train", "segment": "runs/train-seg"}
-TRUST = "  --trust                      load a checkpoint that runs code of its own when loaded"
 UNSET = dict.fromkeys(("weights", "data", *bn_view.DEFAULTS))
 
 
 def train(description: str, argv: list[str]) -> Path:
-    """train_sparse.py: upstream's training with the BN-L1 penalty on.
-
-    Returns:
-        The last checkpoint, not the best: the most accurate epoch is one of the first, and so the least sparse.
-
-    Raises:
-        PruneError: what the user can mend, before training starts.
-    """
-    if "-h" in argv or "--help" in argv:
-        print(description, help_text(HIDDEN), TRUST, sep="\n")
-        raise SystemExit(0)
-    trust, argv = "--trust" in argv, [word for word in argv if word != "--trust"]
-    with door(trust=trust):
-        return _train(argv)
+    """train_sparse.py: see `pruning.scripts.sparse_training.trained`."""
+    return sparse_training.trained(description, argv, lambda: help_text(HIDDEN), _train)
 
 
 def _train(argv: list[str]) -> Path:
     """The training itself."""
-    where = _where(argv)
+    where = sparse_training.where(argv)
     if where.resume is not None:
         task, options = _resumed(where.resume, argv)
     else:
         task = _task(where)
         options = _fresh(parse(argv, task, {**UNSET, "project": FOLDERS[task], "name": "exp"}, REFUSED), task)
     done = train_upstream(task, options)  # a resumed run finds its folder by itself
-    last = Path(where.resume) if where.resume else Path(done.save_dir) / "weights" / "last.pt"
-    if ranks.leads():
-        print(bn_view.done_line(last))
-    return last
-
-
-def _where(argv: list[str]) -> argparse.Namespace:
-    """What decides which of upstream's scripts trains: the network, or the run to resume ("" if none is named)."""
-    parser = Parser(add_help=False, allow_abbrev=False)
-    for flag in ("--weights", "--cfg"):
-        parser.add_argument(flag, default="")
-    parser.add_argument("--resume", nargs="?", const="")
-    return parser.parse_known_args(normalise(argv, parser))[0]
+    return Path(where.resume) if where.resume else Path(done.save_dir) / "weights" / "last.pt"
 
 
 def _task(where: argparse.Namespace) -> str:
@@ -140,21 +113,10 @@ def _built(opt: argparse.Namespace, task: str, classes: int) -> Network:
 
 def _resumed(last: str, argv: list[str]) -> tuple[str, dict[str, Any]]:
     """A broken run: its task and the options with which upstream goes on; all but the place is in its checkpoint."""
-    if not last:
-        raise PruneError("which run? --resume runs/train/exp/weights/last.pt")
-    refuse_beside("--resume", [word for word in argv if word not in ("--resume", last, f"--resume={last}")])
-    if not Path(last).is_file():
-        raise PruneError(f"--resume {last}: no such file. Give the run's checkpoint: runs/train/exp/weights/last.pt")
     family = Yolov5()
-    family.check(Path(last))
-    checkpoint = read(last, map_location="cpu")
-    if checkpoint.get("optimizer") is None or checkpoint.get("epoch", -1) < 0:
-        raise PruneError(f"{last}: this run is finished, or its training state is gone: there is nothing to resume")
-    trained = checkpoint.get("opt") or {}
-    if not (trained.get("sparsity") or trained.get("sparsity_beta")):
-        raise PruneError(f"{last} was trained without a penalty: python train.py --resume {last}")
+    trained = sparse_training.resumable(last, argv, family).get("opt") or {}
+    sparse_training.say_penalty(trained, last, f"python train.py --resume {last}")
     _require_own_options(Path(last), trained)
-    print(f"Sparsity training goes on: sparsity {trained['sparsity']}, sparsity_beta {trained['sparsity_beta']}")
     return family.task, parse(["--resume", last], family.task, {}, REFUSED)
 
 
@@ -176,10 +138,4 @@ def _require_own_options(last: Path, trained: dict[str, Any]) -> None:
 
 def inspect(description: str, argv: list[str]) -> BnReport:
     """inspect_bn.py."""
-    return bn_view.inspect(description, argv, _network)
-
-
-def _network(name: str, trust: bool) -> tuple[Path, Yolov5]:
-    weights, family = find_weights(name), Yolov5({"imgsz": 128}, trust=trust)  # small: only couplings are looked for
-    family.check(weights)
-    return weights, family
+    return bn_view.inspect(description, argv, find_weights, lambda trust: Yolov5({"imgsz": 128}, trust=trust))

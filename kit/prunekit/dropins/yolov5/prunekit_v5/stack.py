@@ -48,4 +48,4 @@ def _version_of_ultralytics() -> str | None:
 
 
 _STACK = Stack("prunekit_v5", "YOLOv5", INSTALL, require_stack)
-start, launch, caller = _STACK.start, _STACK.launch, _STACK.caller
+start, launch, pruning = _STACK.start, _STACK.launch, _STACK.pruning

@@ -8,15 +8,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from pruning.errors import PruneError
-from pruning.family import yaml_structure
+from pruning.family import defaults, yaml_structure
 from pruning.family.contract import Network
 from pruning.network.surgery import own_rules, sync_halves
 from pruning.network.width_block import open_block
@@ -71,7 +69,7 @@ def _build(plain: dict[str, Any]) -> Network:
     from utils.torch_utils import initialize_weights
 
     default = Conv.default_act  # `activation:` in a YAML sets it for all networks after
-    with _quiet():
+    with defaults.quiet(LOGGER):
         try:
             Conv.default_act = nn.SiLU()
             owner = yaml_structure.built(lambda: parse_model(deepcopy(plain), ch=[plain.get("ch", 3)])[0])
@@ -79,14 +77,3 @@ def _build(plain: dict[str, Any]) -> Network:
             Conv.default_act = default
     initialize_weights(owner)
     return owner
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the table that `parse_model` prints."""
-    level = LOGGER.level
-    LOGGER.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(level)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from pruning.family.anchor_based import scale_gains
 from pruning.family.contract import Network
 from pruning.family.data_check import check_split
 from torch import Tensor
@@ -53,12 +54,7 @@ def check_val(model: Network, opt: Namespace) -> None:
 
 def _hyp(model: Network, opt: Namespace) -> dict[str, Any]:
     """The hyperparameters with their loss gains scaled to the task, as train.py does before its first batch."""
-    hyp, levels = read_yaml("--hyp", opt.hyp), model.model[-1].nl
-    hyp["box"] *= 3 / levels
-    hyp["cls"] *= model.yaml["nc"] / 80 * 3 / levels
-    hyp["obj"] *= (opt.img_size[0] / 640) ** 2 * 3 / levels
-    hyp["label_smoothing"] = opt.label_smoothing
-    return hyp
+    return scale_gains(read_yaml("--hyp", opt.hyp), model, opt.img_size[0], opt.label_smoothing)
 
 
 def _loader(model: Network, opt: Namespace, hyp: dict[str, Any]) -> Any:

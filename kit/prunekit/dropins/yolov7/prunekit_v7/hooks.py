@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import sys
 import zipfile
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from pruning.family import hooks as shared
 from pruning.family.contract import Network
 from pruning.family.hooks import keep_norms, sparsity_arguments
 from pruning.network.width_block import BLOCK
-from pruning.training.bn_sparsity import penalise
-from torch import nn, optim
+from torch import nn
 
 from . import structure
 from .first import checked, prune_first, pruning_arguments
@@ -39,40 +37,35 @@ __all__ = [  # with the functions below, all that the patches call
     "want_wandb",
 ]
 LOGGER = logging.getLogger("prunekit_v7")
+_TRAINS = (
+    "amp_on",
+    "bn_l1",
+    "sparsity_arguments",
+    "say_if_dense",
+    "summary_writer",
+    "ddp_place",
+    "join_ranks",
+    "warmup",
+    "prune_first",
+    "pruning_arguments",
+    "checked",
+)
 # Which hooks stand in which file; `pruning.family.hooked` looks before a run.
 HOOKED: dict[str, tuple[str, ...]] = {
-    "train.py": (
-        "amp_on",
-        "bn_l1",
-        "sparsity_arguments",
-        "say_if_dense",
-        "summary_writer",
-        "ddp_place",
-        "join_ranks",
-        "warmup",
-        "prune_first",
-        "pruning_arguments",
-        "checked",
-    ),
-    "train_aux.py": (
-        "amp_on",
-        "bn_l1",
-        "sparsity_arguments",
-        "say_if_dense",
-        "summary_writer",
-        "ddp_place",
-        "join_ranks",
-        "warmup",
-        "prune_first",
-        "pruning_arguments",
-        "checked",
-    ),
+    "train.py": _TRAINS,
+    "train_aux.py": _TRAINS,
     "models/yolo.py": ("keep_norms", "open_structure", "keep_structure", "divisor", "row_widths", "fit_row"),
     "utils/google_utils.py": ("published",),
     "utils/wandb_logging/wandb_utils.py": ("want_wandb",),
     "export.py": ("exported",),
     "utils/datasets.py": ("label_cache",),
 }
+
+
+def _say(text: str, level: int = logging.INFO) -> None:
+    """One line, of the first rank only."""
+    if first_rank():
+        LOGGER.log(level, f"prunekit: {text}")
 
 
 def amp_on(device: torch.device) -> bool:
@@ -82,13 +75,7 @@ def amp_on(device: torch.device) -> bool:
     return False
 
 
-def bn_l1(model: Network, opt: Namespace, epoch: int, epochs: int, optimizer: optim.Optimizer) -> None:
-    """Patch 3, once per optimizer step, before it: add the BN-L1 penalty to the gradients.
-
-    Raises:
-        PruneError: at the first step, if the penalty reaches no layer at all.
-    """
-    penalise(model, opt, epoch, epochs, optimizer, _say)
+bn_l1 = shared.penalty(_say)  # patch 3, once per optimizer step
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:
@@ -172,9 +159,3 @@ def label_cache(path: Path) -> bool:
         _say(f"{path}: not read, the labels are scanned again ({error})", logging.WARNING)
         return False
     return True
-
-
-def _say(text: str, level: int = logging.INFO) -> None:
-    """One line, of the first rank only."""
-    if first_rank():
-        LOGGER.log(level, f"prunekit: {text}")

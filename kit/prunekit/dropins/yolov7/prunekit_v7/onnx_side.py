@@ -7,11 +7,10 @@ import importlib
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
+from pruning.family.anchor_based import plain_images
 from pruning.family.contract import Metrics
-from pruning.family.data_check import check_names_of_images
 from torch import Tensor, nn
 from utils.datasets import LoadImagesAndLabels, create_dataloader
 
@@ -63,16 +62,6 @@ def evaluate(path: Path, opt: Namespace, folder: Path) -> Metrics:
 
 
 def images(opt: Namespace, stride: int) -> Iterator[Tensor]:
-    """See `Family.images`: upstream's training set without augmentation, letterboxed to a square."""
-    made: Any = LoadImagesAndLabels(
-        read_yaml("--data", opt.data)["train"],
-        opt.img_size[0],
-        1,
-        augment=False,
-        rect=False,
-        stride=stride,
-        single_cls=opt.single_cls,
-    )
-    check_names_of_images(made.img_files, opt.data)
-    for number in torch.randperm(len(made), generator=torch.Generator().manual_seed(0)).tolist():
-        yield made[number][0][None].float() / 255  # (1, 3, size, size)
+    """See `Family.images`."""
+    train = read_yaml("--data", opt.data)["train"]
+    return plain_images(LoadImagesAndLabels, train, opt.img_size[0], stride, opt)

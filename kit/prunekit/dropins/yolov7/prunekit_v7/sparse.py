@@ -9,15 +9,13 @@ from typing import Any
 
 import yaml
 from models.yolo import Model
-from pruning.checkpoint.reading import door, read
 from pruning.errors import PruneError
 from pruning.failures import reason_of
 from pruning.family.contract import Network
 from pruning.family.data_check import rehearse
 from pruning.family.ranges import check_freezing, require_harmless
 from pruning.scripts import inspect_bn as bn_view
-from pruning.scripts.options import normalise
-from pruning.scripts.prune import refuse_beside
+from pruning.scripts import sparse_training
 from pruning.scripts.upstream_parser import option_rows, parse_words
 from pruning.training import ddp as ranks
 from pruning.training.bn_sparsity import BnReport
@@ -29,7 +27,7 @@ from .arguments import REFUSED, run_script, train, upstream_parser
 from .main import find_weights
 from .quiet import quiet
 
-HIDDEN = ("help", "evolve", "local_rank", "prune_ratio")
+HIDDEN = ("help", "evolve", "local_rank", "prune_ratio", "trust")
 REFUSED_HERE = {**REFUSED, "prune_ratio": "sparsity training comes before pruning: prune_one_shot.py"}
 UNSET: dict[str, Any] = {
     "weights": "",
@@ -43,44 +41,24 @@ AUXILIARY = "IAuxDetect"
 
 
 def train_sparse(description: str, argv: list[str]) -> Path:
-    """train_sparse.py: upstream's training with the BN-L1 penalty on.
-
-    Returns:
-        The last checkpoint, not the best: the most accurate epoch is one of the first, and so the least sparse.
-
-    Raises:
-        PruneError: what the user can mend, before training starts.
-    """
-    if "-h" in argv or "--help" in argv:
-        rows = option_rows(upstream_parser("train.py"), HIDDEN)
-        print(description, "train arguments of upstream (passed through; defaults shown):", *rows.values(), sep="\n")
-        raise SystemExit(0)
-    with door(trust="--trust" in argv):
-        return _train(argv)
+    """train_sparse.py: see `pruning.scripts.sparse_training.trained`."""
+    return sparse_training.trained(description, argv, _help_text, lambda words: _train(words, "--trust" in argv))
 
 
-def _train(argv: list[str]) -> Path:
+def _help_text() -> str:
+    rows = option_rows(upstream_parser("train.py"), HIDDEN)
+    return "\n".join(["train arguments of upstream (passed through; defaults shown):", *rows.values()])
+
+
+def _train(argv: list[str], trust: bool) -> Path:
     """The training itself."""
-    where = _where(argv)
+    where = sparse_training.where(argv)
     if where.resume is not None:
-        last = _resume(where.resume, argv)
-    else:
-        trainer = _trainer(where)
-        options = _fresh(parse_words(upstream_parser(trainer), argv, UNSET, REFUSED_HERE), trainer)
-        train(trainer, options)
-        last = Path(options["project"]) / options["name"] / "weights" / "last.pt"
-    if ranks.leads():
-        print(bn_view.done_line(last))
-    return last
-
-
-def _where(argv: list[str]) -> argparse.Namespace:
-    """What decides which of upstream's scripts trains: the network, or the run to resume ("" if none is named)."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--weights", "--cfg"):
-        parser.add_argument(flag, default="")
-    parser.add_argument("--resume", nargs="?", const="")
-    return parser.parse_known_args(normalise(argv, parser))[0]
+        return _resume(where.resume, argv, trust)
+    trainer = _trainer(where)
+    options = _fresh(parse_words(upstream_parser(trainer), argv, {**UNSET, "trust": trust}, REFUSED_HERE), trainer)
+    train(trainer, options)
+    return Path(options["project"]) / options["name"] / "weights" / "last.pt"
 
 
 def _trainer(where: argparse.Namespace) -> str:
@@ -152,29 +130,16 @@ def _built(options: dict[str, Any]) -> Network:
         raise PruneError(f"--cfg {options['cfg']}: upstream cannot build this network ({reason_of(error)}).") from error
 
 
-def _resume(last: str, argv: list[str]) -> Path:
+def _resume(last: str, argv: list[str], trust: bool) -> Path:
     """Go on with a broken run: all but the place is in the opt.yaml beside its checkpoint."""
-    if not last:
-        raise PruneError("which run? --resume runs/train/exp/weights/last.pt")
-    refuse_beside("--resume", [word for word in argv if word not in ("--resume", "--trust", last, f"--resume={last}")])
-    path = Path(last)
-    if not path.is_file():
-        raise PruneError(f"--resume {last}: no such file. Give the run's checkpoint: runs/train/exp/weights/last.pt")
-    family = Yolov7()
-    family.check(path)
-    checkpoint = read(path, map_location="cpu")
-    if not isinstance(checkpoint, dict):
-        raise PruneError(f"--resume {last}: holds a network alone, not the state of a training. Give a run's last.pt")
-    if checkpoint.get("optimizer") is None or checkpoint.get("epoch", -1) < 0:
-        raise PruneError(f"{last}: this run is finished, or its training state is gone: there is nothing to resume")
+    path, family = Path(last), Yolov7()
+    sparse_training.resumable(last, argv, family)
     trained = _noted(path)
     require_harmless(trained, f"--resume {last}")
-    if not (trained.get("sparsity") or trained.get("sparsity_beta")):
-        raise PruneError(f"{last} was trained without a penalty: python {family.trainer} --resume {last}")
+    sparse_training.say_penalty(trained, last, f"python {family.trainer} --resume {last}")
     known = str(trained.get("data") or "")  # upstream would fetch what its YAML says, whoever wrote the record
     data.check_data(known, family.load(path), path, family.trainer, bool(trained.get("single_cls")))
-    print(f"Sparsity training goes on: sparsity {trained['sparsity']}, sparsity_beta {trained['sparsity_beta']}")
-    run_script(family.trainer, ["--resume", last, *(["--trust"] if "--trust" in argv else [])])
+    run_script(family.trainer, ["--resume", last, *(["--trust"] if trust else [])])
     return path
 
 
@@ -189,11 +154,4 @@ def _noted(last: Path) -> dict[str, Any]:
 
 def inspect(description: str, argv: list[str]) -> BnReport:
     """inspect_bn.py."""
-    return bn_view.inspect(description, argv, _network)
-
-
-def _network(name: str, trust: bool) -> tuple[Path, Yolov7]:
-    weights = find_weights(name)
-    family = Yolov7({"img_size": [128, 128]}, trust=trust)  # small: only couplings are looked for
-    family.check(weights)
-    return weights, family
+    return bn_view.inspect(description, argv, find_weights, lambda trust: Yolov7({"img_size": [128] * 2}, trust=trust))

@@ -7,4 +7,4 @@ from pruning.scripts.start import Stack
 
 INSTALL = "pip install torch-pruning pandas seaborn tqdm scipy opencv-python-headless"
 _STACK = Stack("prunekit_v7", "YOLOv7", INSTALL)
-start, launch, caller = _STACK.start, _STACK.launch, _STACK.caller
+start, launch, pruning = _STACK.start, _STACK.launch, _STACK.pruning

@@ -8,8 +8,7 @@ from typing import Any
 
 from pruning.family import hooks as shared
 from pruning.family.hooks import sparsity_arguments
-from pruning.training.bn_sparsity import penalise
-from torch import nn, optim
+from torch import nn
 
 from . import structure
 
@@ -20,9 +19,7 @@ HOOKED: dict[str, tuple[str, ...]] = {
 }
 
 
-def bn_l1(model: nn.Module, opt: Any, epoch: int, optimizer: optim.Optimizer) -> None:
-    """Patch 2, between clipping and the step."""
-    penalise(model, opt, epoch, opt.epochs, optimizer, lambda text, *_: print(text))
+bn_l1 = shared.penalty(lambda text, *_: print(text))  # patch 2, between clipping and the step
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:

@@ -4,4 +4,4 @@
 from pruning.scripts.start import Stack
 
 _STACK = Stack("prunekit_toy", "toydet", "pip install torch torch-pruning pyyaml")
-start, launch, caller = _STACK.start, _STACK.launch, _STACK.caller
+start, launch, pruning = _STACK.start, _STACK.launch, _STACK.pruning

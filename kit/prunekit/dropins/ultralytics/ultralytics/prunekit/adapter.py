@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
@@ -328,7 +327,7 @@ class Ultralytics:
         options = {"imgsz": self._given["imgsz"], "max_det": self._most_detections(), "simplify": slim}
 
         def export(copy: Path) -> None:
-            with _quiet():  # its closing lines name this scratch copy
+            with defaults.quiet(LOGGER):  # its closing lines name this scratch copy
                 YOLO(copy, task=self.task).export(format="onnx", device="cpu", verbose=False, **options)
 
         defaults.export_copy(weights, target, export, f"try: yolo export model={weights}")
@@ -393,17 +392,6 @@ def find_weights(name: str) -> Path:
         except Exception as error:
             raise PruneError(f"--weights {name}: not here, and downloading it failed ({error}).") from error
     raise PruneError(f"--weights {name}: no such file. Give a trained checkpoint: runs/detect/train/weights/best.pt")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Upstream's log from warnings up."""
-    level = LOGGER.level
-    LOGGER.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(level)
 
 
 def _metrics(task: str, result: Any) -> Metrics:

@@ -9,7 +9,6 @@ from typing import Any
 from ultralytics import YOLO
 from ultralytics.cfg import TASK2DATA
 from ultralytics.data.utils import IMG_FORMATS, check_cls_dataset, check_det_dataset
-from ultralytics.pruning.checkpoint.reading import door
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.failures import reason_of
 from ultralytics.pruning.family.contract import Network
@@ -17,30 +16,17 @@ from ultralytics.pruning.family.data_check import check_names, check_places
 from ultralytics.pruning.files import check_yaml
 from ultralytics.pruning.scratch import temporary_folder
 from ultralytics.pruning.scripts import inspect_bn as bn_view
+from ultralytics.pruning.scripts import sparse_training
 from ultralytics.pruning.training.bn_sparsity import BnReport
 
 from .adapter import TRAINERS, Ultralytics, find_weights
 from .arguments import help_text, split_arguments
 from .remembered import why_not_here
 
-TRUST = "  --trust   load a checkpoint that runs code of its own when loaded"
-
 
 def train(description: str, argv: list[str]) -> Path:
-    """train_sparse.py: upstream's training with the BN-L1 penalty on.
-
-    Returns:
-        The last checkpoint, not the best: the most accurate epoch is one of the first, and so the least sparse.
-
-    Raises:
-        PruneError: what the user can mend, before training starts.
-    """
-    if "-h" in argv or "--help" in argv:
-        print(description, help_text(), TRUST, sep="\n")
-        raise SystemExit(0)
-    trust, words = "--trust" in argv, [word for word in argv if word != "--trust"]
-    with door(trust=trust):
-        return _train(split_arguments(words))
+    """train_sparse.py: see `pruning.scripts.sparse_training.trained`."""
+    return sparse_training.trained(description, argv, help_text, lambda words: _train(split_arguments(words)))
 
 
 def _train(overrides: dict[str, Any]) -> Path:
@@ -49,9 +35,7 @@ def _train(overrides: dict[str, Any]) -> Path:
     model = _resumed(overrides) if overrides.get("resume") else _fresh(overrides)
     model.train(**{**overrides, "amp": False})  # said as it is: patch 1 switches it off in any case
     trainer: Any = model.trainer
-    last = Path(trainer.last)
-    print(bn_view.done_line(last))
-    return last
+    return Path(trainer.last)
 
 
 def _fresh(overrides: dict[str, Any]) -> YOLO:
@@ -154,10 +138,4 @@ def check_values(overrides: dict[str, Any]) -> None:
 
 def inspect(description: str, argv: list[str]) -> BnReport:
     """inspect_bn.py."""
-    return bn_view.inspect(description, argv, _network)
-
-
-def _network(name: str, trust: bool) -> tuple[Path, Ultralytics]:
-    weights, family = find_weights(name), Ultralytics({"imgsz": 128}, trust=trust)  # px: couplings only
-    family.check(weights)
-    return weights, family
+    return bn_view.inspect(description, argv, find_weights, lambda trust: Ultralytics({"imgsz": 128}, trust=trust))
