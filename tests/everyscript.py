@@ -95,3 +95,20 @@ def told(output: str) -> list[str]:
 
 
 __all__ = ["HERE", "attacks", "lines_for", "records", "told", "verdicts"]
+
+
+def check_records(bench: Any, family: str, usual: str) -> None:
+    """Records that name another network are refused, each in one line that says why.
+
+    Args:
+        bench: a fork's `Home`.
+        family: the record's.
+        usual: a program that prints the arguments of a record behind USUAL.
+    """
+    arguments = json.loads(bench.python("-c", usual).rpartition("USUAL")[2].splitlines()[0])
+    lines, wanted = records(bench.root, family, arguments)
+    (bench.root / "lines.json").write_text(json.dumps(lines))
+    output = bench.python(HERE / "all_scripts.py", "lines.json")
+    assert verdicts(output, lines) == []
+    heard = told(output)
+    assert [want in said for said, want in zip(heard, wanted, strict=True)] == [True] * 3, heard

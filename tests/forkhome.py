@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -77,3 +78,12 @@ def made_once(folder: Path, words: Sequence[object], lacking: str) -> None:
 def command_text(words: Sequence[object]) -> str:
     """The first words of a command, for a message."""
     return " ".join(map(str, words[:4]))
+
+
+def without_patch(fork: Path, series: Path, number: int, folder: Path) -> Path:
+    """A copy, in `folder`, of the fork as it would be without patch `number` of the series (1-based)."""
+    patch = series / (series / "series").read_text().split()[number - 1]
+    copy = folder / "fork"
+    shutil.copytree(fork, copy, ignore=shutil.ignore_patterns(".git", "__pycache__"))
+    subprocess.run(["git", "apply", "-R", "--unsafe-paths", f"--directory={copy}", patch], cwd="/", check=True)
+    return copy

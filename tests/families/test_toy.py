@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from toyworld import NAME, World, git
+from plaingit import git
+from toyworld import NAME, World
 
 # Scripts as a user starts them, one after the other in one process: most of a script's time is importing torch.
 DRIVER = """

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import prunekit
+from plaingit import git
 
 HERE = Path(__file__).parent / "toy"
 ROOT = Path(__file__).parents[2]
@@ -58,10 +59,9 @@ SERIES = (
 
 def environment() -> dict[str, str]:
     """The variables of all programs: nobody's git configuration, one thread, modules where they lie."""
-    people = {f"GIT_{who}_{what}": f"t{what}@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     tool = os.pathsep.join([str(Path(prunekit.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, **people, **quiet, "PYTHONPATH": tool, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, **quiet, "PYTHONPATH": tool, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def ran(command: list[str | Path], folder: Path, code: int = 0) -> str:
@@ -78,11 +78,6 @@ def ran(command: list[str | Path], folder: Path, code: int = 0) -> str:
     )
     assert done.returncode == code, f"{command}: exit {done.returncode}\n{done.stdout}"
     return done.stdout
-
-
-def git(folder: Path, *words: str) -> str:
-    """Run git; its output without the last line break."""
-    return ran(["git", "-c", "init.defaultBranch=main", *words], folder).rstrip("\n")
 
 
 def committed(folder: Path, message: str) -> Path:

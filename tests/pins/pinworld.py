@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from plaingit import git
 from prunekit.cli.main import run
 
-DATE = "2024-01-02T03:04:05+02:00"
 ENGINE = '''"""Training."""
 
 import os
@@ -83,17 +81,6 @@ PATCHES = (
     ("key", "pkg/default.yaml", "decay: 0.1\n", "decay: 0.1\nsparsity: 0.0\n"),
     ("widths", "pkg/engine.py", "    return layers\n", "    hooks.widths(layers)\n    return layers\n"),
 )
-
-
-def git(folder: Path, *args: str, stdin: str = "") -> str:
-    """Run git for the test itself, untouched by anybody's configuration."""
-    people = {f"GIT_{who}_{what}": f"t{what}@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    dates = {"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
-    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", **people, **dates}
-    command = ["git", "-c", "init.defaultBranch=main", *args]
-    done = subprocess.run(command, cwd=folder, env=env, input=stdin.encode(), capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
-    return done.stdout.decode().strip()
 
 
 def tree(folder: Path, *rows: tuple[str, str, str]) -> str:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forkhome import without_patch
 from runner import HERE, SERIES, Answers, Compare, Questions, Runner, Without
 
 
@@ -99,11 +99,7 @@ def without(fork: Path, tmp_path_factory: pytest.TempPathFactory) -> Without:
 
     @cache
     def make(number: int) -> Path:
-        patch = SERIES / (SERIES / "series").read_text().split()[number - 1]
-        copy = tmp_path_factory.mktemp(f"without{number}") / "fork"
-        shutil.copytree(fork, copy, ignore=shutil.ignore_patterns(".git", "__pycache__"))
-        subprocess.run(["git", "apply", "-R", "--unsafe-paths", f"--directory={copy}", patch], cwd="/", check=True)
-        return copy
+        return without_patch(fork, SERIES, number, tmp_path_factory.mktemp(f"without{number}"))
 
     return make
 

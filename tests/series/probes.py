@@ -9,9 +9,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from functools import partial
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +24,9 @@ from ultralytics.engine import trainer as engine
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn import tasks
 from ultralytics.utils import LOGGER
+
+sys.path.append(str(Path(__file__).parents[1]))
+from answering import answer, attempt, count
 
 SMALL = {"imgsz": 64, "batch": 8, "device": "cpu", "workers": 0, "plots": False, "verbose": False, "exist_ok": True}
 load_checkpoint = getattr(tasks, "load_checkpoint", None) or tasks.attempt_load_one_weight  # its name until 8.3.19x
@@ -80,7 +81,7 @@ def method_and_mode(model: str) -> Any:
     with patch.object(LOGGER, "info", lambda text, *_: said.append(str(text))):
         command("help")
     return {
-        "method": _attempt(lambda: YOLO(model).prune(target_mac=0.5)),
+        "method": attempt(lambda: YOLO(model).prune(target_mac=0.5)),
         "mode": command("prune", f"model={model}", "target_mac=0.5"),
         "help": command("prune", "help"),
         "said": heard.getvalue(),
@@ -102,7 +103,7 @@ def useless(kind: str) -> Any:
         if p.requires_grad and name[0] not in idle:
             p.grad = torch.ones_like(p)
     with patch.object(LOGGER, "warning", lambda text, *_: said.append(str(text))):
-        error = _attempt(lambda: [trainer.optimizer_step() for _ in range(2)] and None)
+        error = attempt(lambda: [trainer.optimizer_step() for _ in range(2)] and None)
     return {"error": error, "warnings": said}
 
 
@@ -133,12 +134,12 @@ def arguments(model: str, data: str) -> Any:
 
 def rejected(value: str) -> Any:
     """How upstream's own check takes a bad strength."""
-    return _attempt(lambda: get_cfg(overrides={"sparsity": json.loads(value)}).sparsity)
+    return attempt(lambda: get_cfg(overrides={"sparsity": json.loads(value)}).sparsity)
 
 
 def build(yaml: str) -> Any:
     """Parameters of the network that a YAML builds."""
-    return _count(YOLO(yaml).model)
+    return count(YOLO(yaml).model)
 
 
 def norms(yaml: str) -> Any:
@@ -154,17 +155,17 @@ def train(model: str, data: str, *settings: str) -> Any:
     extra = {key: json.loads(value) for key, _, value in (s.partition("=") for s in settings)}
     net = YOLO(model)
     args = {**SMALL, "data": data, "epochs": 1, "project": str(RUNS), "name": "train", "optimizer": "SGD"}
-    before = _count(net.model)
+    before = count(net.model)
     seen: list[int] = []
-    net.add_callback("on_train_start", lambda trainer: seen.append(_count(trainer.model)))
+    net.add_callback("on_train_start", lambda trainer: seen.append(count(trainer.model)))
     net.train(**{**args, **extra})
     written = load_checkpoint(RUNS / "train/weights/last.pt")[0]
-    return {"before": before, "training": seen[0], "after": _count(written), "nc": written.yaml["nc"]}
+    return {"before": before, "training": seen[0], "after": count(written), "nc": written.yaml["nc"]}
 
 
 def size(file: str) -> Any:
     """Parameters of a checkpoint's network."""
-    return _count(load_checkpoint(file)[0])
+    return count(load_checkpoint(file)[0])
 
 
 def interrupted(model: str, data: str) -> Any:
@@ -194,13 +195,13 @@ def resume(last: str) -> Any:
     net, epochs = YOLO(last), []
     net.add_callback("on_train_epoch_end", lambda trainer: epochs.append(trainer.epoch))
     net.train(resume=True)
-    return {"epochs": epochs, "after": _count(net.model), "sparsity": net.trainer.args.sparsity}
+    return {"epochs": epochs, "after": count(net.model), "sparsity": net.trainer.args.sparsity}
 
 
 def use(model: str, data: str) -> Any:
     """What any ultralytics can do with a file: load, validate, predict, export; then what it must not: train."""
     net = YOLO(model)
-    answer: dict[str, Any] = {"parameters": _count(net.model), "package": str(Path(tasks.__file__).parents[1])}
+    answer: dict[str, Any] = {"parameters": count(net.model), "package": str(Path(tasks.__file__).parents[1])}
     answer["map50"] = YOLO(model).val(data=data, imgsz=64, device="cpu", workers=0, plots=False).box.map50
     answer["boxes"] = len(YOLO(model).predict(torch.zeros(1, 3, 64, 64), imgsz=64, device="cpu", conf=0.0)[0].boxes)
     with upstreams_decoding():
@@ -223,22 +224,8 @@ def tune(model: str, data: str) -> Any:
     """One trial of upstream's tuner; parameters of what it trained."""
     place = {"project": str(RUNS), "name": "tune"}
     YOLO(model).tune(iterations=1, data=data, epochs=1, **SMALL, **place, val=True, save=True)
-    return [_count(load_checkpoint(str(f))[0]) for f in sorted(RUNS.rglob("*.pt"))]
-
-
-def _count(model: torch.nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def _attempt(call: Callable[[], Any]) -> Any:
-    """What a call returns, or what it raises, as text: both are answers."""
-    try:
-        return call()
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        return f"{type(error).__name__}: {error}"
+    return [count(load_checkpoint(str(f))[0]) for f in sorted(RUNS.rglob("*.pt"))]
 
 
 if __name__ == "__main__":
-    questions = json.loads(sys.argv[1])
-    answers = [_attempt(partial(globals()[name], *words)) for name, *words in questions]
-    print("\n" + json.dumps(answers))
+    answer(globals(), mark="")

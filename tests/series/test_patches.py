@@ -73,10 +73,12 @@ def test_prune_is_a_method_and_a_mode(compare: Compare) -> None:
     assert "yolo prune" not in upstreams["upstream's help"]
 
 
-def test_every_patch_says_what_why_and_when_to_retire() -> None:
+@pytest.mark.parametrize("upstream", sorted(folder.name for folder in SERIES.parent.iterdir() if folder.is_dir()))
+def test_every_patch_says_what_why_and_when_to_retire(upstream: str) -> None:
     """The series file lists exactly the patches there are; each carries its header."""
-    names = (SERIES / "series").read_text().split()
-    assert sorted(names) == sorted(p.name for p in SERIES.glob("*.patch"))
+    folder = SERIES.parent / upstream
+    names = (folder / "series").read_text().split()
+    assert sorted(names) == sorted(p.name for p in folder.glob("*.patch"))
     for name in names:
-        header = (SERIES / name).read_text().partition("\ndiff --git")[0]
+        header = (folder / name).read_text().partition("\ndiff --git")[0]
         assert all(f"\n{part}" in header for part in ("What: ", "Why: ", "Retire when: ")), name

@@ -8,16 +8,15 @@ import io
 import os
 import random
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from plaingit import DATE, git
 from prunekit.cli.main import run
 
-DATE = "2024-01-02T03:04:05+02:00"
 MODULE = "".join(f"line {number}\n" for number in range(1, 31))
 FILES = {
     "pkg/__init__.py": "VERSION = 1\n",
@@ -103,17 +102,6 @@ class World:
     def beside(self) -> list[str]:
         """Return the names beside the fork."""
         return sorted(path.name for path in self.fork.parent.iterdir()) if self.fork.parent.exists() else []
-
-
-def git(folder: Path, *args: str, stdin: str = "") -> str:
-    """Run git for the test itself, untouched by anybody's configuration."""
-    people = {f"GIT_{who}_{what}": f"t{what}@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    dates = {"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
-    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", **people, **dates}
-    command = ["git", "-c", "init.defaultBranch=main", *args]
-    done = subprocess.run(command, cwd=folder, env=env, input=stdin.encode(), capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
 
 
 def make_origin(folder: Path) -> str:

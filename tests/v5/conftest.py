@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from forkhome import made_once
+from forkhome import made_once, without_patch
 from home5 import HERE, SERIES, Home
 
 PACKAGES = ("ultralytics-opencv-headless>=8.4.118", "seaborn>=0.11.0", "tqdm>=4.66.3")
@@ -101,11 +101,7 @@ def without5(fork5: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
     @cache
     def make(number: int) -> Path:
-        patch = SERIES / (SERIES / "series").read_text().split()[number - 1]
-        copy = tmp_path_factory.mktemp(f"without{number}") / "fork"
-        shutil.copytree(fork5, copy, ignore=shutil.ignore_patterns(".git", "__pycache__"))
-        subprocess.run(["git", "apply", "-R", "--unsafe-paths", f"--directory={copy}", patch], cwd="/", check=True)
-        return copy
+        return without_patch(fork5, SERIES, number, tmp_path_factory.mktemp(f"without{number}"))
 
     return make
 

@@ -7,7 +7,6 @@ Runs in a folder of the test's own, under the full fork or one with a patch take
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import subprocess
@@ -15,7 +14,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +21,9 @@ from unittest.mock import patch
 
 import torch
 from torch import nn
+
+sys.path.append(str(Path(__file__).parents[1]))
+from answering import answer, count
 
 SMALL = ["--img", "64", "--batch-size", "8", "--workers", "0", "--device", "cpu", "--noplots", "--exist-ok"]
 
@@ -146,13 +147,13 @@ def penalty(weights: str, data: str, *words: str) -> Any:
 def train(weights: str, data: str, *words: str) -> Any:
     """Parameters of what is trained, and of what is written, by train.py or (for -seg) segment/train.py."""
     _train(weights, data, "run", *words)
-    return _count(torch.load("run/weights/last.pt", weights_only=False)["model"])
+    return count(torch.load("run/weights/last.pt", weights_only=False)["model"])
 
 
 def size(weights: str) -> Any:
     """Parameters of a checkpoint's network."""
     ckpt = torch.load(weights, weights_only=False)
-    return _count(ckpt.get("ema") or ckpt["model"])
+    return count(ckpt.get("ema") or ckpt["model"])
 
 
 def interrupted(weights: str, data: str, *words: str) -> Any:
@@ -182,7 +183,7 @@ def resume(last: str) -> Any:
 
     sparse.train("", ["--resume", last])
     ckpt = torch.load(last, weights_only=False)
-    return [_count(ckpt["model"]), ckpt["opt"].get("sparsity"), ckpt["epoch"]]
+    return [count(ckpt["model"]), ckpt["opt"].get("sparsity"), ckpt["epoch"]]
 
 
 def build(yaml: str) -> Any:
@@ -194,14 +195,14 @@ def build(yaml: str) -> Any:
     if "prunekit" in d:
         d["prunekit"]["bn"] = {"eps": 0.002, "momentum": 0.07}
     model = Model(d)
-    return [_count(model), sorted({(m.eps, m.momentum) for m in model.modules() if isinstance(m, nn.BatchNorm2d)})]
+    return [count(model), sorted({(m.eps, m.momentum) for m in model.modules() if isinstance(m, nn.BatchNorm2d)})]
 
 
 def hub(weights: str) -> Any:
     """Parameters of what the hub's entry point gives, fused as it gives it."""
     import hubconf
 
-    return _count(hubconf._create(str(Path(weights).resolve()), device="cpu", verbose=False).model)
+    return count(hubconf._create(str(Path(weights).resolve()), device="cpu", verbose=False).model)
 
 
 def replaced(weights: str, data: str, cfg: str) -> Any:
@@ -266,19 +267,6 @@ def _train(weights: str, data: str, name: str, *words: str) -> None:
     module.main(_options(module, "--weights", weights, "--data", data, "--epochs", "1", "--name", name, *words))
 
 
-def _count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def _attempt(call: Callable[[], Any]) -> Any:
-    """What a call returns, or what it raises, as text: both are answers."""
-    try:
-        return call()
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        return f"{type(error).__name__}: {error}"
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    answers = [_attempt(partial(globals()[name], *words)) for name, *words in json.loads(sys.argv[1])]
-    print("\nANSWERS" + json.dumps(answers))
+    answer(globals())

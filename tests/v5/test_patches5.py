@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from home5 import HERE, SERIES, Home
+from home5 import HERE, Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 AMP, BN_L1, STRUCTURE, OFFLINE, DDP = range(1, 6)
@@ -153,12 +153,3 @@ def test_two_ranks_prune(full: Home, tiny5: dict[str, Path], tmp_path: Path) -> 
     for step, trained in zip(report["steps"], first, strict=True):
         assert trained["widths"] == step["widths"]
     assert report["steps"][1]["params"] == PRUNED
-
-
-def test_every_patch_says_what_why_and_when_to_retire() -> None:
-    """The series file lists exactly the patches there are; each carries its header."""
-    names = (SERIES / "series").read_text().split()
-    assert sorted(names) == sorted(p.name for p in SERIES.glob("*.patch"))
-    for name in names:
-        header = (SERIES / name).read_text().partition("\ndiff --git")[0]
-        assert all(f"\n{part}" in header for part in ("What: ", "Why: ", "Retire when: ")), name

@@ -106,14 +106,7 @@ def test_what_a_checkpoint_remembers_is_not_run(bench: Home) -> None:
 
 def test_a_record_that_names_another_network(bench: Home) -> None:
     """report.json may come from elsewhere: its steps lie in its folder, and are looked at like any checkpoint."""
-    said = bench.python("-c", USUAL)
-    usual = json.loads(said.rpartition("USUAL")[2].splitlines()[0])
-    lines, wanted = everyscript.records(bench.root, "yolov5", usual)
-    (bench.root / "lines.json").write_text(json.dumps(lines))
-    output = bench.python(everyscript.HERE / "all_scripts.py", "lines.json")
-    assert everyscript.verdicts(output, lines) == []
-    told = everyscript.told(output)
-    assert [want in heard for heard, want in zip(told, wanted, strict=True)] == [True] * 3, told
+    everyscript.check_records(bench, "yolov5", USUAL)
 
 
 def test_trust_opens_the_door(bench: Home) -> None:

@@ -6,12 +6,10 @@ Runs in a folder of the test's own, under the full fork or one that ends before 
 
 from __future__ import annotations
 
-import json
 import os
 import runpy
 import sys
 import types
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,9 @@ from unittest.mock import patch
 
 import torch
 from torch import nn
+
+sys.path.append(str(Path(__file__).parents[1]))
+from answering import answer, attempt, count
 
 ROOT = Path(os.environ["PYTHONPATH"].split(os.pathsep)[1])
 SMALL = "--img 64 64 --batch-size 8 --workers 0 --device cpu --noautoanchor --exist-ok --project .".split()
@@ -39,7 +40,7 @@ def train_aux(weights: str, data: str, *words: str) -> Any:
 def size(weights: str) -> Any:
     """Parameters of a checkpoint's network."""
     ckpt = torch.load(weights, map_location="cpu", weights_only=False)
-    return _count(ckpt.get("ema") or ckpt["model"])
+    return count(ckpt.get("ema") or ckpt["model"])
 
 
 def loads(weights: str) -> Any:
@@ -47,7 +48,7 @@ def loads(weights: str) -> Any:
     from models.experimental import attempt_load
 
     model = attempt_load(weights, map_location="cpu")
-    return [_count(model), any(p.grad_fn is not None for p in model.parameters())]
+    return [count(model), any(p.grad_fn is not None for p in model.parameters())]
 
 
 def precision(weights: str, data: str) -> Any:
@@ -136,7 +137,7 @@ def build(yaml: str) -> Any:
     """Parameters of what a YAML builds."""
     from models.yolo import Model
 
-    return _count(Model(yaml))
+    return count(Model(yaml))
 
 
 def exact(cfg: str) -> Any:
@@ -179,14 +180,14 @@ def exact(cfg: str) -> Any:
     again.load_state_dict(model.state_dict(), strict=True)
     with torch.no_grad():
         apart = max(float((a - b).abs().max()) for a, b in zip(tensors(again(x)), tensors(model(x)), strict=True))
-    return [apart, _count(again), sum(isinstance(m, RepConv) for m in again.modules())]
+    return [apart, count(again), sum(isinstance(m, RepConv) for m in again.modules())]
 
 
 def hub(weights: str) -> Any:
     """Parameters of what the hub's entry point gives."""
     import hubconf
 
-    return _count(hubconf.custom(weights, autoshape=False))
+    return count(hubconf.custom(weights, autoshape=False))
 
 
 def startup(weights: str) -> Any:
@@ -214,8 +215,8 @@ def startup(weights: str) -> Any:
         from utils import general, google_utils
         from utils.wandb_logging import wandb_utils
 
-        said = [_attempt(partial(google_utils.attempt_download, name)) for name in ("Best.pt", "nowhere.pt")]
-        _attempt(lambda: general.check_requirements(("a-package-that-is-not-there",)))
+        said = [attempt(partial(google_utils.attempt_download, name)) for name in ("Best.pt", "nowhere.pt")]
+        attempt(lambda: general.check_requirements(("a-package-that-is-not-there",)))
         return {"asked": asked, "said": said, "wandb": wandb_utils.wandb is not None}
 
 
@@ -297,20 +298,6 @@ def _script(name: str, *words: str) -> None:
         runpy.run_path(str(ROOT / name), run_name="__main__")
 
 
-def _count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def _attempt(call: Callable[[], Any]) -> Any:
-    """What a call returns, or what it raises, as text: both are answers."""
-    try:
-        return call()
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        return f"{type(error).__name__}: {error}"
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    answers = [_attempt(partial(globals()[name], *words)) for name, *words in json.loads(sys.argv[1])]
-    print("\nANSWERS" + json.dumps(answers), flush=True)
-    os._exit(0)  # upstream's plotting threads may still be at work after a training that was broken off
+    answer(globals())

@@ -95,7 +95,7 @@ run = Path("run/weights"); run.mkdir(parents=True)
 checkpoint = torch.load("best.pt", weights_only=False)
 torch.save({**checkpoint, "epoch": 1, "optimizer": {}}, run / "last.pt")
 from prunekit_v7 import sparse, first
-code, said = heard(lambda: sparse._resume("run/weights/last.pt", []))
+code, said = heard(lambda: sparse._resume("run/weights/last.pt", [], False))
 assert code == 2 and "--bucket" in said, said
 assert "--bucket" in first._not_resumable(run / "last.pt")
 print("nothing ran")
@@ -109,14 +109,7 @@ def test_what_a_checkpoint_or_a_label_cache_holds_is_not_run(bench: Home) -> Non
 
 def test_a_record_that_names_another_network(bench: Home) -> None:
     """report.json may come from elsewhere: its steps lie in its folder, and are looked at like any checkpoint."""
-    said = bench.python("-c", USUAL)
-    usual = json.loads(said.rpartition("USUAL")[2].splitlines()[0])
-    lines, wanted = everyscript.records(bench.root, "yolov7", usual)
-    (bench.root / "lines.json").write_text(json.dumps(lines))
-    output = bench.python(everyscript.HERE / "all_scripts.py", "lines.json")
-    assert everyscript.verdicts(output, lines) == []
-    told = everyscript.told(output)
-    assert [want in heard for heard, want in zip(told, wanted, strict=True)] == [True] * 3, told
+    everyscript.check_records(bench, "yolov7", USUAL)
 
 
 def test_trust_opens_the_door(bench: Home) -> None:
