@@ -17,6 +17,13 @@ def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+def row(model: nn.Module, digits: int) -> dict[str, Any]:
+    """The widths that a rank has trained, and the sum of its weights, rounded."""
+    widths = {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    total = float(sum(p.detach().double().sum() for p in model.parameters()))
+    return {"widths": widths, "total": round(total, digits)}
+
+
 def attempt(call: Callable[[], Any]) -> Any:
     """What a call returns, or what it raises, as text: both are answers."""
     try:

@@ -8,54 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 EVIL = """
 import sys, torch, os
 class Evil:
     def __reduce__(self): return (os.system, ("touch owned",))
 torch.save({"model": Evil()}, sys.argv[1])
 """
-B = "--weights best.pt --data tiny.yaml"
-EVERYWHERE = [  # (name, words, said)
-    ("no weights", "--data tiny.yaml", "--weights"),
-    ("missing weights", "--weights nowhere.pt --data tiny.yaml", "nowhere.pt: no such file"),
-    ("corrupt", "--weights cut.pt --data tiny.yaml", "cut.pt"),
-    ("not a checkpoint", "--weights text.pt --data tiny.yaml", "not a torch checkpoint"),
-    ("fused", "--weights fused.pt --data tiny.yaml", "fused network"),
-    ("runs code", "--weights evil.pt --data tiny.yaml", "--trust"),
-    ("ratio 0", f"{B} --prune-ratio 0", "between 0 and 1"),
-    ("ratio 1.5", f"{B} prune_ratio=1.5", "between 0 and 1"),
-    ("missing data", "--weights best.pt --data nowhere.yaml", "nowhere.yaml"),
-    ("unknown flag", f"{B} --epocs 3", "did you mean --epochs"),
-    ("stray word", "--weights best.pt tiny.yaml", "not an argument"),
-    ("unknown layer", f"{B} --ignore model.99", "no such layer"),
-    ("two targets", f"{B} --target-macs 0.5 --target-params 0.5", "exclude each other"),
-    ("missing plan", f"{B} --plan nowhere.yaml", "nowhere.yaml"),
-    ("no data", "--weights best.pt", "no data set given"),
-    ("resume nothing", "--resume nowhere", "no report.json"),
-    ("sparse without training", f"{B} --sparsity 0.1 --epochs 0", "--epochs is 0"),
-]
-VALUES = [  # of prunekit's own options; one upstream more would show nothing new
-    ("ratio 1", f"{B} --prune-ratio 1", "between 0 and 1"),
-    ("classes", "--weights eighty.pt --data tiny.yaml", "has 80 classes"),
-    ("target too low", f"{B} --target-macs 0.0001 --imgsz 64", "nearest"),
-    ("target above dense", f"{B} --target-macs 9e15 --imgsz 64", "not below the dense"),
-    ("nothing prunable", f"{B} --ignore model --imgsz 64", "Nothing can be pruned"),
-    ("all of it", f"{B} --target-macs 1", "below 1"),
-    ("no number", f"{B} --max-map-drop nan", "between 0 and 1"),
-    ("negative seed", f"{B} --seed -1", "--seed -1"),
-    ("ratio and target", f"{B} --prune-ratio 0.3 --target-macs 0.5", "exclude each other"),
-    ("plan and ratio", "--plan plan.yaml --prune-ratio 0.3", "leave out --prune-ratio"),
-    ("unwritable", f"{B} --project /proc/x --imgsz 64", "writable"),
-    ("resume and more", "--resume runs/x --epochs 5", "leave out --epochs 5"),
-]
-ARGPARSE = [  # of YOLOv5 and YOLOv7
-    ("wrong family", "--weights eight.pt --data tiny.yaml", "an ultralytics (YOLOv8 or later)"),
-    ("empty image folder", "--weights best.pt --data bare.yaml", "no images in"),
-    ("wrong type", f"{B} --epochs many", "--epochs: invalid int value"),
-    ("missing hyp", f"{B} --hyp nowhere.yaml", "--hyp nowhere.yaml: no such file"),
-    ("negative epochs", f"{B} --epochs -1", "--epochs -1: must be 0 or more"),
-    ("batch 0", f"{B} --batch-size 0", "must be 1 or more"),
-]
 EIGHT = """
 import sys, types, torch
 for name in ("ultralytics", "ultralytics.nn", "ultralytics.nn.tasks5"):
@@ -76,7 +36,14 @@ for line in json.loads(sys.argv[1]):
     said.append([code, heard.getvalue()])
 print("ANSWERS" + json.dumps(said))
 """
+B = "--weights best.pt --data tiny.yaml"
+_TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 Answers = dict[Any, tuple[int, str]]
+
+
+def rows(*tables: str) -> list[tuple[str, str, str]]:
+    """Tables of badlines.yaml: (name, words, what the one line must hold)."""
+    return [(name, words.replace("{B}", B), said) for table in tables for name, words, said in _TABLES[table]]
 
 
 def answers(python: Callable[..., str], lines: Sequence[Any], imports: str, start: str) -> Answers:

@@ -159,3 +159,10 @@ def relative(found: list[Tensor], wanted: list[Tensor]) -> float:
 def keeps(graph: Any, ratio: float = 0.5) -> dict[str, int]:
     """torch-pruning's local widths for a ratio."""
     return {group.name: int(group.channels * (1 - ratio)) for group in graph.groups}
+
+
+def training_form(model: nn.Module, training: bool) -> nn.Module:
+    """Training form of the head, or its form in use, with the norms as in evaluation."""
+    model.eval()
+    model.model[-1].training = training
+    return model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import badlines
 import pytest
-from badlines import EVERYWHERE, EVIL, VALUES, B
+from badlines import EVIL
 from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream]
@@ -44,21 +44,7 @@ def bench(
     return workshop
 
 
-TABLE = [
-    *EVERYWHERE,
-    *VALUES,
-    ("yaml instead of weights", "--weights yolov8n.yaml --data tiny.yaml", "Train first"),
-    ("wrong family", "--weights five.pt --data tiny.yaml", "YOLOv5 or YOLOv7"),
-    ("no value", f"{B} --lr0", "--lr0 needs a value"),
-    ("word for a number", f"{B} --epochs two", "epochs"),
-    ("optimizer", f"{B} --optimizer Foo", "--optimizer Foo"),
-    ("split", f"{B} --split nowhere", "no such split"),
-    ("no such device", f"{B} device=7", "--device cpu"),
-    ("half an image", f"{B} --batch 1.5", "--batch 1.5: must be a whole number"),
-    ("another network", f"{B} --pretrained nowhere.pt", "Leave --pretrained out"),
-    ("one's own default.yaml", f"{B} --cfg default.yaml", "did you mean --epochs"),
-    ("missing cfg", "--weights best.pt --cfg nowhere.yaml", "nowhere.yaml: no such file"),
-]
+TABLE = badlines.rows("everywhere", "values", "ultralytics")
 
 
 IMPORTS = "from ultralytics.prunekit.main import guarded, prune; from ultralytics.pruning.settings import Settings"

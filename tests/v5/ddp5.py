@@ -14,6 +14,9 @@ import train
 from prunekit_v5.stack import start
 from torch import nn
 
+sys.path.append(str(Path(__file__).parents[1]))
+from answering import row
+
 held: list[nn.Module] = []
 wrap = train.smart_DDP
 
@@ -22,13 +25,6 @@ def keep(model: nn.Module) -> Any:
     """Upstream's wrapping, remembered."""
     held.append(wrap(model))
     return held[-1]
-
-
-def row(model: nn.Module) -> dict[str, Any]:
-    """The widths that a rank has trained, and the sum of its weights."""
-    widths = {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    total = float(sum(p.detach().double().sum() for p in model.parameters()))
-    return {"widths": widths, "total": round(total, 6)}
 
 
 if __name__ == "__main__":
@@ -41,5 +37,5 @@ if __name__ == "__main__":
     else:
         place = Path(train.__file__).with_name("prune.py")
         code = start(str(place), "main", "prune", "", words, steps=2, round_to=8)
-    Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps([row(wrapped.module) for wrapped in held]))
+    Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps([row(wrapped.module, 6) for wrapped in held]))
     sys.exit(code)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import yaml
-from engine_helpers import image, masked, randomise, relative, tensors
+from engine_helpers import image, masked, randomise, relative, tensors, training_form
 from torch import nn
 
 ROOT = Path.cwd()
@@ -133,15 +133,10 @@ def equivalence(name: str, scope: str) -> Any:
     apart = []
     for training in (False, True):
         with torch.no_grad():
-            apart.append(relative(tensors(_mode(model, training)(x)), tensors(_mode(dense, training)(x))))
+            apart.append(
+                relative(tensors(training_form(model, training)(x)), tensors(training_form(dense, training)(x)))
+            )
     return [max(apart), plan.removed, sorted({type(m).__module__.split(".")[0] for m in model.modules()})]
-
-
-def _mode(model: nn.Module, training: bool) -> nn.Module:
-    """Training form of the head, with the norms as in evaluation."""
-    model.eval()
-    model.model[-1].training = training
-    return model
 
 
 def rebuilt(name: str, *scopes: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import badlines
 import pytest
-from badlines import ARGPARSE, EIGHT, EVERYWHERE, EVIL, VALUES, B
+from badlines import EIGHT, EVIL
 from home5 import Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -20,41 +20,8 @@ class Evil:
     def __reduce__(self): return (getattr, (Detect, "__init__"))
 torch.save({"model": Evil()}, sys.argv[1])
 """
-TABLE = [
-    *EVERYWHERE,
-    *VALUES,
-    *ARGPARSE,
-    ("yaml instead of weights", "--weights yolov5n.yaml --data tiny.yaml", "Train first"),
-    ("looks something up", "--weights lookup.pt --data tiny.yaml", "error: "),
-    ("another network", f"{B} --cfg yolov5s.yaml", "the network comes from --weights"),
-    ("evolve", f"{B} --evolve 3", "--evolve has no place"),
-    ("half a hyp", f"{B} --hyp half.yaml", "half.yaml: lacks anchor_t"),
-    ("no value", f"{B} --epochs", "--epochs: expected one argument"),
-    ("optimizer", f"{B} --optimizer Foo", "--optimizer: invalid choice"),
-    ("no such device", f"{B} --device 7", "give --device cpu"),
-    ("penalty of beta", f"{B} --sparsity-beta 0.1", "belongs to train_sparse.py"),
-]
-SPARSE = [
-    ("train", "--data tiny.yaml", "no network given"),
-    ("train", "--cfg nowhere.yaml --data tiny.yaml", "--cfg nowhere.yaml: no such file"),
-    ("train", "--weights nowhere.pt --data tiny.yaml", "nowhere.pt: no such file"),
-    ("train", "--weights best.pt", "no data set given"),
-    ("train", f"{B} --data nowhere.yaml", "--data nowhere.yaml: no such file"),
-    ("train", f"{B} --sparsity 2", "--sparsity 2.0: must be a number between 0 and 1"),
-    ("train", f"{B} --sparsity-beta -0.1", "--sparsity-beta -0.1: must be a number between 0 and 1"),
-    ("train", f"{B} --sparsity 0 --sparsity-beta 0", "use: python train.py"),
-    ("train", f"{B} --sparcity 1", "did you mean --sparsity"),
-    ("train", f"{B} --freeze 999", "--freeze 999: the network has 25 layers"),
-    ("train", f"{B} --device 7", "give --device cpu"),
-    ("train", f"{B} --evolve 3", "--evolve has no place"),
-    ("train", "--resume", "which run?"),
-    ("train", "--resume nowhere.pt", "--resume nowhere.pt: no such file"),
-    ("train", "--resume best.pt", "nothing to resume"),
-    ("train", "--resume best.pt --epochs 3", "leave out --epochs 3"),
-    ("inspect", "--weights best.pt --png /proc/x/y.png", "--png /proc/x/y.png: cannot write it"),
-    ("inspect", "--weights best.pt --keep 1.5", "outside (0, 1)"),
-    ("inspect", "--weights text.pt", "not a torch checkpoint"),
-]
+TABLE = badlines.rows("everywhere", "values", "argparse", "yolov5")
+SPARSE = badlines.rows("yolov5_sparse")
 START = """start(os.path.abspath("prune.py"), *(("main", "prune") if line[0] == "prune" else ("sparse", line[0])), "",
     line[1].split() if line[0] == "inspect" or "--resume" in line[1] else ["--device", "cpu", *line[1].split()],
     **({"steps": 1, "round_to": 8} if line[0] == "prune" else {}))"""

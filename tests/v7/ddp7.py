@@ -14,6 +14,9 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+sys.path.append(str(Path(__file__).parents[1]))
+from answering import row
+
 held: list[nn.Module] = []
 begin = DistributedDataParallel.__init__
 ROOT = Path(os.environ["PYTHONPATH"].split(os.pathsep)[1])
@@ -25,13 +28,6 @@ def keep(wrapped: Any, module: nn.Module, **more: Any) -> None:
     held.append(module)
 
 
-def row(model: nn.Module) -> dict[str, Any]:
-    """The widths that a rank has trained, and the sum of its weights."""
-    widths = {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    total = float(sum(p.detach().double().sum() for p in model.parameters()))
-    return {"widths": widths, "total": round(total, 5)}
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
     script, *words = sys.argv[1:]
@@ -41,5 +37,5 @@ if __name__ == "__main__":
         runpy.run_path(str(ROOT / script), run_name="__main__")
     except SystemExit as end:
         code = end.code or 0
-    Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps([row(module) for module in held]))
+    Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps([row(module, 5) for module in held]))
     sys.exit(code)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engine_helpers import image, masked, randomise, relative, tensors
+from engine_helpers import image, masked, randomise, relative, tensors, training_form
 from torch import nn
 
 CFG = Path("cfg")
@@ -79,12 +79,12 @@ def equivalence(cfg: str, scope: str) -> Any:
     apart, outputs = [], []
     for training in (False, True):
         with torch.no_grad():
-            found, wanted = (tensors(_mode(each, training)(x)) for each in (model, dense))
+            found, wanted = (tensors(training_form(each, training)(x)) for each in (model, dense))
         apart.append(relative(found, wanted))
         outputs.append(len(found))
     with torch.no_grad():
         model.float()  # fusing makes single precision
-        plain = tensors(_mode(model, False)(x.float()))
+        plain = tensors(training_form(model, False)(x.float()))
         fused = tensors(model.requires_grad_(False).fuse().eval()(x.float()))
     kinds = sorted({type(m).__module__.split(".")[0] for m in model.modules()})
     return [max(apart), relative(fused[:1], plain[:1]), plan.removed, outputs, kinds]
@@ -117,13 +117,6 @@ def _silence_implicit(dense: nn.Module, groups: Any, plan: Any, scores: Any) -> 
             implicit.implicit[:, order[: len(order) - kept]] = 0
 
 
-def _mode(model: nn.Module, training: bool) -> nn.Module:
-    """Training form of the head, with the norms as in evaluation."""
-    model.eval()
-    model.model[-1].training = training
-    return model
-
-
 def rebuilt(cfg: str, *scopes: str) -> Any:
     """Prune one time after another, close, go through a YAML file, build, load strictly: [difference, sizes]."""
     from models.yolo import Model
@@ -146,7 +139,7 @@ def rebuilt(cfg: str, *scopes: str) -> Any:
     off = []
     for training in (False, True):
         with torch.no_grad():
-            pairs = zip(*(tensors(_mode(each, training)(x)) for each in (again, model)), strict=True)
+            pairs = zip(*(tensors(training_form(each, training)(x)) for each in (again, model)), strict=True)
             off.append(max(float((a - b).abs().max()) for a, b in pairs))
     return [max(off), anchors, *sizes, sum(p.numel() for p in again.parameters())]
 

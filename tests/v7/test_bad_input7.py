@@ -9,30 +9,11 @@ from pathlib import Path
 
 import badlines
 import pytest
-from badlines import ARGPARSE, EIGHT, EVERYWHERE, EVIL, B
+from badlines import EIGHT, EVIL
 from home7 import HERE, Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
-TABLE = [
-    *EVERYWHERE,
-    *ARGPARSE,
-    ("yaml instead of weights", "--weights yolov7.yaml --data tiny.yaml", "Train first"),
-    ("no network in it", "--weights bare.pt --data tiny.yaml", "holds nothing where a network is expected"),
-    ("orepa", "--weights orepa.pt --data tiny.yaml", "RepConv_OREPA"),
-    ("classes", "--weights twenty.pt --data tiny.yaml", "has 20 classes"),
-    ("data without images", "--weights best.pt --data gone.yaml", "is not there"),
-    ("data without nc", "--weights best.pt --data lacking.yaml", "no 'nc:'"),
-    ("data with nc in words", "--weights best.pt --data words.yaml", "'nc: ten' must be a number"),
-    ("data with few names", "--weights best.pt --data names.yaml", "as many names"),
-    ("no such GPU", f"{B} --device 0", "--device 0: no CUDA device here"),
-    ("another network", f"{B} --cfg cfg/training/yolov7.yaml", "is not the network of best.pt"),
-    ("no network in --cfg", f"{B} --cfg tiny.yaml", "it is no YOLOv7 architecture"),
-    ("a checkpoint as --cfg", f"{B} --cfg best.pt", "--cfg"),
-    ("evolve", f"{B} --evolve", "--evolve has no place"),
-    ("target too low", f"{B} --target-macs 0.0001 --img-size 64", "nearest"),
-    ("nothing prunable", f"{B} --ignore model --img-size 64", "Nothing can be pruned"),
-    ("hyp lacks", f"{B} --hyp tiny.yaml", "lacks anchor_t"),
-]
+TABLE = badlines.rows("everywhere", "argparse", "yolov7")
 START = """start(os.path.abspath("prune.py"), "main", "prune", "",
     line.split() if "--resume" in line or "--device" in line else [*line.split(), "--device", "cpu"],
     steps=1, round_to=8)"""

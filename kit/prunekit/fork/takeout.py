@@ -38,7 +38,7 @@ class Removed:
     directory: Path
     on: str
     commit: str
-    kept: tuple[str, ...] = ()
+    kept: tuple[str, ...]
 
 
 def take_out(directory: Path, target_upstream: str, console: Console) -> Removed:
@@ -76,7 +76,7 @@ def _take_out(directory: Path, record: fork.Record, into: fork.Into) -> Removed:
         back, there = _back(directory, record, into)
         switch(directory, head, back, there)
         _delete(directory, ref, record.head)
-        return Removed(directory, there.removeprefix("refs/heads/") or back, "")
+        return Removed(directory, there.removeprefix("refs/heads/") or back, "", ())
     commit, kept = _one_more(directory, record, head)
     if on != ref and tip == record.head:
         _delete(directory, ref, record.head)

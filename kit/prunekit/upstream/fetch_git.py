@@ -47,7 +47,7 @@ class CheckedOut:
     folder: Path
     commit: str
     size: int
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class Target:
     name: str
     about: str
     upstream: Upstream
-    next: tuple[str, ...] = ()
+    next: tuple[str, ...]
 
 
 @dataclass(frozen=True)
