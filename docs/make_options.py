@@ -70,7 +70,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     return {
         **{name: prune.parser_of("", _defaults(name), stub) for name in ("prune.py", "prune_one_shot.py")},
         "train_sparse.py": _train_sparse(),
-        "inspect_bn.py": caught_parser(lambda: inspect_bn.inspect("", [], stub)),
+        "inspect_bn.py": caught_parser(lambda: inspect_bn.inspect("", [], stub, stub)),
         "latency.py": caught_parser(lambda: latency.latency("", [], stub)),
         "sensitivity.py": caught_parser(lambda: sensitivity.sensitivity("", [], stub)),
         "quantify.py": caught_parser(lambda: quantify.quantify_command("", [], stub)),

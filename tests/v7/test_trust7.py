@@ -108,12 +108,12 @@ def test_what_a_checkpoint_or_a_label_cache_holds_is_not_run(bench: Home) -> Non
 
 
 def test_a_record_that_names_another_network(bench: Home) -> None:
-    """report.json may come from elsewhere: its steps lie in its folder, and are looked at like any checkpoint."""
+    """A step's network must lie in the run's own folder, and is read like any checkpoint."""
     everyscript.check_records(bench, "yolov7", USUAL)
 
 
 def test_trust_opens_the_door(bench: Home) -> None:
-    """With --trust the file is loaded as it is, and what that runs is said; train.py takes it, too."""
+    """It loads the file as it is, and says what that runs; train.py takes it, too."""
     said = bench.python("train.py", "--weights", "posix.pt", "--trust", "--device", "cpu", code=2)
     assert "warning: loading posix.pt runs posix.system (--trust)" in said and (bench.root / "owned").exists()
     (bench.root / "owned").unlink()

@@ -83,7 +83,11 @@ def show_added(done: Added, console: Console) -> None:
     console.say(f"{it.name} {it.release} ({it.commit[:12]}), {done.files} files: {', '.join(it.covers)}")
     if done.commit:
         console.say(f"written in {done.commit[:12]}: {', '.join(done.changed)}")
-        console.say(f"next: prunekit setup {done.target}; then drop-ins and patches: CONTRIBUTING.md, Add an upstream")
+        console.say("next (CONTRIBUTING.md, Add an upstream; a whole example is in tests/families/toy):")
+        console.say(f"  prunekit patches checkout {it.name}    # a commit a patch: AMP off, BN-L1, structure kept")
+        console.say(f"  prunekit patches export series/{it.name}")
+        console.say(f"  kit/prunekit/dropins/{it.name}/    # adapter, hooks, structure, main, stack, thin scripts")
+        console.say(f"  prunekit setup {done.target}")
     else:
         console.say(f"dry run: would write {', '.join(done.changed)}; nothing was written")
     console.document(asdict(done))
