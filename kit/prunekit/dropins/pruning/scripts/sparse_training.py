@@ -76,17 +76,22 @@ def resumable(last: str, argv: Sequence[str], family: Family) -> dict[str, Any]:
     return checkpoint
 
 
-def say_penalty(options: Mapping[str, Any], last: str, plain: str) -> None:
-    """Say with which penalty a run goes on.
+def require_penalty(options: Mapping[str, Any], last: str, plain: str) -> None:
+    """Refuse to go on with a training that had no penalty.
 
     Args:
         options: of the run.
         last: its checkpoint.
-        plain: the command that resumes a training without one.
+        plain: the command that resumes such a training.
 
     Raises:
-        PruneError: it had none.
+        PruneError: naming that command.
     """
     if not (options.get("sparsity") or options.get("sparsity_beta")):
         raise PruneError(f"{last} was trained without a penalty: {plain}")
-    print(f"Sparsity training goes on: sparsity {options['sparsity']}, sparsity_beta {options['sparsity_beta']}")
+
+
+def say_penalty(options: Mapping[str, Any]) -> None:
+    """Say with which penalty a run goes on, once it is known that it can."""
+    strengths = [f"{key} {options.get(key, 0.0)}" for key in ("sparsity", "sparsity_beta")]
+    print(f"Sparsity training goes on: {', '.join(strengths)}")

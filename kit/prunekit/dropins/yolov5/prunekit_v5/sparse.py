@@ -115,8 +115,9 @@ def _resumed(last: str, argv: list[str]) -> tuple[str, dict[str, Any]]:
     """A broken run: its task and the options with which upstream goes on; all but the place is in its checkpoint."""
     family = Yolov5()
     trained = sparse_training.resumable(last, argv, family).get("opt") or {}
-    sparse_training.say_penalty(trained, last, f"python train.py --resume {last}")
+    sparse_training.require_penalty(trained, last, f"python train.py --resume {last}")
     _require_own_options(Path(last), trained)
+    sparse_training.say_penalty(trained)
     return family.task, parse(["--resume", last], family.task, {}, REFUSED)
 
 

@@ -136,9 +136,10 @@ def _resume(last: str, argv: list[str], trust: bool) -> Path:
     sparse_training.resumable(last, argv, family)
     trained = _noted(path)
     require_harmless(trained, f"--resume {last}")
-    sparse_training.say_penalty(trained, last, f"python {family.trainer} --resume {last}")
+    sparse_training.require_penalty(trained, last, f"python {family.trainer} --resume {last}")
     known = str(trained.get("data") or "")  # upstream would fetch what its YAML says, whoever wrote the record
     data.check_data(known, family.load(path), path, family.trainer, bool(trained.get("single_cls")))
+    sparse_training.say_penalty(trained)
     run_script(family.trainer, ["--resume", last, *(["--trust"] if trust else [])])
     return path
 
