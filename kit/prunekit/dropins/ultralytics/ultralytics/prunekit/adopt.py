@@ -66,7 +66,7 @@ def read(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:
         within.discard(file)
     for model in _models(ckpt):
         if type(getattr(model, "criterion", None)).__name__ == "OldLoss":
-            vars(model).pop("criterion")  # made anew where it is needed; None in its place fails before 8.3
+            model.__dict__.pop("criterion")  # made anew where it is needed; None in its place fails before 8.3
         merged = merge_blocks(model, RULES) + merge_split_blocks(model)
         if merged and RANK in {-1, 0}:
             LOGGER.info(f"{colorstr('prunekit: ')}{file}: {merged} split blocks read as stock blocks")
