@@ -36,6 +36,7 @@ from .report import rewrite_text
 SCHEMA, RECORD = 1, "quantify.json"
 ROUNDS, SECONDS = 101, 60.0
 EXPECTED_RATIO = 0.35
+RUNTIMES = ("onnxruntime", "openvino")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Request:
     max_map_drop: float = 0.02  # of the strict accuracy (mAP50-95), as in prune.py
     seven_bits: bool = False
     threads: int = 1
+    runtime: str = "onnxruntime"  # what the file is made for, one of RUNTIMES
 
     def checked(self) -> Request:
         """This request, or PruneError naming the value that cannot be."""
@@ -87,6 +89,7 @@ def quantify(
             "weights": str(weights.resolve()),
             "digest": digest_of(weights),
             "method": request.method,
+            "runtime": request.runtime,
             "limit": request.max_map_drop,
             "drop": 0.0,
             "image": image,
