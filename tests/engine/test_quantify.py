@@ -95,7 +95,7 @@ def test_decoding_is_found_by_the_graph_not_by_names(work: SimpleNamespace) -> N
     assert sorted(work.int8_graph.float_nodes(graph)) == sorted(DECODING)
     for node in graph.node:
         node.name = ""
-    work.int8_graph._name_nodes(graph)
+    work.int8_graph.name_nodes(graph)
     kinds = sorted(name.partition("_")[0] for name in work.int8_graph.float_nodes(graph))
     assert kinds == ["Concat", "Conv", "Mul", "Sigmoid", "Softmax", "Split"]
 

@@ -126,7 +126,10 @@ class Family(Protocol):
         """Write an ONNX file through the upstream exporter."""
 
     def evaluate_onnx(self, path: Path) -> Metrics:
-        """Validate an ONNX file (batch 1, square images) on the CPU, through the upstream validator where it can."""
+        """Validate an exported file (batch 1, square images) on the CPU, through the upstream validator where it can.
+
+        `path`: an ONNX file, or the folder of an OpenVINO network (`*_openvino_model`).
+        """
 
     def images(self, weights: Path) -> Iterator[Tensor]:
         """Training images as validation would see them, in a shuffled order that is always the same.

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from ..errors import PruneError
 from ..scratch import temporary_folder
+from .int8_sizes import LEARNED, Sizes, compact, sizes_of
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -27,22 +27,6 @@ if TYPE_CHECKING:
 
 METHODS = ("static", "dynamic")
 LEAST_OPSET = 13  # the first whose DequantizeLinear takes a scale per channel
-_LEARNED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What a file is made of, in bytes; `integers` are the int8 weights, `rest` is graph, scales, biases and names."""
-
-    total: int
-    integers: int
-    layers: int  # with int8 weights
-    float_layers: int  # whose weights stayed float
-
-    @property
-    def rest(self) -> int:
-        """Everything but int8 weights."""
-        return self.total - self.integers
 
 
 def require_onnx() -> None:
@@ -58,7 +42,15 @@ def require_onnx() -> None:
         raise PruneError(f"{error}: INT8 needs onnx and onnxruntime. Type: pip install onnx onnxruntime") from error
 
 
-def quantize(source: Path, target: Path, images: Iterable[Tensor], *, method: str, seven_bits: bool = False) -> Sizes:
+def quantize(
+    source: Path,
+    target: Path,
+    images: Iterable[Tensor],
+    *,
+    method: str,
+    seven_bits: bool = False,
+    left: Sequence[str] = (),
+) -> Sizes:
     """Quantize an ONNX file.
 
     Args:
@@ -67,6 +59,7 @@ def quantize(source: Path, target: Path, images: Iterable[Tensor], *, method: st
         images: calibration images, (1, channels, height, width), 0 to 1; only the static method looks at them.
         method: "static": activation ranges from calibration; "dynamic": from each input as it comes.
         seven_bits: keep weights to 7 bits, so that sums of products cannot saturate on CPUs without VNNI.
+        left: names of more nodes that stay float, as `name_nodes` has them (`placement.placements`).
 
     Raises:
         PruneError: an old opset, no calibration image, or nothing that could be quantized.
@@ -79,10 +72,10 @@ def quantize(source: Path, target: Path, images: Iterable[Tensor], *, method: st
         raise PruneError(f"{source.name} has opset {opset}: INT8 per channel needs {LEAST_OPSET} or newer")
     with temporary_folder() as folder, _quiet():
         named, made = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        _name_nodes(model.graph)
+        name_nodes(model.graph)
         onnx.save(model, str(named))
         if method == "static":
-            _static(named, made, images, model.graph, seven_bits)
+            _static(named, made, images, model.graph, seven_bits, left)
         else:
             _dynamic(named, made, model.graph, seven_bits)
         onnx.save(compact(float_outputs(onnx.load(str(made)), set(float_nodes(model.graph)))), str(made))
@@ -93,7 +86,9 @@ def quantize(source: Path, target: Path, images: Iterable[Tensor], *, method: st
     return sizes
 
 
-def _static(source: Path, target: Path, images: Iterable[Tensor], graph: GraphProto, seven_bits: bool) -> None:
+def _static(
+    source: Path, target: Path, images: Iterable[Tensor], graph: GraphProto, seven_bits: bool, left: Sequence[str]
+) -> None:
     from onnxruntime import quantization as q
 
     reader = _reader(images, graph.input[0].name)
@@ -106,7 +101,7 @@ def _static(source: Path, target: Path, images: Iterable[Tensor], graph: GraphPr
         reduce_range=seven_bits,
         weight_type=q.QuantType.QInt8,
         activation_type=q.QuantType.QUInt8,
-        nodes_to_exclude=float_nodes(graph),
+        nodes_to_exclude=[*float_nodes(graph), *left],
     )
 
 
@@ -145,17 +140,22 @@ def float_nodes(graph: GraphProto) -> list[str]:
     That is the decoding, whatever the exporter calls it. The box integral (DFL: a 1x1 convolution over the bins 0, 1,
     2, ...) is a convolution that nobody learned, so it belongs to the decoding.
     """
-    weights = {item.name: item for item in graph.initializer}
+    learned = {node.output[0] for node in learned_layers(graph)}
     leads = set[str]()  # tensors from which a learned layer can be reached
     kept = []
     for node in reversed(graph.node):  # in topological order, by ONNX's rules
-        learned = node.op_type in _LEARNED and not _is_integral(node, weights)
-        learned = learned and any(name in weights for name in node.input)
-        if learned or leads & set(node.output):
+        if node.output[0] in learned or leads & set(node.output):
             leads |= set(node.input)
         else:
             kept.append(node.name)
     return kept
+
+
+def learned_layers(graph: GraphProto) -> list[NodeProto]:
+    """Convolutions and matrix products whose weights were learned, in the graph's order."""
+    weights = {item.name: item for item in graph.initializer}
+    kinds = [node for node in graph.node if node.op_type in LEARNED and not _is_integral(node, weights)]
+    return [node for node in kinds if any(name in weights for name in node.input)]
 
 
 def _is_integral(node: NodeProto, weights: dict[str, Any]) -> bool:
@@ -164,7 +164,11 @@ def _is_integral(node: NodeProto, weights: dict[str, Any]) -> bool:
 
     if node.op_type != "Conv" or node.input[1] not in weights:
         return False
-    values = numpy_helper.to_array(weights[node.input[1]]).ravel()
+    return is_bins(numpy_helper.to_array(weights[node.input[1]]).ravel())
+
+
+def is_bins(values: Any) -> bool:
+    """True for 0, 1, 2, ... (an array of one dimension)."""
     return len(values) > 1 and values.tolist() == list(range(len(values)))
 
 
@@ -186,7 +190,7 @@ def float_outputs(model: ModelProto, kept: set[str]) -> ModelProto:
     for first in [node for node in graph.node if node.op_type == "QuantizeLinear"]:
         source, back = made.get(first.input[0]), readers.get(first.output[0], [])
         after = [node for each in back for node in readers.get(each.output[0], [])]
-        if source is None or source.op_type not in _LEARNED or not after or any(n.name not in kept for n in after):
+        if source is None or source.op_type not in LEARNED or not after or any(n.name not in kept for n in after):
             continue
         for node in after:
             inner = {each.output[0] for each in back}
@@ -199,49 +203,6 @@ def float_outputs(model: ModelProto, kept: set[str]) -> ModelProto:
     return model
 
 
-def compact(model: ModelProto) -> ModelProto:
-    """Short names for inner tensors, no recorded shapes, no names for the quantizer's own nodes; in place.
-
-    The quantizer adds two nodes to each tensor and repeats long names in them: a fifth of a small network's file.
-    """
-    graph = model.graph
-    kept = {item.name for item in (*graph.input, *graph.output)} | {""}
-    short: dict[str, str] = {}
-
-    def renamed(name: str) -> str:
-        return name if name in kept else short.setdefault(name, f"t{len(short):x}")
-
-    for item in graph.initializer:
-        item.name = renamed(item.name)
-    for node in graph.node:
-        node.input[:] = [renamed(name) for name in node.input]
-        node.output[:] = [renamed(name) for name in node.output]
-        node.name = "" if "Quantize" in node.op_type else node.name
-    del graph.value_info[:]
-    own = [entry for entry in model.metadata_props if entry.key != "onnx.infer"]  # a note of the quantizer to itself
-    del model.metadata_props[:]
-    model.metadata_props.extend(own)
-    return model
-
-
-def sizes_of(path: Path) -> Sizes:
-    """What an ONNX file is made of."""
-    import onnx
-
-    graph = onnx.load(str(path)).graph
-    kinds = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
-    wide = {i.name: i for i in graph.initializer if len(i.dims) >= 2}
-    integers = {name: item for name, item in wide.items() if item.data_type in kinds}
-    floats = {name for name, item in wide.items() if item.data_type == onnx.TensorProto.FLOAT}
-    layers = [set(node.input) for node in graph.node if node.op_type in _LEARNED]
-    return Sizes(
-        total=path.stat().st_size,
-        integers=sum(len(item.raw_data) or item.ByteSize() for item in integers.values()),
-        layers=len(integers),
-        float_layers=sum(bool(read & floats) for read in layers),
-    )
-
-
 def open_session(path: Path) -> InferenceSession:
     """A session on the CPU."""
     import onnxruntime
@@ -249,7 +210,7 @@ def open_session(path: Path) -> InferenceSession:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-def _name_nodes(graph: GraphProto) -> None:
+def name_nodes(graph: GraphProto) -> None:
     """Give every node a name of its own: exclusions go by name."""
     seen = set[str]()
     for number, node in enumerate(graph.node):

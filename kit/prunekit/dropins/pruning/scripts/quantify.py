@@ -7,8 +7,12 @@ import argparse
 
 from ..family.contract import Upstream
 from ..run.folders import reserved
-from ..run.int8 import Request, note_quantized, quantify, require_accuracy
+from ..run.int8 import note_quantized, quantify, require_accuracy
+from ..run.int8_request import RUNTIMES, Request
+from ..runtime.exported import refuse_exported
 from ..runtime.int8_graph import METHODS, require_onnx
+from ..runtime.openvino_int8 import require_openvino
+from ..runtime.placement import PLACEMENTS
 from ..settings import Settings
 from .options import Parser, normalise
 
@@ -30,8 +34,13 @@ def quantify_command(description: str, argv: list[str], upstream: Upstream) -> N
         max_map_drop=options.max_map_drop,
         seven_bits=options.seven_bits,
         threads=options.threads,
+        runtime=options.runtime,
+        placement=options.placement,
     ).checked()
     require_onnx()
+    if request.runtime == "openvino":
+        require_openvino()
+    refuse_exported(options.weights or "")
     opened = upstream.open(options.weights or "", words, Settings(), trust=options.trust, run="quantify")
     opened.choose()  # refuses a place where no folder can be
     opened.family.check_data(opened.weights)
@@ -51,10 +60,22 @@ def _parser(description: str, defaults: Request, upstream: Upstream) -> argparse
     add = parser.add_argument
     add("--weights", "--weight", "--model", dest="weights", metavar="FILE", help="trained checkpoint, dense or pruned")
     add(
+        "--runtime",
+        choices=RUNTIMES,
+        default=defaults.runtime,
+        help="what the file is made for and timed in; openvino is quantized by NNCF (default %(default)s)",
+    )
+    add(
         "--method",
         choices=METHODS,
         default=defaults.method,
         help="static: ranges from training images, a scale per channel; dynamic: ranges found while running",
+    )
+    add(
+        "--placement",
+        choices=PLACEMENTS,
+        default=defaults.placement,
+        help="which layers become INT8 (onnxruntime, static): the fastest of a few placements that are timed, or all",
     )
     add(
         "--max-map-drop",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""An ONNX file in upstream's evaluation, which knows torch networks only, and the images that an INT8 file asks for."""
+"""Exported files in upstream's evaluation, which knows torch networks only, and images to calibrate INT8 with."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from pruning.family.anchor_based import plain_images
 from pruning.family.contract import Metrics
+from pruning.runtime.exported import open_exported
 from torch import Tensor, nn
 from utils.datasets import LoadImagesAndLabels, create_dataloader
 
@@ -18,33 +19,30 @@ from .data import read_yaml
 
 
 class OnnxNetwork(nn.Module):
-    """A network as test.py calls it, whose outputs onnxruntime makes; boxes decoded, before NMS."""
+    """A network as test.py calls it, whose outputs an exported file makes; boxes decoded, before NMS."""
 
     def __init__(self, path: Path, names: list[str]) -> None:
         super().__init__()
-        import onnxruntime
-
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        self.source = self.session.get_inputs()[0]
+        self.exported = open_exported(path)
         self.names = names
         self.place = nn.Parameter(torch.zeros(1))  # test.py asks a parameter for the device
 
     def forward(self, image: Tensor, augment: bool = False) -> tuple[Tensor, None]:
         """Boxes and scores (1, anchors, 5 + classes) of one image (1, 3, height, width), and no training outputs."""
-        return torch.from_numpy(self.session.run(None, {self.source.name: image.numpy()})[0]), None
+        return self.exported.outputs(image)[0], None
 
 
 def evaluate(path: Path, opt: Namespace, folder: Path) -> Metrics:
     """See `Family.evaluate_onnx`: upstream's own evaluation, image by image, each letterboxed to the file's square.
 
     Args:
-        path: the ONNX file.
+        path: an ONNX file, or an OpenVINO folder.
         opt: upstream's options.
         folder: for upstream's side products.
     """
     content = read_yaml("--data", opt.data)
     model = OnnxNetwork(path, list(content["names"]))
-    size = model.source.shape[-1]
+    size = model.exported.image
     loader = create_dataloader(content["val"], size, 1, 32, opt, pad=0.0, rect=False, workers=0)[0]
     results, _, _ = importlib.import_module("test").test(
         content,
