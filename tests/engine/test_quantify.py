@@ -19,13 +19,14 @@ pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 BINS, CELLS, PIXELS = 16, 64, 8.0
+PARTS = ("run.int8", "run.int8_text", "runtime.int8_graph", "runtime.placement", "runtime.timing", "errors")
 DECODING = ["split", "bins", "integral", "stride", "score", "join"]
 
 
 @pytest.fixture(scope="module")
 def work(engine: object) -> Iterator[SimpleNamespace]:
     """The modules under test, as the engine on its own."""
-    parts = vars(modules("run.int8", "runtime.int8_graph", "errors"))
+    parts = vars(modules(*PARTS))
     yield SimpleNamespace(**parts)
     # onnxruntime's quantizer puts a folder of its own with `models` in it on the path: other tests import that name.
     sys.path[:] = [entry for entry in sys.path if "onnxruntime" not in entry]
@@ -222,8 +223,82 @@ def test_the_limit_decides(work: SimpleNamespace, tmp_path: Path, small: float, 
         ("max_map_drop", float("nan"), "--max-map-drop"),
         ("images", 0, "--calibration-images"),
         ("threads", 0, "--threads"),
+        ("runtime", "tvm", "--runtime tvm: must be one of onnxruntime, openvino"),
+        ("placement", "some", "--placement some: must be one of measured, all"),
     ],
 )
 def test_values_that_cannot_be(work: SimpleNamespace, field: str, value: float, flag: str) -> None:
     with pytest.raises(work.errors.PruneError, match=flag):
         work.int8.Request(**{field: value}).checked()
+
+
+def test_openvino_has_no_dynamic_ranges(work: SimpleNamespace) -> None:
+    with pytest.raises(work.errors.PruneError, match="--method dynamic: OpenVINO has static INT8 only"):
+        work.int8.Request(runtime="openvino", method="dynamic").checked()
+
+
+def test_placements(work: SimpleNamespace) -> None:
+    """The stem goes with its activation; the others would leave all of these two layers in float, or no other ones."""
+    assert work.placement.placements(network().graph) == {"all": [], "no stem": ["stem", "gate", "silu"]}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "best"),
+    [
+        ({"all": 1.5, "no stem": 1.54, "widest half": 1.2}, "all"),
+        ({"all": 1.5, "no stem": 1.56, "widest half": 1.2}, "no stem"),
+        ({"all": 0.8, "no stem": 0.9, "widest half": 0.95}, "widest half"),
+    ],
+)
+def test_fewer_integers_must_be_faster_by_more_than_noise(
+    work: SimpleNamespace, ratios: dict[str, float], best: str
+) -> None:
+    assert work.placement.choose(ratios) == best
+
+
+def speed(work: SimpleNamespace, ratio: float) -> Any:
+    """A measured ratio."""
+    return work.timing.Speed(0.01 / ratio, ratio, ratio - 0.1, ratio + 0.1, 101)
+
+
+@pytest.mark.parametrize(("faster", "layers"), [("all", 2), ("no stem", 1)])
+def test_the_fastest_placement_is_written(
+    work: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: str, layers: int
+) -> None:
+    """The clock is the only thing here that is not real: every candidate file is made and loaded."""
+    timed = []
+
+    def clock(calls: dict[str, Any], **_: Any) -> dict[str, Any]:
+        timed.extend(call() for call in calls.values())
+        return {name: speed(work, 1.5 if name == faster else 1.0) for name in calls}
+
+    monkeypatch.setattr(work.placement, "interleaved", clock)
+    small = tmp_path / "int8.onnx"
+    sizes, (name, speeds) = work.int8.write_int8(saved(tmp_path), small, images(), work.int8.Request())
+    assert name == faster and list(speeds) == ["float", "all", "no stem"] and len(timed) == 3
+    assert (sizes.layers, sizes.float_layers) == (layers, 3 - layers)  # the integral counts as a float one
+    monkeypatch.setattr(work.int8, "fastest", None)
+    sizes, (name, speeds) = work.int8.write_int8(saved(tmp_path), small, images(), work.int8.Request(placement="all"))
+    assert (name, speeds, sizes.layers) == ("all", {}, 2)
+
+
+def test_int8_that_does_not_pay_is_said(work: SimpleNamespace) -> None:
+    """The fastest of all that was timed decides, not the float file in ONNX Runtime alone."""
+    side = {"bytes": 1000, "map50": 0.5, "map50_95": 0.4, "seconds": 0.01}
+    record: dict[str, Any] = {
+        "float": side,
+        "int8": {**side, "placement": None},
+        "measures": ["mAP50", "mAP50-95"],
+        "size_ratio": 0.3,
+        "drop": 0.0,
+        "image": 64,
+        "runtime": "openvino",
+        "speed": {"ratio": 1.2, "low": 1.1, "high": 1.3, "threads": 1},
+        "placements": {},
+    }
+    for ratio, pays in ((1.5, False), (1.1, True)):
+        speeds = {"onnxruntime float": 1.0, "openvino float": ratio, "openvino int8": 1.2}
+        record |= work.int8.compared({name: speed(work, each) for name, each in speeds.items()}, "openvino int8")
+        said = work.int8_text.summary(record)
+        assert record["pays"] is pays and f"openvino float: {ratio:.2f}" in said
+        assert ("WARNING: INT8 does not pay here: openvino float is the fastest" in said) is not pays

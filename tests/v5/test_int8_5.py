@@ -19,6 +19,7 @@ def test_quantify_line5(home: Home, tiny5: dict[str, Path]) -> None:
     home.python(HERE / "make5.py", "yolov5n best.pt 10")
     shutil.copy(tiny5["detect"], home.root / "VOC.yaml")
     words = "quantify.py --weight best.pt --method static --data VOC.yaml --img 64 --workers 0 --calibration_images 4"
+    words += " --placement all"
     said = home.python(*words.split())
     folder = home.root / "runs/quantify/exp"
     record = json.loads((folder / "quantify.json").read_text())
@@ -29,3 +30,21 @@ def test_quantify_line5(home: Home, tiny5: dict[str, Path]) -> None:
     made = onnx.load(str(folder / "best_int8.onnx"))
     assert next(entry.version for entry in made.opset_import if entry.domain == "") == 17
     assert {"names", "stride"} <= {entry.key for entry in made.metadata_props}, "what upstream's validator reads"
+
+
+def test_quantify_for_openvino5(home: Home, tiny5: dict[str, Path]) -> None:
+    """Upstream's own validation takes the folder that NNCF's network is written to: it finds names and stride."""
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    home.python(HERE / "make5.py", "yolov5n best.pt 10")
+    shutil.copy(tiny5["detect"], home.root / "VOC.yaml")
+    words = (
+        "quantify.py --weight best.pt --runtime openvino --data VOC.yaml --img 64 --workers 0 --calibration_images 4"
+    )
+    home.python(*words.split(), "--name", "ov")
+    folder = home.root / "runs/quantify/ov"
+    record = json.loads((folder / "quantify.json").read_text())
+    assert record["runtime"] == "openvino" and record["int8"]["file"] == "best_int8_openvino_model"
+    assert record["int8"]["layers"] == 60 and record["int8"]["float_layers"] == 0
+    files = {path.name for path in (folder / "best_int8_openvino_model").iterdir()}
+    assert files == {"best_int8.xml", "best_int8.bin", "best_int8.yaml", "metadata.yaml"}

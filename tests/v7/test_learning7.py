@@ -60,7 +60,9 @@ def test_int8_loses_next_to_nothing(learned: tuple[Home, dict[str, Any]], weight
     """The published line, on a copy of the dense network too: mAP50 within 0.01 of float, under 0.35 of its size."""
     home, _ = learned
     shutil.copy(home.root / "runs/dense/weights/best.pt", home.root / "best.pt")
-    said = home.python(*f"quantify.py --weight {weights} --method {method} --name {method}".split(), *QUICK)
+    said = home.python(
+        *f"quantify.py --weight {weights} --method {method} --name {method} --placement all".split(), *QUICK
+    )
     assert ("best.pt is runs/dense/weights/" in said) == (weights == "best.pt"), "whose data set, by the same bytes"
     folder = home.root / "runs/quantify" / method
     record = json.loads((folder / "quantify.json").read_text())

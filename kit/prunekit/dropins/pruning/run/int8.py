@@ -203,16 +203,20 @@ def _measured(
     ]
     layers = {"layers": sizes.layers, "float_layers": sizes.float_layers, "weight_bytes": sizes.integers}
     ratio = {key: value for key, value in speeds[small_name].as_dict().items() if key != "seconds"}
-    best = max(speeds, key=lambda name: speeds[name].ratio)
     return {
         "float": sides[0],
         "int8": {**sides[1], **layers},
         "size_ratio": sides[1]["bytes"] / sides[0]["bytes"],
         "speed": {**ratio, "threads": request.threads},
-        "speeds": {name: speed.as_dict() for name, speed in speeds.items()},
-        "fastest": best,
-        "pays": best == small_name,
+        **compared(speeds, small_name),
     }
+
+
+def compared(speeds: dict[str, Speed], small: str) -> dict[str, Any]:
+    """All that was timed, which of it is the fastest, and whether that is the INT8 file (`small`)."""
+    best = max(speeds, key=lambda name: speeds[name].ratio)
+    timed = {name: speed.as_dict() for name, speed in speeds.items()}
+    return {"speeds": timed, "fastest": best, "pays": best == small}
 
 
 def _judge(record: dict[str, Any]) -> None:

@@ -168,8 +168,9 @@ def _is_integral(node: NodeProto, weights: dict[str, Any]) -> bool:
 
 
 def is_bins(values: Any) -> bool:
-    """True for 0, 1, 2, ... (an array of one dimension)."""
-    return len(values) > 1 and values.tolist() == list(range(len(values)))
+    """True for 0, 1, 2, ... times a number (an array of one dimension): OpenVINO multiplies a stride into them."""
+    step = values[1] if len(values) > 2 else 0
+    return bool(step) and all(abs(value / step - place) < 1e-4 for place, value in enumerate(values.tolist()))
 
 
 def float_outputs(model: ModelProto, kept: set[str]) -> ModelProto:
