@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Write a trained network as INT8 ONNX, and measure what that costs and gains.
+"""Write a trained network as INT8, for ONNX Runtime or OpenVINO, and measure what that costs and gains.
 
     python quantify.py --weight best.pt --method static --data VOC.yaml --img 640
 

@@ -33,7 +33,7 @@ from ..runtime.placement import fastest
 from ..runtime.runtimes import FROM_ONNX, onnx_call
 from ..runtime.timing import Speed, interleaved
 from ..scratch import temporary_folder
-from .int8_request import Request
+from .int8_request import RUNTIMES, Request
 from .int8_text import advice, summary
 from .record import REPORT, State
 from .report import rewrite_text
@@ -120,6 +120,7 @@ def note_quantized(weights: Path, folder: Path, record: dict[str, Any]) -> None:
     noted = {
         "file": state.relative(folder / small["file"]),
         "method": record["method"],
+        "runtime": record.get("runtime", RUNTIMES[0]),
         "status": record["status"],
         "size_ratio": record["size_ratio"],
         "map50": small["map50"],

@@ -172,10 +172,11 @@ def _int8_lines(state: State) -> list[str]:
     if not made:
         return []
     limit = "" if made["status"] == "done" else " MORE THAN ALLOWED"
+    where = " in OpenVINO" if made.get("runtime") == "openvino" else ""
     return [
         f"INT8 ({made['method']}): `{made['file']}`, {made['size_ratio']:.3f} of the float file; {loose} "
         f"{made['map50']:.4f}, {strict} {made['map50_95']:.4f} (lost {made['drop']:.4f}{limit}); "
-        f"{made['speed']:.2f} times as fast as the float ONNX, measured.",
+        f"{made['speed']:.2f} times as fast{where} as the float ONNX, measured.",
         "",
     ]
 

@@ -63,7 +63,7 @@ def _parser(description: str, defaults: Request, upstream: Upstream) -> argparse
         "--runtime",
         choices=RUNTIMES,
         default=defaults.runtime,
-        help="what the file is made for and timed in; openvino is quantized by NNCF (default %(default)s)",
+        help="what the file is made for and timed in; openvino is quantized by NNCF",
     )
     add(
         "--method",
