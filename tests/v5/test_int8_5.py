@@ -41,7 +41,7 @@ def test_quantify_for_openvino5(home: Home, tiny5: dict[str, Path]) -> None:
     words = (
         "quantify.py --weight best.pt --runtime openvino --data VOC.yaml --img 64 --workers 0 --calibration_images 4"
     )
-    home.python(*words.split(), "--name", "ov")
+    home.python(*words.split(), "--name", "ov", "--max-map-drop", "1")  # it has learned next to nothing
     folder = home.root / "runs/quantify/ov"
     record = json.loads((folder / "quantify.json").read_text())
     assert record["runtime"] == "openvino" and record["int8"]["file"] == "best_int8_openvino_model"
