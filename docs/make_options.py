@@ -19,11 +19,15 @@ DOCS = Path(__file__).resolve().parent
 DROPINS = DOCS.parent / "kit" / "prunekit" / "dropins"
 sys.path.insert(0, str(DROPINS))
 
-from pruning.scripts import inspect_bn, latency, prune, quantify, sensitivity  # noqa: E402
+from pruning.scripts import deploy, inspect_bn, latency, prune, quantify, sensitivity  # noqa: E402
 from pruning.scripts.upstream_parser import caught_parser  # noqa: E402
 from pruning.settings import Settings  # noqa: E402
 
 PAGE = DOCS / "options.md"
+ALIKE = {  # what has the options of prune.py
+    "prune_one_shot.py": "The options of `prune.py`, but for these:\n",
+    "deploy.py": "The options of `prune.py` (without `--plan`, `--plan-only`, `--no-export`), but for these:\n",
+}
 DEFAULT = re.compile(r"\s*\(default:? ([^()]*)\)$")  # as a help text ends
 HEAD = """# Options of the scripts
 
@@ -74,6 +78,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         "latency.py": caught_parser(lambda: latency.latency("", [], stub)),
         "sensitivity.py": caught_parser(lambda: sensitivity.sensitivity("", [], stub)),
         "quantify.py": caught_parser(lambda: quantify.quantify_command("", [], stub)),
+        "deploy.py": caught_parser(lambda: deploy.deploy_command("", [], stub)),
     }
 
 
@@ -103,16 +108,16 @@ def rows(parser: argparse.ArgumentParser) -> list[tuple[str, str, str]]:
 
 
 def page() -> str:
-    """The whole page. `prune_one_shot.py` shows only what differs from `prune.py`."""
+    """The whole page. `prune_one_shot.py` and `deploy.py` show only what differs from `prune.py`."""
     known, parts = parsers(), [HEAD]
     first = rows(known["prune.py"])
     for name, parser in known.items():
         mine = rows(parser)
-        if name == "prune_one_shot.py":
+        if name in ALIKE:
             mine = [it for it in mine if it not in first]
         parts.append(f"## {name}\n")
-        if name == "prune_one_shot.py":
-            parts.append("The options of `prune.py`, but for these:\n")
+        if name in ALIKE:
+            parts.append(ALIKE[name])
         parts.append("| option | default | meaning |\n|---|---|---|")
         parts.append("\n".join(f"| {' | '.join(it)} |" for it in mine) + "\n")
     return "\n".join(parts)

@@ -318,7 +318,7 @@ def _places(good: list[str]) -> Iterator[Row]:
 
 
 def _other_scripts(flags: Flags) -> Iterator[Row]:
-    """latency.py, quantify.py, sensitivity.py and the scripts of one upstream."""
+    """latency.py, quantify.py, deploy.py, sensitivity.py and the scripts of one upstream."""
     pair = [
         "latency.py",
         "--dense",
@@ -357,6 +357,15 @@ def _other_scripts(flags: Flags) -> Iterator[Row]:
         ["--threads", "-1"],
     ):
         yield f"quantify {' '.join(words)}", ["quantify.py", *data, *words]
+    for words in (
+        ["--max-map-drop", "nan"],
+        ["--target-latency", "2"],
+        ["--threads", "0"],
+        ["--runtime", "magic"],
+        ["--weights", "best_int8.onnx"],
+        ["--resume", "a_file"],
+    ):
+        yield f"deploy {' '.join(words)}", ["deploy.py", *(words if "--resume" in words else [*data, *words])]
     for words in (
         ["--ratios", "nan"],
         ["--ratios", "text"],

@@ -27,6 +27,7 @@ PARSED = {
     "latency.py",
     "sensitivity.py",
     "quantify.py",
+    "deploy.py",
 }
 V7 = {"generate_prune_yaml.py": "yaml_command.py", "reparameterize.py": "deploy_command.py"}  # import upstream
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""quantify.py in the fork of ultralytics, on a network that has learned: digits as one class, a minute's training."""
+"""quantify.py and deploy.py in the fork of ultralytics, on a network that has learned: digits as one class."""
 
 from __future__ import annotations
 
@@ -127,6 +127,25 @@ def test_a_drop_beyond_the_limit_is_its_own_exit_code(learned: Workshop) -> None
     assert record["status"] == ("less accurate" if fell > 0 else "done")
     assert (learned.root / "runs/detect/strict/pruned_int8.onnx").is_file()
     assert ("is there, but less accurate than allowed" in said) == (fell > 0)
+
+
+def test_deploy_is_one_command(learned: Workshop) -> None:
+    """Four files on one ladder, the chosen one is what was measured; --resume of what is finished says so."""
+    words = "--target-macs 0.8 --repair 16 --calibration-images 16 --max-map-drop 1 --project runs --name deployed"
+    line = ["deploy.py", "--weights", "runs/dense/weights/best.pt", *words.split(), *VAL]
+    said = learned.python(*line)
+    folder = learned.root / "runs/deployed"
+    record = json.loads((folder / "deploy.json").read_text())
+    rows = {row["name"]: row for row in record["ladder"]}
+    assert list(rows) == ["dense", "dense + INT8", "pruned", "pruned + INT8"] and record["status"] == "done"
+    assert rows["dense"]["map50"] > 0.6 and abs(rows["dense + INT8"]["drop"]) < 0.02, "of the files themselves"
+    assert rows["pruned"]["drop"] > 0 and rows["pruned"]["bytes"] < 0.9 * rows["dense"]["bytes"]
+    report = json.loads((folder / "prune/report.json").read_text())
+    assert report["steps"][0]["repair"]["images"] == 16 and report["steps"][0]["checkpoint"] == "step1_pruned.pt"
+    chosen = folder / rows[record["chosen"]["name"]]["file"]
+    assert (folder / "deployed.onnx").read_bytes() == chosen.read_bytes()
+    assert (folder / "deploy.md").read_text().count("\n| ") == 5 and "| pruned + INT8 |" in said
+    assert "this deployment is finished (done)" in learned.python("deploy.py", "--resume", "runs/deployed")
 
 
 def test_bad_input_is_one_line(learned: Workshop) -> None:

@@ -19,7 +19,16 @@ from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 TESTS = Path(__file__).parents[1]
-PAGES = ("README.md", "tutorial.md", "slimming.md", "without-labels.md", "own-modules.md", "quantify.md", "resume.md")
+PAGES = (
+    "README.md",
+    "tutorial.md",
+    "slimming.md",
+    "without-labels.md",
+    "own-modules.md",
+    "quantify.md",
+    "resume.md",
+    "deploy.md",
+)
 QUICK = "--imgsz 64 --batch 8 --device cpu --workers 0 --plots False --val False".split()
 SMALL = {
     "prune.py": QUICK,
@@ -31,6 +40,7 @@ SMALL = {
 }
 INSTEAD = {"--epochs": "1", "--imgsz": "64", "--steps": "2", "--repair": "8"}
 ELSEWHERE = {
+    "python deploy.py": "scripts/test_learned.py::test_deploy_is_one_command",
     "python train_sparse.py --resume": "series/test_sparse_scripts.py::test_interrupted",
     "python prune.py --help": "scripts/test_devices.py::test_published_arguments",
     "python generate_prune_yaml.py": "v7/test_yaml7.py::test_published_lines",

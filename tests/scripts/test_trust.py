@@ -20,6 +20,7 @@ SCRIPTS = {
         "prune_one_shot.py",
         "yolo11_pruning.py",
         "quantify.py",
+        "deploy.py",
         "sensitivity.py",
         "inspect_bn.py",
         "train_sparse.py",

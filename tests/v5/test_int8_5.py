@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""quantify.py in the YOLOv5 fork: the line, the files, the record. Accuracy of a trained one: docs/quantify.md."""
+"""quantify.py and deploy.py in the YOLOv5 fork: line, files, record. Accuracy of a trained one: docs/quantify.md."""
 
 from __future__ import annotations
 
@@ -48,3 +48,18 @@ def test_quantify_for_openvino5(home: Home, tiny5: dict[str, Path]) -> None:
     assert record["int8"]["layers"] == 60 and record["int8"]["float_layers"] == 0
     files = {path.name for path in (folder / "best_int8_openvino_model").iterdir()}
     assert files == {"best_int8.xml", "best_int8.bin", "best_int8.yaml", "metadata.yaml"}
+
+
+def test_deploy_line5(home: Home, tiny5: dict[str, Path]) -> None:
+    """Four files on one ladder; the chosen one is a copy of its file."""
+    home.python(HERE / "make5.py", "yolov5n best.pt 10")
+    shutil.copy(tiny5["detect"], home.root / "VOC.yaml")
+    words = "--target-macs 0.7 --max_map_drop 1 --repair 4 --calibration-images 4 --img 64 --workers 0"
+    home.python(*"deploy.py --weights best.pt --data VOC.yaml".split(), *words.split())
+    folder = home.root / "runs/deploy/exp"
+    record = json.loads((folder / "deploy.json").read_text())
+    rows = {row["name"]: row for row in record["ladder"]}
+    assert list(rows) == ["dense", "dense + INT8", "pruned", "pruned + INT8"] and record["status"] == "done"
+    assert rows["pruned + INT8"]["bytes"] < 0.4 * rows["pruned"]["bytes"] < 0.4 * rows["dense"]["bytes"]
+    chosen = folder / rows[record["chosen"]["name"]]["file"]
+    assert (folder / "deployed.onnx").read_bytes() == chosen.read_bytes()

@@ -13,7 +13,15 @@ from everyscript import attacks
 from home5 import HERE, Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
-NAMES = ("prune.py", "prune_one_shot.py", "quantify.py", "sensitivity.py", "inspect_bn.py", "train_sparse.py")
+NAMES = (
+    "prune.py",
+    "prune_one_shot.py",
+    "quantify.py",
+    "deploy.py",
+    "sensitivity.py",
+    "inspect_bn.py",
+    "train_sparse.py",
+)
 SHARED = Path(__file__).parents[3] / "shared" / "weights" / "yolov5n-coco.pt"
 # Upstream's arguments with nothing typed, as a record holds them.
 USUAL = """

@@ -74,3 +74,18 @@ def test_int8_loses_next_to_nothing(learned: tuple[Home, dict[str, Any]], weight
     assert f"INT8 beside float: {record['size_ratio']:.3f} of the size" in said
     noted = (home.root / "runs/steps/report.md").read_text()
     assert (f"INT8 ({method}): `" in noted) == (weights != "best.pt")
+
+
+def test_deploy_ends_with_the_fastest_file(learned: tuple[Home, dict[str, Any]]) -> None:
+    """Without epochs: repaired on images; the files themselves are validated, the chosen one is a copy of its file."""
+    home, _ = learned
+    line = "deploy.py --weights runs/dense/weights/best.pt --target-macs 0.9 --repair 16 --calibration-images 16"
+    home.python(*line.split(), *"--max-map-drop 1 --project runs --name deployed".split(), *QUICK)
+    folder = home.root / "runs/deployed"
+    record = json.loads((folder / "deploy.json").read_text())
+    rows = {row["name"]: row for row in record["ladder"]}
+    assert list(rows) == ["dense", "dense + INT8", "pruned", "pruned + INT8"] and record["status"] == "done"
+    assert rows["dense"]["map50"] > 0.8 and abs(rows["dense + INT8"]["drop"]) < 0.02
+    assert rows["pruned"]["bytes"] < rows["dense"]["bytes"]
+    chosen = folder / rows[record["chosen"]["name"]]["file"]
+    assert (folder / "deployed.onnx").read_bytes() == chosen.read_bytes()

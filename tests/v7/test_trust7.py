@@ -19,6 +19,7 @@ NAMES = (
     "pruner.py",
     "pruner_one_shot.py",
     "quantify.py",
+    "deploy.py",
     "sensitivity.py",
     "inspect_bn.py",
     "reparameterize.py",

@@ -151,7 +151,7 @@ def locked(folder: Path) -> Iterator[None]:
         if not _is_there(folder / LOCK, handle.fileno()):  # its holder has just removed it
             raise busy
         for scratch in (*folder.glob(SCRATCH + "*"), *folder.glob("plots/" + SCRATCH + "*")):
-            scratch.unlink(missing_ok=True)
+            shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink(missing_ok=True)
         yield
 
 

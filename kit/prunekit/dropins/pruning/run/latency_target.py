@@ -2,7 +2,8 @@
 """`--target-latency 0.6`: how many MACs to leave so that the whole network takes this share of the dense one's time.
 
 MACs do not tell the time: kernels work on blocks of channels (ONNX Runtime's CPU convolutions on 8 or 16), and layers
-without MACs stay. So candidates are pruned in memory, exported, and timed in turns with the dense network, here.
+without MACs stay. So candidates are pruned in memory, exported, and timed in turns with the dense network, here. Where
+the file may become INT8 afterwards (deploy.py), so does each candidate, and the faster of its two forms counts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..errors import PruneError, Unreachable
 from ..family.contract import Family
 from ..network.surgery import merge_blocks
 from ..planning.apply import apply_plan
+from ..runtime.exported import file_of
 from ..runtime.runtimes import FROM_ONNX, missing, torch_call
 from ..runtime.timing import Plenty, timed_calls
 from ..scratch import temporary_folder
@@ -26,6 +28,7 @@ from .preview import ceiling
 from .step import Dense, dense_of, open_model, plan_step
 
 Say = Callable[[str], None]
+Finish = Callable[[Path], Path]  # what else a candidate's ONNX file may become: the file that is made of it
 CLOSE = 0.02  # of the target: near enough, if the measurement is that sure
 PROBES = 12
 BLOCK = 16  # channels; no kernel asks for wider multiples, and they leave too few plans to choose from
@@ -41,6 +44,7 @@ class Probe:
         round_to: its widths are multiples of it.
         share, low, high: its time as a fraction of dense, with the interval.
         confirmed: measured at length.
+        int8: it is the INT8 form that takes this time.
     """
 
     asked: float
@@ -50,6 +54,7 @@ class Probe:
     low: float
     high: float
     confirmed: bool = False
+    int8: bool = False
 
     def meets(self, target: float) -> bool:
         """The target is hit, or lies within what the measurement can tell."""
@@ -67,6 +72,7 @@ class Bench:
     runtime: str
     threads: int
     folder: Path
+    finish: Finish | None = None  # makes the INT8 form of a candidate, timed beside its float form
     dense: Dense = field(init=False)
     image: torch.Tensor = field(init=False)
     reference: Callable[[], object] = field(init=False)
@@ -81,9 +87,12 @@ class Bench:
         """A checkpoint as something to time."""
         if self.runtime == "torch":
             return torch_call(self.family.load(weights), self.image)
-        target = self.folder / f"{name}.onnx"
-        self.family.export(weights, target)
-        return FROM_ONNX[self.runtime](target, self.image, threads=self.threads)
+        self.family.export(weights, self.folder / f"{name}.onnx")
+        return self.file_call(self.folder / f"{name}.onnx")
+
+    def file_call(self, path: Path) -> Callable[[], object]:
+        """An exported file as something to time."""
+        return FROM_ONNX[self.runtime](file_of(path), self.image, threads=self.threads)
 
     def least(self, round_to: int) -> float:
         """The smallest fraction of the MACs that the settings' limits allow in multiples of `round_to`."""
@@ -100,33 +109,48 @@ class Bench:
         merge_blocks(model, self.family.rules)
         pruned = self.folder / "candidate.pt"
         self.family.save(model, self.weights, pruned)
-        calls = {"dense": self.reference, "candidate": self.call(pruned, "candidate")}
-        speed = timed_calls(calls, FINAL if at_length else PROBE)["candidate"]
-        macs = plan.pruned.macs / self.dense.cost.macs
-        return Probe(fraction, macs, round_to, 1 / speed.ratio, 1 / speed.high, 1 / speed.low, at_length)
+        forms = {"float": self.call(pruned, "candidate")}
+        if self.finish:
+            forms["int8"] = self.file_call(self.finish(self.folder / "candidate.onnx"))
+        speeds = timed_calls({"dense": self.reference, **forms}, FINAL if at_length else PROBE)
+        best = max(forms, key=lambda form: speeds[form].ratio)
+        speed, macs = speeds[best], plan.pruned.macs / self.dense.cost.macs
+        shares = 1 / speed.ratio, 1 / speed.high, 1 / speed.low
+        return Probe(fraction, macs, round_to, *shares, at_length, int8=best == "int8")
 
 
 def resolved(
-    family: Family, weights: Path, settings: Settings, runtime: str = "onnxruntime", say: Say = print
+    family: Family,
+    weights: Path,
+    settings: Settings,
+    runtime: str = "onnxruntime",
+    say: Say = print,
+    *,
+    threads: int | None = None,
+    finish: Finish | None = None,
 ) -> tuple[Settings, dict[str, Any]]:
     """The settings with `target_latency` turned into `target_macs` and `round_to`; and what was measured.
 
     Args:
         settings: `target_latency` is set; its rounding and, up to 16, the double of it are both tried.
         runtime: one of `runtimes.RUNTIMES`; torch on the CPU.
+        threads: of one forward; None: as many as torch uses.
+        finish: makes another file of a candidate's ONNX file, which counts where it is the faster one.
 
     Raises:
-        PruneError: the runtime is not installed, or no plan under these limits is fast enough (says what was found).
+        PruneError: the runtime is not installed.
+        Unreachable: no plan under these limits is fast enough (says what was found).
     """
     if reason := missing(runtime):
         raise PruneError(f"--target-latency needs {runtime}: {reason}.")
     with temporary_folder() as folder:
-        bench = Bench(family, weights, settings, runtime, torch.get_num_threads(), Path(folder))
+        bench = Bench(family, weights, settings, runtime, threads or torch.get_num_threads(), Path(folder), finish)
         found = search(bench.probe, settings, bench.least, say)
+    form = ", INT8" if found.int8 else ""
     say(
-        f"Measured in {runtime}, {bench.image.shape[-1]} px, {bench.threads} threads: {found.share:.3f} of the dense "
-        f"time ({found.low:.3f} to {found.high:.3f}) at {found.macs:.1%} of the MACs, multiples of {found.round_to}; "
-        f"the target was {settings.target_latency}"
+        f"Measured in {runtime}{form}, {bench.image.shape[-1]} px, {bench.threads} threads: {found.share:.3f} of the "
+        f"dense time ({found.low:.3f} to {found.high:.3f}) at {found.macs:.1%} of the MACs, multiples of "
+        f"{found.round_to}; the target was {settings.target_latency}"
     )
     measured = {
         "runtime": runtime,
@@ -138,6 +162,7 @@ def resolved(
         "round_to": found.round_to,
         "image": bench.image.shape[-1],
         "threads": bench.threads,
+        **({"int8": True} if found.int8 else {}),
     }
     return replace(settings, target_macs=found.asked, prune_ratio=None, round_to=found.round_to), measured
 
@@ -156,7 +181,7 @@ def search(
         least_of: the smallest fraction of the MACs that can be planned in multiples of a number.
 
     Raises:
-        PruneError: the narrowest network is still too slow, or no candidate came near.
+        Unreachable: the narrowest network is still too slow, or no candidate came near.
     """
     target = settings.target_latency
     assert target is not None
@@ -164,7 +189,11 @@ def search(
     first = [_measured(probe, max(target, least_of(n) * 1.02), n, False, say) for n in roundings]
     made_first = [one for one in first if one is not None]
     if not made_first:
-        raise PruneError(f"--target-latency {target}: no plan could be made near it. Give a smaller --round-to.")
+        least = min(map(least_of, roundings))
+        raise Unreachable(
+            f"--target-latency {target}: no plan could be made near it; the smallest network under these limits has "
+            f"{least:.1%} of the MACs. Give a larger share, or a smaller --round-to or --min-channels."
+        )
     tried = [min(made_first, key=lambda one: one.share)]
     round_to, least = tried[0].round_to, least_of(tried[0].round_to)
     for _ in range(PROBES):
@@ -220,7 +249,7 @@ def _accepted(tried: list[Probe], target: float) -> Probe:
     best = _nearest(tried, target)
     if best.meets(target) or abs(best.share - target) <= 2 * CLOSE * target:
         return best
-    raise PruneError(
+    raise Unreachable(
         f"--target-latency {target} cannot be met: the nearest plan takes {best.share:.3f} of the "
         f"dense time ({best.low:.3f} to {best.high:.3f}) at {best.macs:.1%} of the MACs. {_advice(best, target)}"
     )

@@ -147,10 +147,11 @@ def _latency_lines(state: State) -> list[str]:
     found = state.latency
     if not found:
         return []
+    form = " as INT8" if found.get("int8") else ""
     return [
         f"Latency: {found['share']:.3f} of the dense time ({found['low']:.3f} to {found['high']:.3f}), target "
-        f"{found['target']}: measured in {found['runtime']}, {found['image']} px, {found['threads']} threads. That "
-        f"came to {found['macs']:.1%} of the MACs in multiples of {found['round_to']} channels.",
+        f"{found['target']}: measured in {found['runtime']}{form}, {found['image']} px, {found['threads']} threads. "
+        f"That came to {found['macs']:.1%} of the MACs in multiples of {found['round_to']} channels.",
         "",
     ]
 

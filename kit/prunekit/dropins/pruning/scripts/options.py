@@ -26,12 +26,22 @@ class Parser(argparse.ArgumentParser):
         raise PruneError(f"{message} (see --help)")
 
 
-def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
-    """Add the pruning options to `parser`, with the defaults of one script."""
+def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: bool = True) -> None:
+    """Add the pruning options to `parser`, with the defaults of one script.
+
+    Args:
+        plans: with those that make or replay a plan, and that of the ONNX file.
+    """
     add = parser.add_argument_group("pruning options").add_argument
-    add("--prune-ratio", type=float, help=f"fraction of channels to remove (default {defaults.prune_ratio})")
+    ratio, macs = defaults.prune_ratio, defaults.target_macs
+    add("--prune-ratio", type=float, help="fraction of channels to remove" + (f" (default {ratio})" if ratio else ""))
     add("--keep", type=float, metavar="K", help="the same by what stays: --keep 0.8 is --prune-ratio 0.2")
-    add("--target-macs", type=float, metavar="T", help="MACs to end at instead: fraction of dense (0.5) or a number")
+    add(
+        "--target-macs",
+        type=float,
+        metavar="T",
+        help="MACs to end at instead: fraction of dense (0.5) or a number" + (f" (default {macs})" if macs else ""),
+    )
     add("--target-params", type=float, metavar="T", help="parameters to end at instead: fraction of dense or a number")
     add(
         "--deployed",
@@ -132,22 +142,26 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         metavar="A",
         help="knowledge distillation from the dense network, loss weighted A (gradient-norm ratio; try 0.5, default 0)",
     )
-    add("--plan-only", action="store_true", help="write the plan, prune nothing")
-    add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step, and by nothing else")
+    if plans:
+        add("--plan-only", action="store_true", help="write the plan, prune nothing")
+        add("--plan", type=Path, metavar="FILE", help="prune by this (edited) plan, in one step, and by nothing else")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
-    add("--no-export", dest="export", action="store_false", help="write no ONNX file at the end")
+    if plans:
+        add("--no-export", dest="export", action="store_false", help="write no ONNX file at the end")
+    else:
+        parser.set_defaults(plan=None, export=False)
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
 
 
 def settings_of(options: argparse.Namespace, defaults: Settings) -> Settings:
-    """The checked settings of a parsed command line; the default ratio counts where nothing else says how much."""
+    """The checked settings of a parsed command line; the default ratio or target counts where nothing else does."""
     names = {field.name for field in fields(Settings)}
     values = {key: value for key, value in vars(options).items() if key in names}
     if options.keep is not None:
         values["prune_ratio"] = _ratio_of(options)
     told = ("prune_ratio", "target_macs", "target_params", "target_latency")
     if all(values[name] is None for name in told) and options.plan is None:
-        values["prune_ratio"] = defaults.prune_ratio
+        values.update(prune_ratio=defaults.prune_ratio, target_macs=defaults.target_macs)
     return Settings(**{**values, "ignore": tuple(options.ignore), "seed": options.seed or 0}).checked()
 
 

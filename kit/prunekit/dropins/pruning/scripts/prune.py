@@ -164,9 +164,7 @@ def prune(
         refuse_beside("--plan", typed(options, parser, decided))
         options.steps = 1
     settings = settings_of(options, defaults)
-    seeded = words if options.seed is None else [*words, "--seed", str(options.seed)]
-    opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust)
-    settings = settings if opened.seed is None else replace(settings, seed=opened.seed)
+    opened, settings = open_network(options, words, settings, upstream)
     plan = read_plan(options.plan) if options.plan else None
     opened.choose()  # refuses a place where no folder can be
     require_one_process(opened.family, settings)
@@ -186,6 +184,15 @@ def prune(
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     plan = engine.preflight(opened.family, opened.weights, settings, plan)
     return carry(opened, settings, plan=plan, latency=latency, watch=watch)
+
+
+def open_network(
+    options: argparse.Namespace, words: list[str], settings: Settings, upstream: Upstream, run: str = "prune"
+) -> tuple[Opened, Settings]:
+    """The network of a parsed command line, opened by upstream; the settings with the seed that counts."""
+    seeded = words if options.seed is None else [*words, "--seed", str(options.seed)]
+    opened = upstream.open(options.weights or "", seeded, settings, trust=options.trust, run=run)
+    return opened, settings if opened.seed is None else replace(settings, seed=opened.seed)
 
 
 def called(
@@ -240,14 +247,19 @@ def resume(
     return outcome_of(state)
 
 
+def require_unchanged(weights: Path, digest: str) -> None:
+    """PruneError unless the file that a run began with is there, as it was ("": its digest was not recorded)."""
+    if not weights.is_file() or digest not in ("", digest_of(weights)):
+        what = "has changed since" if weights.is_file() else "is gone:"
+        raise PruneError(f"{weights} {what} the run began with it. Put that file back, or begin a new run.")
+
+
 def _gone_on(
     state: State, upstream: Upstream, *, trust: bool, export: bool, style: engine.Style | None, watch: engine.Watch
 ) -> Outcome:
     """Check what the record of a locked run names, and carry it to its end."""
     weights = Path(state.weights)
-    if not weights.is_file() or state.digest not in ("", digest_of(weights)):
-        what = "has changed since" if weights.is_file() else "is gone:"
-        raise PruneError(f"{weights} {what} the run began with it. Put that file back, or begin a new run.")
+    require_unchanged(weights, state.digest)
     if not export:
         state.settings = replace(state.settings, export=False)
     family = upstream.reopen(state.arguments, state.settings, trust=trust)
@@ -267,8 +279,12 @@ def carry(
     style: engine.Style | None = None,
     latency: dict[str, Any] | None = None,
     watch: engine.Watch = engine.unwatched,
+    whole: Path | None = None,
 ) -> Outcome:
-    """Run a new run in its folder; `latency` is what --target-latency has measured."""
+    """Run a new run in its folder; `latency` is what --target-latency has measured.
+
+    `whole` is the folder that --resume wants where the run is a part of something larger.
+    """
     settings = settled(opened.family, opened.weights, settings)
     with claimed(opened.choose) as (folder, made):
         state = engine.new_run(folder, opened.family, opened.weights, settings)
@@ -282,7 +298,7 @@ def carry(
                 state.plan = REPLAYED
                 write_whole(folder / state.plan, partial(write_plan, plan))
             state.save()
-            print(f"Run folder: {folder} (if interrupted, go on with --resume {folder})")
+            print(f"Run folder: {folder} (if interrupted, go on with --resume {whole or folder})")
             return outcome_of(engine.run(state, opened.family, plan=plan, style=style, watch=watch))
         except Exception:
             if not state.dense:  # nothing that --resume could go on with
