@@ -22,7 +22,7 @@ CRITERIA = (
     "reconstruction",
 )
 SCHEDULES = ("given", "scaled")
-HEADS, MOST_STEPS = ("outputs", "whole"), 1000
+HEADS, MOST_STEPS, MOST_BLOCKS = ("outputs", "whole"), 1000, 1000
 SCOPES = ("local", "global")  # a third, "sensitivity", is what --sensitivity asks for
 
 
@@ -42,6 +42,7 @@ class Settings:
     round_to: int = 1
     min_channels: int = 8
     ignore: tuple[str, ...] = ()
+    remove_blocks: int = 0  # bottlenecks that go before any channel does, at most
     head: str = "outputs"  # what of the head is kept: its outputs, or all of it
     seed: int = 0
     compound: bool = False  # ratios of what each step finds, rounded down each time, as published scripts do
@@ -112,6 +113,9 @@ class Settings:
         for flag, (word, known) in chosen.items():
             if word not in known:
                 raise PruneError(f"{flag} {word}: one of {', '.join(known)}.")
+        within("--remove-blocks", self.remove_blocks, 0, MOST_BLOCKS, "bottlenecks to remove")
+        if self.remove_blocks and self.sensitivity:
+            raise PruneError("--sensitivity and --remove-blocks exclude each other: the table is of the whole network.")
         counts = {"--round-to": self.round_to, "--min-channels": self.min_channels}
         for flag, count in counts.items():
             if count < 1:

@@ -93,6 +93,12 @@ class Family(Protocol):
     def ignored(self, model: nn.Module) -> Mapping[str, str]:
         """Layers whose output channels must stay: {module name: reason}. Asked after surgery."""
 
+    def stacks(self, model: nn.Module) -> Mapping[str, str]:
+        """Blocks whose number of bottlenecks (their child `m`) stands in the YAML: {name: their reader's name in them}.
+
+        The reader is the convolution behind the bottlenecks. Empty where an upstream's rows name no such number.
+        """
+
     def dropped(self, model: nn.Module) -> Sequence[str]:
         """Blocks that training needs and deployment drops, by name: they are in every count, and said."""
 

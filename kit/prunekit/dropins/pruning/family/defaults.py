@@ -42,6 +42,11 @@ def dropped(self: Any, model: nn.Module) -> Sequence[str]:
     return ()
 
 
+def stacks(self: Any, model: nn.Module) -> Mapping[str, str]:
+    """See `Family.stacks`: none."""
+    return {}
+
+
 def gains(self: Any, weights: Path) -> Mapping[str, float]:
     """See `Family.gains`: the training script leaves its hyperparameters, scaled to the task, on the network."""
     hyp = getattr(self.load(weights), "hyp", None) or {}

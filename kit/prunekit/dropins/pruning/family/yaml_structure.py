@@ -26,6 +26,7 @@ def close_structure(
     build: Callable[[dict[str, Any]], Network],
     outputs: Callable[[Network], Collection[str]],
     sync: Callable[[Network], Any],
+    rows: Callable[[Any], dict[str, Any]] = lambda plain: plain,
 ) -> dict[str, Any]:
     """The `yaml` that a pruned model must carry: upstream's rows, its real anchors, the width block, and the guard.
 
@@ -35,6 +36,7 @@ def close_structure(
         build: a fresh dense network from rows, its layers as `.model`.
         outputs: the layers whose output width the task sets.
         sync: brings plain attributes in line with the layers.
+        rows: brings the dense network's YAML in line with blocks that have lost bottlenecks.
 
     Returns:
         A new dict for `model.yaml`; it has been tried: a network built from it takes the model's weights strictly.
@@ -42,7 +44,7 @@ def close_structure(
     Raises:
         PruneError: the network cannot be rebuilt from a width block, and where.
     """
-    plain = plain_yaml(model.yaml, guard)
+    plain = rows(plain_yaml(model.yaml, guard))
     if hasattr(model.model[-1], "anchors"):
         plain["anchors"] = real_anchors(model)
     return close_block(plain, guard, owner_of(model.model), build(plain), outputs(model), sync=sync)

@@ -70,7 +70,7 @@ def _wanted(graph: PruningGraph, plan: Plan) -> dict[str, int]:
 
 def require_scores(plan: Plan, scores: Mapping[str, Tensor]) -> None:
     """PruneError if a plan removes nothing, or narrows a group that has no score: what `apply_plan` would say."""
-    if not plan.removed:
+    if not plan.removed and not plan.blocks:  # bottlenecks are gone already
         channels = sum(entry.channels for entry in plan.entries)
         raise PruneError(f"The plan keeps all {channels} channels of its {len(plan.entries)} groups: nothing to prune.")
     for entry in plan.entries:

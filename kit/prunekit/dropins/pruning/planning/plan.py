@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import PruneError, Unreachable
 from ..network.counts import Cost, CostModel
 from ..network.graph import PruningGraph
+from .depth import BlockEntry, blocks_line
 from .scores import flat
 from .select import Limits, Unit, Widths, by_ratio, by_target, by_threshold, make_units
 from .slimming import CRITERION, global_threshold, slimming_notes
@@ -39,7 +40,10 @@ class PlanEntry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be removed and what it saves. Costs are for one image of shape `example` (1, channels, h, w)."""
+    """What will be removed and what it saves. Costs are for one image of shape `example` (1, channels, h, w).
+
+    Where `blocks` lose bottlenecks, the entries are those of the network without them, and `dense` is the one before.
+    """
 
     criterion: str
     scope: str
@@ -51,6 +55,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     seed: int = 0
     version: int = VERSION
+    blocks: tuple[BlockEntry, ...] = ()
 
     @property
     def keep(self) -> dict[str, int]:
@@ -79,7 +84,8 @@ class Plan:
         same = (pruned, graph.example_shape) == (self.pruned, self.example)
         notes = self.notes if same or EDITED in self.notes else (EDITED,)
         shape, frozen = graph.example_shape, dict(graph.frozen)
-        return replace(self, dense=graph.cost(), pruned=pruned, example=shape, frozen=frozen, notes=notes)
+        dense = self.dense if self.blocks else graph.cost()
+        return replace(self, dense=dense, pruned=pruned, example=shape, frozen=frozen, notes=notes)
 
 
 def make_plan(
@@ -185,6 +191,7 @@ def _summary(plan: Plan) -> list[str]:
     size = "x".join(str(side) for side in plan.example[1:])
     macs, params = plan.pruned.macs / plan.dense.macs, plan.pruned.params / plan.dense.params
     return [
+        *([f"blocks      {blocks_line(plan.blocks)}"] if plan.blocks else []),
         f"channels    {total:,} -> {total - plan.removed:,} ({plan.removed / total:.1%} removed, {plan.scope})",
         f"MACs        {plan.dense.macs:,.0f} -> {plan.pruned.macs:,.0f} ({macs:.1%}, at {size})",
         f"parameters  {plan.dense.params:,} -> {plan.pruned.params:,} ({params:.1%})",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from ..failures import reason_of
 from ..files import check_yaml
 from ..network.counts import Cost
 from ..network.graph import nearest
+from .depth import BlockEntry
 from .plan import SCOPES, VERSION, Plan, PlanEntry
 
 _HEAD = """\
 # A pruning plan. Edit `keep` (1 to `channels`) of any group, then replay it with --plan.
 # Groups with the same `tie` are the two halves of one block: give them the same keep. Costs are recomputed.
 """
-_KEYS = ("version", "criterion", "scope", "seed", "example", "dense", "pruned", "notes", "groups", "frozen")
+_HEAD_BLOCKS = """\
+# `blocks`: the bottlenecks that stay, numbered as in the network before; `groups` are those of the network after.
+"""
+_KEYS = ("version", "criterion", "scope", "seed", "example", "dense", "pruned", "notes", "groups", "frozen", "blocks")
+_BLOCK_KEYS = ("name", "blocks", "keep", "error")
 _GROUP_KEYS = ("name", "channels", "keep", "tie", "layers")
 
 
@@ -35,11 +41,15 @@ def write_plan(plan: Plan, path: Path) -> None:
         "dense": {"macs": plan.dense.macs, "params": plan.dense.params},
         "pruned": {"macs": plan.pruned.macs, "params": plan.pruned.params},
         "notes": list(plan.notes),
+        **({"blocks": [entry.as_dict() for entry in plan.blocks]} if plan.blocks else {}),
         "groups": [_entry_data(entry) for entry in plan.entries],
         "frozen": dict(plan.frozen),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_HEAD + yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")
+    path.write_text(
+        _HEAD + (_HEAD_BLOCKS if plan.blocks else "") + yaml.safe_dump(data, sort_keys=False, width=120),
+        encoding="utf-8",
+    )
 
 
 def _entry_data(entry: PlanEntry) -> dict[str, Any]:
@@ -65,8 +75,8 @@ def read_plan(path: Path) -> Plan:
         raise PruneError(f"{path} is not a plan: it holds no mapping. Write one with --plan-only.")
     _check_once(path, tree)
     _check_keys(data, _KEYS, _KEYS[:1] + _KEYS[4:7] + ("groups",), f"{path}")
-    entries = _entries(path, data["groups"], _group_lines(tree))
-    return _plan(path, data, entries)
+    entries = _entries(path, data["groups"], _lines(tree, "groups"))
+    return replace(_plan(path, data, entries), blocks=_blocks(path, data.get("blocks"), _lines(tree, "blocks")))
 
 
 def _plan(path: Path, data: Mapping[str, Any], entries: tuple[PlanEntry, ...]) -> Plan:
@@ -121,12 +131,46 @@ def _check_once(path: Path, tree: Any) -> None:
             lines[key.value] = line
 
 
-def _group_lines(tree: yaml.Node) -> list[int]:
-    """The line of each group's entry, from 1."""
+def _lines(tree: yaml.Node, part: str) -> list[int]:
+    """The line of each entry of `groups` or `blocks`, from 1."""
     for key, value in tree.value:
-        if key.value == "groups" and isinstance(value, yaml.SequenceNode):
+        if key.value == part and isinstance(value, yaml.SequenceNode):
             return [node.start_mark.line + 1 for node in value.value]
     return []
+
+
+def _blocks(path: Path, blocks: Any, lines: list[int]) -> tuple[BlockEntry, ...]:
+    """The blocks that lose bottlenecks; plans of older versions have none."""
+    if blocks is not None and not isinstance(blocks, list):
+        raise PruneError(f"{path}: blocks must be a list with one entry for each block that loses bottlenecks.")
+    entries: dict[str, BlockEntry] = {}
+    for block, line in zip(blocks or (), lines, strict=True):
+        entry = block_entry(block, f"{path}, line {line}", line)
+        if entry.name in entries:
+            raise PruneError(f"{path}, line {line}: block {entry.name} stands twice.")
+        entries[entry.name] = entry
+    return tuple(entry for entry in entries.values() if entry.gone)
+
+
+def block_entry(block: Any, where: str, line: int | None = None) -> BlockEntry:
+    """An entry of `blocks`, of a plan or of a run's record.
+
+    Raises:
+        PruneError: it is none, after `where`.
+    """
+    if not isinstance(block, dict):
+        raise PruneError(f"{where}: a block must have a name, blocks and keep.")
+    _check_keys(block, _BLOCK_KEYS, _BLOCK_KEYS[:3], where)
+    name, number, keep, error = block["name"], block["blocks"], block["keep"], block.get("error")
+    if not isinstance(name, str) or type(number) is not int or not isinstance(error, (int, float, type(None))):
+        raise PruneError(f"{where}: name {name!r}, blocks {number!r} or error {error!r} is not what it should be.")
+    whole = isinstance(keep, list) and all(type(at) is int for at in keep)
+    if not whole or not keep or keep != sorted(set(keep)) or not 0 <= keep[0] <= keep[-1] < number:
+        raise PruneError(
+            f"{where}: {name}: keep is {keep!r}, must be a rising list of the bottlenecks that stay, of 0 to "
+            f"{number - 1}, at least one."
+        )
+    return BlockEntry(name, number, tuple(keep), error, line)
 
 
 def _entries(path: Path, groups: Any, lines: list[int]) -> tuple[PlanEntry, ...]:

@@ -82,7 +82,7 @@ def _readers(graph: PruningGraph, batches: list[Tensor], seed: int) -> dict[str,
     named = {n: m for n, m in model.named_modules() if isinstance(m, layers.KINDS) and getattr(m, "groups", 1) == 1}
     named = {name: layer for name, layer in named.items() if layers.obstacle(layer) is None}
     sums, spread = _second_moments(model, named, batches, seed)
-    share, norms = _sensitivities(model, named, batches[0]), _gains(model, named, batches[0][:1])
+    share, norms = sensitivities(model, named, batches[0]), _gains(model, named, batches[0][:1])
     readers = {}
     for name, (square, mean, count) in sums.items():
         layer = named[name]
@@ -131,7 +131,7 @@ def _second_moments(
     return sums, spread
 
 
-def _sensitivities(model: nn.Module, named: Mapping[str, nn.Module], batch: Tensor) -> dict[str, float]:
+def sensitivities(model: nn.Module, named: Mapping[str, nn.Module], batch: Tensor) -> dict[str, float]:
     """How much of the outputs' variance an error of a layer's outputs costs, relative to theirs.
 
     The error is another image's deviation from the mean: it has the shape and the correlations of the layer's outputs.

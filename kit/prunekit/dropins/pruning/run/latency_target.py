@@ -24,6 +24,7 @@ from ..runtime.runtimes import FROM_ONNX, missing, torch_call
 from ..runtime.timing import Plenty, timed_calls
 from ..scratch import temporary_folder
 from ..settings import Settings
+from .depth import Shallow
 from .preview import ceiling
 from .step import Dense, dense_of, open_model, plan_step
 
@@ -73,12 +74,15 @@ class Bench:
     threads: int
     folder: Path
     finish: Finish | None = None  # makes the INT8 form of a candidate, timed beside its float form
+    shallow: Shallow | None = None
     dense: Dense = field(init=False)
+    start: Path = field(init=False)  # what candidates are pruned from
     image: torch.Tensor = field(init=False)
     reference: Callable[[], object] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dense = dense_of(self.family, self.weights)
+        self.dense = dense_of(self.family, self.weights, self.shallow)
+        self.start = self.shallow.weights if self.shallow else self.weights
         model = self.family.load(self.weights)
         self.image = torch.rand(self.family.example(model).shape, generator=torch.Generator().manual_seed(0))
         self.reference = self.call(self.weights, "dense")
@@ -96,19 +100,19 @@ class Bench:
 
     def least(self, round_to: int) -> float:
         """The smallest fraction of the MACs that the settings' limits allow in multiples of `round_to`."""
-        _, graph = open_model(self.family, self.weights, self.settings)
+        _, graph = open_model(self.family, self.start, self.settings)
         scores = {group.name: torch.rand(group.channels) for group in graph.groups}
-        return ceiling(graph, scores, replace(self.settings, round_to=round_to)).macs / graph.cost().macs
+        return ceiling(graph, scores, replace(self.settings, round_to=round_to)).macs / self.dense.cost.macs
 
     def probe(self, fraction: float, round_to: int, at_length: bool) -> Probe:
         """Prune to a fraction of the MACs, export, time."""
         asked = replace(self.settings, target_macs=fraction, prune_ratio=None, round_to=round_to, steps=1)
-        model, graph = open_model(self.family, self.weights, asked)
+        model, graph = open_model(self.family, self.start, asked)
         plan, scores = plan_step(self.family, model, graph, asked, self.dense, 1)
         apply_plan(graph, plan, scores)
         merge_blocks(model, self.family.rules)
         pruned = self.folder / "candidate.pt"
-        self.family.save(model, self.weights, pruned)
+        self.family.save(model, self.start, pruned)
         forms = {"float": self.call(pruned, "candidate")}
         if self.finish:
             forms["int8"] = self.file_call(self.finish(self.folder / "candidate.onnx"))
@@ -128,6 +132,7 @@ def resolved(
     *,
     threads: int | None = None,
     finish: Finish | None = None,
+    shallow: Shallow | None = None,
 ) -> tuple[Settings, dict[str, Any]]:
     """The settings with `target_latency` turned into `target_macs` and `round_to`; and what was measured.
 
@@ -136,6 +141,7 @@ def resolved(
         runtime: one of `runtimes.RUNTIMES`; torch on the CPU.
         threads: of one forward; None: as many as torch uses.
         finish: makes another file of a candidate's ONNX file, which counts where it is the faster one.
+        shallow: the network without the bottlenecks that go first; candidates are pruned from it.
 
     Raises:
         PruneError: the runtime is not installed.
@@ -144,7 +150,8 @@ def resolved(
     if reason := missing(runtime):
         raise PruneError(f"--target-latency needs {runtime}: {reason}.")
     with temporary_folder() as folder:
-        bench = Bench(family, weights, settings, runtime, threads or torch.get_num_threads(), Path(folder), finish)
+        threads = threads or torch.get_num_threads()
+        bench = Bench(family, weights, settings, runtime, threads, Path(folder), finish, shallow)
         found = search(bench.probe, settings, bench.least, say)
     form = ", INT8" if found.int8 else ""
     say(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from ..network.counts import Cost, count
 from ..network.deployed import deployed_cost, deployed_line
 from ..network.surgery import merge_blocks
 from ..planning.apply import apply_plan, require_scores
+from ..planning.depth import BlockEntry
 from ..planning.plan import Plan, plan_table
 from ..planning.plan_file import write_plan
 from ..planning.scores import DATA_CRITERIA
@@ -31,6 +32,7 @@ from ..scratch import temporary_folder
 from ..settings import CRITERIA, Settings
 from ..training.recalibrate import recalibrate
 from .beside import look
+from .depth import Shallow, remove_blocks
 from .finetune import finetune_step, require_one_process, same_shape, schedule_of
 from .record import State
 from .repair_step import repaired
@@ -51,11 +53,19 @@ class Style:
     ratio: str = "MACs ratio"  # what dense / pruned MACs are called: it is arithmetic, not a measured time
 
 
-def new_run(folder: Path, family: Family, weights: Path, settings: Settings) -> State:
-    """Begin the record of a run in a fresh folder."""
+def new_run(
+    folder: Path, family: Family, weights: Path, settings: Settings, blocks: Sequence[BlockEntry] = ()
+) -> State:
+    """Begin the record of a run in a fresh folder; `blocks` lose bottlenecks first."""
     folder.mkdir(parents=True, exist_ok=True)
     return State(
-        folder, settings, family.name, str(weights.resolve()), dict(family.arguments()), digest=digest_of(weights)
+        folder,
+        settings,
+        family.name,
+        str(weights.resolve()),
+        dict(family.arguments()),
+        digest=digest_of(weights),
+        blocks=[entry.as_dict() for entry in blocks],
     )
 
 
@@ -94,6 +104,8 @@ def run(
         _measure_dense(state, family, say)
     say(f"Before Pruning: {_figures(state, state.dense)}")
     watch("on_prune_start", state)
+    if state.blocks and state.shallow is None:
+        _make_shallow(state, family, say)
     if state.settings.sparsity and state.sparse is None:
         _train_sparse(state, family, say)
     while state.status == "running" and len(state.steps) + state.skipped < state.settings.steps:
@@ -106,8 +118,13 @@ def run(
     return state
 
 
-def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | None = None) -> Plan | None:
+def preflight(
+    family: Family, weights: Path, settings: Settings, plan: Plan | None = None, shallow: Shallow | None = None
+) -> Plan | None:
     """Fail before anything is written, trained or measured: can this network be pruned as asked?
+
+    Args:
+        shallow: the network without the bottlenecks that go first, where some do.
 
     Returns:
         The given plan, with its costs counted on this network.
@@ -116,18 +133,21 @@ def preflight(family: Family, weights: Path, settings: Settings, plan: Plan | No
         PruneError: nothing to prune, a target out of reach, a criterion that cannot rank, a plan of another network or
             with narrowed groups that its criterion says nothing about.
     """
-    require_structure(family, weights)
-    model, graph = open_model(family, weights, settings)
+    start = shallow.weights if shallow else weights
+    require_structure(family, start)
+    model, graph = open_model(family, start, settings)
     if plan is not None:
         if plan.criterion not in CRITERIA:
             raise PruneError(f"the plan's criterion '{plan.criterion}' is not one of {', '.join(CRITERIA)}.")
         plan = plan.fitted(graph)
+        if shallow:
+            plan = replace(plan, dense=dense_of(family, weights).cost)
         if plan.criterion not in DATA_CRITERIA and not settings.sparsity:  # sparsity training makes other scores
-            require_scores(plan, scores_of(family, model, graph, plan.criterion, plan.seed, weights))
+            require_scores(plan, scores_of(family, model, graph, plan.criterion, plan.seed, start))
         return plan
     free = settings.importance not in DATA_CRITERIA  # a pass over data: any ranking serves
     asked = replace(settings, steps=1, compound=False, importance=settings.importance if free else "l2")
-    plan_step(family, model, graph, asked, dense_of(family, weights), 1)
+    plan_step(family, model, graph, asked, dense_of(family, weights, shallow), 1)
     return None
 
 
@@ -156,11 +176,19 @@ def _measure_dense(state: State, family: Family, say: Say) -> None:
         say(warning)
 
 
+def _make_shallow(state: State, family: Family, say: Say) -> None:
+    """Take whole bottlenecks out of the dense network, once, before anything else is done to it."""
+    made = state.folder / "step0_shallow.pt"
+    shallow, repair = remove_blocks(family, Path(state.weights), state.entries(), made, state.settings, say)
+    state.shallow, state.shallow_repair = state.relative(shallow.weights), repair
+    state.save()
+
+
 def _train_sparse(state: State, family: Family, say: Say) -> None:
     """Sparsity training of the dense network, once, before the first step (Network Slimming, arXiv 1708.06519)."""
     say(f"Sparsity training with BN-L1 strength {state.settings.sparsity}")
     folder = fresh(state.folder / "step0_sparse")
-    best = family.finetune(Path(state.weights), folder, sparsity=state.settings.sparsity)
+    best = family.finetune(_source(state), folder, sparsity=state.settings.sparsity)
     state.sparse = state.relative(best)
     state.save()
 
@@ -225,7 +253,8 @@ def _prune(
     source = _source(state)
     model, graph = open_model(family, source, state.settings)
     if plan is None:
-        dense = dense_of(family, Path(state.weights))
+        shallow = Shallow(state.path(state.shallow), state.entries()) if state.shallow and not state.steps else None
+        dense = dense_of(family, Path(state.weights), shallow)
         plan, scores = plan_step(family, model, graph, state.settings, dense, number)
     else:
         plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed, source)
@@ -306,7 +335,8 @@ def _source(state: State) -> Path:
     """The checkpoint that the next step prunes."""
     if state.steps:
         return state.path(state.steps[-1]["checkpoint"])
-    return state.path(state.sparse) if state.sparse else Path(state.weights)
+    begun = state.sparse or state.shallow
+    return state.path(begun) if begun else Path(state.weights)
 
 
 def _accuracy(family: Family, weights: Path) -> dict[str, float]:

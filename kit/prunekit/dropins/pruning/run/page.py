@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import PruneError
 from ..files import write_text
+from ..planning.depth import blocks_line
 from ..planning.plan_file import read_plan
 from . import charts
 from .record import State
@@ -98,6 +99,8 @@ def _notes(state: State) -> Iterator[str]:
         f"Accuracy: validation set, {state.image} px. MACs: multiply-accumulates of one image: arithmetic, not time. "
         f"Status: {state.status}."
     )
+    if state.blocks:
+        yield f"Before the first step, {blocks_line(state.entries())}."
     if state.timing:
         yield (
             f"Time: {state.timing['runtime']}, CPU, {state.timing['threads']} threads, one image of "

@@ -24,6 +24,7 @@ from ..planning.select import Limits, make_units
 from ..scratch import temporary_folder
 from ..settings import Settings
 from ..training.recalibrate import recalibrate
+from .depth import Shallow
 from .step import dense_of, open_model, plan_step
 
 Say = Callable[[str], None]
@@ -31,19 +32,29 @@ Scores = Mapping[str, torch.Tensor]
 
 
 def plan_only(
-    family: Family, weights: Path, settings: Settings, target: Path, say: Say = print, *, without: str = ""
+    family: Family,
+    weights: Path,
+    settings: Settings,
+    target: Path,
+    say: Say = print,
+    *,
+    without: str = "",
+    shallow: Shallow | None = None,
 ) -> Plan:
     """Make the plan of a one-step run, write it to `target`, say what it comes to, and prune nothing.
 
     The planned network is made in memory, its BatchNorm statistics are measured anew on training images, and it is
     validated beside the dense one: accuracy at zero epochs, the floor under fine-tuning.
     `without`: why there is no data set to do that with; otherwise `Family.check_data` has found it.
+    `shallow`: the network without the bottlenecks that go first, where some do.
     """
     dense = None if without else family.evaluate(weights)
     if dense and (warning := low_accuracy(dense)):
         say(warning)
-    model, graph = open_model(family, weights, settings)
-    plan, scores = plan_step(family, model, graph, replace(settings, steps=1), dense_of(family, weights), 1)
+    start = shallow.weights if shallow else weights
+    model, graph = open_model(family, start, settings)
+    dense_one = dense_of(family, weights, shallow)
+    plan, scores = plan_step(family, model, graph, replace(settings, steps=1), dense_one, 1)
     write_whole(target, partial(write_plan, plan))
     say(plan_table(plan))
     for line in (*frozen_lines(graph), ceiling_line(graph, scores, settings)):
@@ -52,7 +63,7 @@ def plan_only(
         what = "the target is without it" if settings.deployed else "targets are with it, too (--deployed: without)"
         say(f"deployed    MACs are those of the network with its one-to-many head, which deployment drops; {what}")
     unknown = f"estimate    accuracy not estimated: {without}"
-    say(unknown if dense is None else _outcome(family, weights, model, graph, plan, scores, dense))
+    say(unknown if dense is None else _outcome(family, start, model, graph, plan, scores, dense))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
     return plan
 

@@ -7,6 +7,7 @@ Schema 1 (the same in every fork; docs/report.md):
   dense {params, macs, map50, map50_95, measures, seconds, checkpoint, widths}; measures names the two accuracies,
   steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
          gains, widths, repair} ]; repair {images, before, after, batchnorm, layers} only where it was done,
+  blocks [ {name, blocks, keep, error} ], shallow, shallow_repair; where --remove-blocks or a plan removed bottlenecks,
   proof {error, tensors, size, seconds, opaque, kept}; of the last step (optional),
   latency {runtime, target, share, low, high, macs, round_to, image, threads} where --target-latency was given,
   timing {runtime, image, threads, steps {step: seconds, ratio, low, high, rounds}} once the run is done (optional),
@@ -25,6 +26,8 @@ from ..errors import PruneError
 from ..failures import reason_of
 from ..family.contract import Metrics
 from ..files import write_json
+from ..planning.depth import BlockEntry
+from ..planning.plan_file import block_entry
 from ..settings import Settings
 
 SCHEMA = 1
@@ -47,6 +50,9 @@ _KINDS: dict[str, Any] = {
     "latency": dict,
     "timing": dict,
     "proof": dict,
+    "blocks": list,
+    "shallow": _TEXT,
+    "shallow_repair": dict,
 }
 
 
@@ -71,6 +77,9 @@ class State:
     steps: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, Any] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)  # of the last step: pruned equals masked, and what it took
+    blocks: list[dict[str, Any]] = field(default_factory=list)  # that lose bottlenecks first
+    shallow: str | None = None  # the network without them
+    shallow_repair: dict[str, Any] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write the record whole; a kill leaves the one before."""
@@ -108,6 +117,7 @@ class State:
         for key, kinds in _KINDS.items():
             if not isinstance(getattr(self, key), kinds):
                 raise TypeError(f"{key} is {getattr(self, key)!r}")
+        self.entries()
         for row, keys in ((self.dense, _DENSE), *((step, _STEP) for step in self.steps)):
             if (row and not isinstance(row, dict)) or ((row or row is not self.dense) and not keys <= row.keys()):
                 raise TypeError(f"dense or a step lacks one of {', '.join(sorted(keys))}")
@@ -115,6 +125,10 @@ class State:
                 raise TypeError("the checkpoint of a step is no path, or kept is neither true nor false")
             if any(not isinstance(row[key], (int, float)) for key in row.keys() & _NUMBERS):
                 raise TypeError(f"one of {', '.join(sorted(_NUMBERS))} is not a number")
+
+    def entries(self) -> tuple[BlockEntry, ...]:
+        """The blocks that lose bottlenecks before anything else."""
+        return tuple(block_entry(block, str(self.folder / REPORT)) for block in self.blocks)
 
     def measures(self) -> tuple[str, str]:
         """What the loose and the strict accuracy are called in this run's task."""
@@ -132,7 +146,8 @@ class State:
             PruneError: the record names one outside the run folder, which a run never writes, or one that is gone.
         """
         last, kept = self.steps[-1:], [step for step in [self.last_kept()] if step]
-        names = [str(step["checkpoint"]) for step in (*last, *kept)] or [name for name in [self.sparse] if name]
+        begun = self.sparse or self.shallow
+        names = [str(step["checkpoint"]) for step in (*last, *kept)] or ([begun] if begun else [])
         for name in names:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise PruneError(

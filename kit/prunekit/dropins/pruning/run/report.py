@@ -11,6 +11,7 @@ from typing import Any
 
 from ..failures import reason_of
 from ..files import write_text
+from ..planning.depth import blocks_line
 from . import charts
 from .page import write_page
 from .record import State
@@ -89,6 +90,7 @@ def _markdown(state: State, pictures: list[str]) -> str:
         "",
         "MACs ratio is dense / pruned: arithmetic, not time. Step 0 is the dense network.",
         "",
+        *_block_lines(state),
         *_gain_lines(state),
         *_repair_lines(state),
         *_latency_lines(state),
@@ -106,6 +108,15 @@ def _row(row: dict[str, Any], dense_macs: float) -> str:
         f"| {row['step']} | {row['params']:,} | {row['macs']:,.0f} | {dense_macs / row['macs']:.2f} | {pruned} "
         f"| {row['map50']:.4f} | {row['map50_95']:.4f} | {'yes' if row['kept'] else 'no'} |"
     )
+
+
+def _block_lines(state: State) -> list[str]:
+    """Which bottlenecks went before the first step, and what their repair did."""
+    if not state.blocks:
+        return []
+    done = state.shallow_repair
+    mended = f" Repaired: outputs {done['after']:.4f} from dense, {done['before']:.4f} before." if done else ""
+    return [f"Before the first step, {blocks_line(state.entries())}.{mended}", ""]
 
 
 def _gain_lines(state: State) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from ..network.counts import Cost, count
 from ..network.deployed import deployed_cost, deployed_costs
 from ..network.graph import PruningGraph
 from ..network.surgery import split_blocks
+from ..planning.depth import BlockEntry
 from ..planning.plan import Plan, make_plan
 from ..planning.scores import GRADIENT_CRITERIA, score_groups
 from ..planning.sensitivity_table import read_table, require_whole, with_worth
 from ..settings import Settings
+from .depth import Shallow
 from .proofs import proved
 
 IMAGES = 128  # that a criterion looks at
@@ -37,16 +39,23 @@ class Dense:
     widths: Mapping[str, int]
     weights: Path | None = None  # its checkpoint
     deployed: Cost | None = None  # its cost without what deployment drops, where that is anything
+    blocks: tuple[BlockEntry, ...] = ()  # that have lost bottlenecks; `widths` are those of the network without them
 
 
-def dense_of(family: Family, weights: Path) -> Dense:
-    """Count and measure the network that ratios and targets refer to."""
+def dense_of(family: Family, weights: Path, shallow: Shallow | None = None) -> Dense:
+    """Count and measure the network that ratios and targets refer to.
+
+    Args:
+        shallow: the same network without some bottlenecks, where channels are pruned from that.
+    """
     model = family.load(weights)
     example, dropped = family.example(model), family.dropped(model)
     cost = count(model, example)
     deployed = deployed_cost(model, example, dropped) if dropped else None
+    if shallow is not None:
+        model = family.load(shallow.weights)
     split_blocks(model, family.rules)
-    return Dense(cost, widths_of(model), weights, deployed)
+    return Dense(cost, widths_of(model), weights, deployed, shallow.blocks if shallow else ())
 
 
 def open_model(family: Family, weights: Path, settings: Settings) -> tuple[nn.Module, PruningGraph]:
@@ -115,7 +124,8 @@ def plan_step(
         common["ratio"] = 1 - (1 - settings.prune_ratio) ** (number / steps)
     if not settings.compound:
         common["first"] = dense.widths
-    return make_plan(graph, scores, **common), scores
+    plan = make_plan(graph, scores, **common)
+    return (replace(plan, blocks=dense.blocks, dense=dense.cost) if dense.blocks else plan), scores
 
 
 def step_target(target: float, dense: float, number: int, steps: int) -> float:

@@ -101,6 +101,14 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
         default=defaults.head,
         help=f"part of the head that is not pruned (default {defaults.head})",
     )
+    add(
+        "--remove-blocks",
+        type=int,
+        default=defaults.remove_blocks,
+        metavar="N",
+        help="first remove at most N whole bottlenecks of C2f, C3k2, C3 and the like, those that cost least on "
+        "training images (default 0)",
+    )
     add("--seed", type=int, help="seed of pruning and of the upstream trainer (default 0)")
     add(
         "--max-map-drop",

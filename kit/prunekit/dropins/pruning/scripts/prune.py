@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,11 @@ from ..errors import NoData, PruneError
 from ..failures import explained
 from ..family.contract import Opened, Upstream
 from ..files import LOCK, copy_whole, digest_of, locked, write_whole
+from ..planning.depth import BlockEntry
 from ..planning.plan import Plan
 from ..planning.plan_file import read_plan, write_plan
 from ..run import loop as engine
+from ..run.depth import Shallow, tried
 from ..run.finetune import require_one_process
 from ..run.folders import BEGUN, PLAN, REPLAYED, TABLE, claimed, take_back
 from ..run.latency_target import resolved
@@ -176,14 +178,16 @@ def prune(
             raise
         without = str(error)
     latency: dict[str, Any] = {}
-    if settings.target_latency is not None:
-        settings, latency = resolved(opened.family, opened.weights, settings, options.runtime)
-    if options.plan_only:
-        return outcome_of_plan(*preview(opened, settings, without))
     if plan is not None:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
-    plan = engine.preflight(opened.family, opened.weights, settings, plan)
-    return carry(opened, settings, plan=plan, latency=latency, watch=watch)
+    with tried(opened.family, opened.weights, settings, plan.blocks if plan else ()) as shallow:
+        if settings.target_latency is not None:
+            settings, latency = resolved(opened.family, opened.weights, settings, options.runtime, shallow=shallow)
+        if options.plan_only:
+            return outcome_of_plan(*preview(opened, settings, without, shallow))
+        plan = engine.preflight(opened.family, opened.weights, settings, plan, shallow)
+    blocks = shallow.blocks if shallow else ()
+    return carry(opened, settings, plan=plan, latency=latency, watch=watch, blocks=blocks)
 
 
 def open_network(
@@ -203,11 +207,12 @@ def called(
     return words_from(keywords, parser, known, lambda key, value: option_words(key, known[key], value))
 
 
-def preview(opened: Opened, settings: Settings, without: str = "") -> tuple[Plan, Path]:
+def preview(opened: Opened, settings: Settings, without: str = "", shallow: Shallow | None = None) -> tuple[Plan, Path]:
     """--plan-only: a folder with the plan alone, and its file; `without` says why no data set is used."""
     with claimed(opened.choose) as (folder, made):
         try:
-            plan = plan_only(opened.family, opened.weights, settings, folder / PLAN, without=without)
+            target = folder / PLAN
+            plan = plan_only(opened.family, opened.weights, settings, target, without=without, shallow=shallow)
         except BaseException:  # Ctrl-C, too: there is nothing to go on with
             if made:
                 take_back(folder, made)
@@ -279,15 +284,16 @@ def carry(
     style: engine.Style | None = None,
     latency: dict[str, Any] | None = None,
     watch: engine.Watch = engine.unwatched,
+    blocks: Sequence[BlockEntry] = (),
     whole: Path | None = None,
 ) -> Outcome:
-    """Run a new run in its folder; `latency` is what --target-latency has measured.
+    """Run a new run in its folder; `latency` is what --target-latency has measured, `blocks` lose bottlenecks first.
 
     `whole` is the folder that --resume wants where the run is a part of something larger.
     """
     settings = settled(opened.family, opened.weights, settings)
     with claimed(opened.choose) as (folder, made):
-        state = engine.new_run(folder, opened.family, opened.weights, settings)
+        state = engine.new_run(folder, opened.family, opened.weights, settings, blocks)
         state.latency = latency or {}
         before = {place: place.read_bytes() for place in (folder / name for name in BEGUN) if place.is_file()}
         try:

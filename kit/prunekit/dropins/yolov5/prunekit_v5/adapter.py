@@ -46,7 +46,7 @@ from . import calibration
 from .arguments import parse, trainer_of
 from .checks import LEAST, check_device, check_values, data_set, found
 from .hooks import HOOKED
-from .structure import close_structure, output_layers
+from .structure import READERS, close_structure, output_layers
 
 KEPT = {"data": str, "imgsz": int, "single_cls": bool}  # what a checkpoint remembers of its training, where it is sound
 PUBLISHED = re.compile(r"yolov5[nsmlx]6?(-seg)?\.pt")
@@ -158,6 +158,11 @@ class Yolov5:
         return ignored_layers(model, self._head)
 
     tracing, dropped, gains = defaults.tracing, defaults.dropped, defaults.gains
+
+    def stacks(self, model: Network) -> Mapping[str, str]:
+        """See `Family.stacks`: C3 (of YOLOv5's own networks; the others are kept)."""
+        kinds = {at: type(layer).__name__ for at, layer in enumerate(model.model)}
+        return {f"model.{at}": READERS[kind] for at, kind in kinds.items() if kind in READERS}
 
     def losses(self, model: Network) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""

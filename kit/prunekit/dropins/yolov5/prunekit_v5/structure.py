@@ -16,6 +16,7 @@ from typing import Any
 from pruning.errors import PruneError
 from pruning.family import defaults, yaml_structure
 from pruning.family.contract import Network
+from pruning.network.stacks import with_numbers
 from pruning.network.surgery import own_rules, sync_halves
 from pruning.network.width_block import open_block
 from torch import nn
@@ -23,11 +24,21 @@ from ultralytics.utils import LOGGER
 
 ROOT = Path(__file__).resolve().parents[1]  # the fork's folder
 GUARD = yaml_structure.GUARD_EVALUATED
+# Blocks whose number of bottlenecks is the number of their row, and the convolution that reads what they give.
+READERS = {"C3": "cv3.conv"}
 
 
 def close_structure(model: Network) -> dict[str, Any]:
-    """See `pruning.family.yaml_structure.close_structure`; of a DetectionModel or SegmentationModel."""
-    return yaml_structure.close_structure(model, GUARD, _build, output_layers, sync_attributes)
+    """See `pruning.family.yaml_structure.close_structure`; of a DetectionModel or SegmentationModel.
+
+    The rows build the bottlenecks that the network has: some may have been removed.
+    """
+    counts = {at: len(layer.m) for at, layer in enumerate(model.model) if type(layer).__name__ in READERS}
+
+    def rows(plain: dict[str, Any]) -> dict[str, Any]:
+        return with_numbers(plain, counts, plain["depth_multiple"])
+
+    return yaml_structure.close_structure(model, GUARD, _build, output_layers, sync_attributes, rows)
 
 
 def open_structure(d: dict[str, Any]) -> dict[str, Any]:

@@ -136,6 +136,7 @@ class Yolov7:
         return network.ignored_layers(model)
 
     tracing, dropped, gains = defaults.tracing, defaults.dropped, defaults.gains
+    stacks = defaults.stacks  # none: each row of these networks is a single convolution
 
     def losses(self, model: Network) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's OTA loss on batches of its own train loader, one scalar a batch."""

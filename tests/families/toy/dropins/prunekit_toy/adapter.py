@@ -45,7 +45,7 @@ class Toydet:
 
     name = "toydet"
     ranked = False
-    tracing, dropped, gains = defaults.tracing, defaults.dropped, defaults.gains
+    tracing, dropped, gains, stacks = defaults.tracing, defaults.dropped, defaults.gains, defaults.stacks
 
     def __init__(self, given: Mapping[str, Any] | None = None, *, trust: bool = False) -> None:
         self._given, self._trust = dict(given or {}), trust

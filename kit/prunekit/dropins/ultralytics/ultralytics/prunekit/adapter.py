@@ -35,7 +35,7 @@ from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_as
 from ultralytics.utils.torch_utils import select_device
 
 from .arguments import scheduled
-from .blocks import RULES, ignored_layers, refuse_unknown, tracing
+from .blocks import RULES, ignored_layers, refuse_unknown, stacks, tracing
 from .calibration import check_labels, images
 from .hooks import HOOKED
 from .predicting import found_in
@@ -242,6 +242,10 @@ class Ultralytics:
     def ignored(self, model: Network) -> Mapping[str, str]:
         """See `Family.ignored`."""
         return ignored_layers(model, mode="head" if self._head == "whole" else "outputs")
+
+    def stacks(self, model: Network) -> Mapping[str, str]:
+        """See `Family.stacks`."""
+        return stacks(model.model)
 
     def dropped(self, model: Network) -> Sequence[str]:
         """See `Family.dropped`: the branches of an end-to-end head that have a one-to-one twin."""

@@ -6,7 +6,7 @@ The twins live only while a model is pruned. They never reach a checkpoint: `mer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -103,6 +103,24 @@ _TWINS: Mapping[type, type] = {
     C2PSA: SplitC2PSA,
     PSA: SplitPSA,
 }
+
+
+# Blocks whose number of bottlenecks is the `n` of their row, and the convolution that reads what they give.
+_READERS: Mapping[type, str] = {
+    C2: "cv2.conv",
+    C2f: "cv2.conv",
+    C3: "cv3.conv",
+    C3k2: "cv2.conv",
+    C2fCIB: "cv2.conv",
+    C2fPSA: "cv2.conv",
+    C2PSA: "cv2.conv",
+    A2C2f: "cv2.conv",
+}
+
+
+def stacks(layers: Iterable[Network], prefix: str = "model.") -> dict[str, str]:
+    """{name: its reader's name in it} of the rows that repeat a bottleneck."""
+    return {f"{prefix}{at}": _READERS[type(layer)] for at, layer in enumerate(layers) if type(layer) in _READERS}
 
 
 def merge_block(block: Network) -> Network:

@@ -20,6 +20,7 @@ from ultralytics.nn.tasks import DetectionModel, parse_model
 from ultralytics.pruning.errors import PruneError
 from ultralytics.pruning.family import yaml_structure
 from ultralytics.pruning.family.contract import Network
+from ultralytics.pruning.network.stacks import with_numbers
 from ultralytics.pruning.network.surgery import own_rules, sync_halves
 from ultralytics.pruning.network.width_block import (
     GUARD_TEXT,
@@ -30,7 +31,7 @@ from ultralytics.pruning.network.width_block import (
 )
 from ultralytics.utils.torch_utils import initialize_weights
 
-from .blocks import RULES
+from .blocks import RULES, stacks
 
 ROOT = Path(__file__).resolve().parents[2]  # the fork's folder
 
@@ -65,11 +66,19 @@ def close_structure(model: Network) -> dict[str, Any]:
     Raises:
         PruneError: the network cannot be rebuilt from a width block, and where.
     """
-    plain, owner, extra = plain_structure(model.yaml), owner_of(model.model), {}
+    plain, owner, extra = _deep(plain_structure(model.yaml), model.model), owner_of(model.model), {}
     fresh = _build(plain, isinstance(model, DetectionModel))
     if plain.get("scales"):
         plain["scale"] = extra["scale"] = plain.get("scale") or next(iter(plain["scales"]))
     return close_block(plain, GUARD, owner, fresh, output_layers(model), sync=sync_attributes, **extra)
+
+
+def _deep(plain: dict[str, Any], layers: Network) -> dict[str, Any]:
+    """Rows that build the bottlenecks that these layers have: some may have been removed."""
+    depth, scales = plain.get("depth_multiple", 1.0), plain.get("scales")
+    if scales:
+        depth = scales[plain.get("scale") or next(iter(scales))][0]
+    return with_numbers(plain, {int(name): len(layers[int(name)].m) for name in stacks(layers, "")}, depth)
 
 
 def plain_structure(d: dict[str, Any]) -> dict[str, Any]:
