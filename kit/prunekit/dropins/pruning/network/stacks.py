@@ -145,7 +145,7 @@ def _number(wanted: int, depth: float) -> float:
         PruneError: there is none.
     """
     found = (number for number in range(1, 2 + math.ceil((wanted + 1) / depth)) if _built(number, depth) == wanted)
-    number = next(found, None)
-    if number is None and (number := round(wanted / depth, 3)) and _built(number, depth) != wanted:
+    number: float = next(found, round(wanted / depth, 3))
+    if _built(number, depth) != wanted:
         raise PruneError(f"no number of a YAML row builds {wanted} bottlenecks at a depth multiple of {depth}.")
     return number

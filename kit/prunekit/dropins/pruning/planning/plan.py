@@ -192,7 +192,7 @@ def _summary(plan: Plan) -> list[str]:
     macs, params = plan.pruned.macs / plan.dense.macs, plan.pruned.params / plan.dense.params
     return [
         *([f"blocks      {blocks_line(plan.blocks)}"] if plan.blocks else []),
-        f"channels    {total:,} -> {total - plan.removed:,} ({plan.removed / total:.1%} removed, {plan.scope})",
+        f"channels    {total:,} -> {total - plan.removed:,} ({plan.removed / max(1, total):.1%} removed, {plan.scope})",
         f"MACs        {plan.dense.macs:,.0f} -> {plan.pruned.macs:,.0f} ({macs:.1%}, at {size})",
         f"parameters  {plan.dense.params:,} -> {plan.pruned.params:,} ({params:.1%})",
         f"not pruned  {len(plan.frozen)} layers",

@@ -75,8 +75,10 @@ def read_plan(path: Path) -> Plan:
         raise PruneError(f"{path} is not a plan: it holds no mapping. Write one with --plan-only.")
     _check_once(path, tree)
     _check_keys(data, _KEYS, _KEYS[:1] + _KEYS[4:7] + ("groups",), f"{path}")
-    entries = _entries(path, data["groups"], _lines(tree, "groups"))
-    return replace(_plan(path, data, entries), blocks=_blocks(path, data.get("blocks"), _lines(tree, "blocks")))
+    blocks = _blocks(path, data.get("blocks"), _lines(tree, "blocks"))
+    none = bool(blocks) and data["groups"] == []  # bottlenecks go, and no channels
+    entries = () if none else _entries(path, data["groups"], _lines(tree, "groups"))
+    return replace(_plan(path, data, entries), blocks=blocks)
 
 
 def _plan(path: Path, data: Mapping[str, Any], entries: tuple[PlanEntry, ...]) -> Plan:
