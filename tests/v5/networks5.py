@@ -164,6 +164,40 @@ def rebuilt(name: str, *scopes: str) -> Any:
     return [off, anchors, sizes[0], sizes[-1], after]
 
 
+def shallower(name: str) -> Any:
+    """Bottlenecks out of two C3: differences to the identity there, of the rebuild, of the proof; sizes, numbers."""
+    from prunekit_v5.adapter import Yolov5
+    from prunekit_v5.structure import close_structure
+    from pruning.network.stacks import cut, find_stacks, mask
+    from pruning.network.width_block import yaml_text
+    from pruning.planning.depth import BlockEntry, fitting
+    from pruning.planning.depth_proof import prove_cut
+
+    model, x = network(name, classes=10).double(), image(64)
+    own, size = deepcopy(model), sum(p.numel() for p in model.parameters())
+    for block, at in (("model.4", 0), ("model.6", 0), ("model.6", 2)):
+        own.get_submodule(block).m[at] = nn.Identity()
+    family = Yolov5()
+    stacks = find_stacks(model, family.stacks(model), x, family.tracing)
+    removed = fitting([BlockEntry("model.4", 2, (1,)), BlockEntry("model.6", 3, (1,))], stacks)
+    proof = prove_cut(model, x, removed, family.tracing).error
+    for stack, gone in removed:
+        mask(model, stack, gone)
+        cut(model, stack, gone)
+    with torch.no_grad():
+        apart = relative(tensors(model(x)), tensors(own(x)))
+    model.yaml = close_structure(model.float())
+    file = Path("shallow.yaml")
+    file.write_text(yaml_text(model.yaml))
+    again = type(model)(str(file)).eval()
+    again.load_state_dict(model.state_dict(), strict=True)
+    with torch.no_grad():
+        pairs = zip(tensors(again(x.float())), tensors(model.eval()(x.float())), strict=True)
+        off = max(float((a - b).abs().max()) for a, b in pairs)
+    after = sum(p.numel() for p in again.parameters())
+    return [apart, off, proof, size, after, [row[1] for row in model.yaml["backbone"] if row[2] == "C3"]]
+
+
 def other_yaml(name: str, size: str = "128") -> Any:
     """One of upstream's other YAMLs: [relative difference to masked, removed, rebuilt difference, what is kept]."""
     model = network(name, classes=10).double()

@@ -72,6 +72,14 @@ def test_pruned_equals_masked(here: Home, tmp_path: Path) -> None:
         assert apart < 1e-12 and removed > 500 and modules == ["models", "torch"], pair
 
 
+def test_fewer_bottlenecks(here: Home, tmp_path: Path) -> None:
+    """Out of a C3 as the identity in its place, in float64; the YAML's rows build the rest, to a difference of zero."""
+    (answer,) = here.ask(QUESTIONS, ("shallower", "yolov5n"), cwd=tmp_path)
+    apart, off, proof, size, after, numbers = answer
+    assert apart < 1e-12 and proof < 1e-12 and off == 0.0 and after < size
+    assert numbers == [3, 1, 1, 3]
+
+
 def test_rebuild_after_two_prunings(here: Home, tmp_path: Path) -> None:
     """Through a YAML file and back: strict load, zero difference, the anchors as they were moved, fewer parameters."""
     cases = [("yolov5n", "local", "global"), ("yolov5s", "local", "local"), ("yolov5n-seg", "global", "local")]

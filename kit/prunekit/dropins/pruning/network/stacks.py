@@ -71,12 +71,18 @@ def find_stacks(model: nn.Module, readers: Mapping[str, str], example: Tensor, t
     blocks: dict[str, Layer] = {name: model.get_submodule(name) for name in readers}
     blocks = {name: block for name, block in blocks.items() if len(block.m) > 1}
     hooks = [each.register_forward_hook(see) for block in blocks.values() for each in block.m]
+    modes = {module: module.training for module in model.modules()}
     try:
         with tracing(model), torch.no_grad():
+            for module in model.modules():  # statistics stay, whatever mode the rest is in
+                if isinstance(module, nn.modules.batchnorm._NormBase):
+                    module.training = False
             model(example if not hooks else example.to(next(model.parameters())))
     finally:
         for hook in hooks:
             hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
     return [_stack(name, f"{name}.{readers[name]}", block, widths) for name, block in blocks.items()]
 
 
