@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The demo's own bookkeeping: folders, logs of failed programs, figures into words, the report's page."""
+"""The demo's own bookkeeping: folders, logs of failed programs, figures into words, what it ends in."""
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prunekit.console import Console
-from prunekit.demo import command, flow, folder, page, recipe, report, runner
+from prunekit.demo import command, flow, folder, recipe, report, runner
 from prunekit.errors import PrunekitError, UserError
 
 
@@ -171,46 +173,17 @@ def test_the_table_has_the_pruned_network_before_and_after() -> None:
     assert all(len(row) == len(report.COLUMNS) for row in cells)
 
 
-class _Tags(HTMLParser):
-    """Counts elements, and fails on one that is closed in the wrong order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.opened: list[str] = []
-        self.seen: dict[str, int] = {}
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.seen[tag] = self.seen.get(tag, 0) + 1
-        if tag not in ("meta", "html"):
-            self.opened.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: Any) -> None:
-        self.seen[tag] = self.seen.get(tag, 0) + 1
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag != "html":
-            assert self.opened.pop() == tag
-
-
-def test_the_page_is_whole_and_needs_no_other_file(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
-    from prunekit.demo import digits
-
-    digits.build(tmp_path / "data", train=1, val=2)
-    boxes = {"extra": [[3, 0.9, 0.1, 0.1, 0.4, 0.5]], "pruned": []}
-    images = [str(path) for path in sorted((tmp_path / "data/images/val").iterdir())]
-    comparison = {**_comparison(), "pictures": [{"image": image, "boxes": boxes} for image in images]}
-    path = page.write(tmp_path, comparison, ["cd <fork>"])
-    text, tags = path.read_text(), _Tags()
-    tags.feed(text)
-    assert not tags.opened
-    labels = sum(len((tmp_path / "data/labels/val" / f"0000{n}.txt").read_text().splitlines()) for n in range(2))
-    assert tags.seen["image"] == 6 and tags.seen["tr"] == 5
-    # Rectangles: two of each layer, the truth's and the two of the dense network.
-    assert tags.seen["rect"] == 4 + labels + 2
-    assert "a&amp;b" in text and "cd &lt;fork&gt;" in text and "model.1.&lt;conv&gt;: 32 -&gt; 20" in text
-    assert set(re.findall(r"(?:src|href)=\"(?!data:)([^\"]*)", text)) == {page.RUN}, "a link to the run, beside it"
-    assert [p.name for p in tmp_path.iterdir() if p.name != "data"] == ["report.html"]
+def test_it_ends_in_the_page_of_the_run(tmp_path: Path) -> None:
+    """The page that `prune_one_shot.py` leaves, in the demo's words how it was measured, and no page of its own."""
+    made, said, document = _demo(tmp_path), io.StringIO(), io.StringIO()
+    console = Console(as_json=True)
+    with redirect_stdout(document), redirect_stderr(said):
+        command._show(made, _comparison(), console)
+    told = json.loads(document.getvalue())
+    assert told["report"] == str(tmp_path / "demo/pruned/report.html")
+    assert "report of the pruning run:" in said.getvalue()
+    assert "65 s in all" in report.circumstances(_comparison())
+    assert "2 CPU cores, no GPU" in report.circumstances(_comparison())
 
 
 def test_no_browser_without_a_person(monkeypatch: pytest.MonkeyPatch) -> None:

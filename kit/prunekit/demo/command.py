@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from prunekit.console import Console
-from prunekit.demo import page, report, runner
+from prunekit.demo import report, runner
 from prunekit.demo.flow import Demo, next_commands, run_demo
 from prunekit.demo.folder import clear
 from prunekit.demo.recipe import NETWORKS, recipe
@@ -49,7 +49,7 @@ _PATH = click.Path(path_type=Path)
     "--open/--no-open",
     "show",
     default=None,
-    help="Open the report in a browser (default: where a person looks).",
+    help="Open the run's report.html in a browser (default: where a person looks).",
 )
 @click.option(
     "--json",
@@ -76,7 +76,7 @@ def demo(kit: Kit, target: str, show: bool | None, as_json: bool, fresh: bool, *
         raise
     _show(made, comparison, console)
     if _interactive(console) if show is None else show:
-        webbrowser.open((made.folder / page.NAME).as_uri())
+        webbrowser.open(made.page.as_uri())
 
 
 def _set_up(kit: Kit, made: Demo) -> None:
@@ -125,18 +125,19 @@ def _given(folder: Path | None, fork: Path | None, seed: int, quick: bool) -> li
 
 
 def _show(made: Demo, comparison: dict[str, Any], console: Console) -> None:
-    """The table, what it says, the report's path and the commands to type next; or all of it as JSON."""
-    path, commands = made.folder / page.NAME, next_commands(made)
+    """The table, what it says, the path of the run's page and the commands to type next; or all of it as JSON."""
+    commands = next_commands(made)
     console.say()
     console.table(report.COLUMNS, report.rows(comparison))
-    console.say(f"\n{report.verdict(comparison)}\n\nreport: {path}\nnext:")
+    console.say(f"\n{report.verdict(comparison)}\n{report.circumstances(comparison)}\n")
+    console.say(f"report of the pruning run: {made.page}\nnext:")
     for command in commands:
         console.say(f"  {command}")
     told = {key: value for key, value in comparison.items() if key not in ("pictures", "curves", "widths")}
     document = {
         **told,
         "verdict": report.verdict(comparison),
-        "report": str(path),
+        "report": str(made.page),
         "next": commands,
     }
     console.document({**document, "fork": str(made.fork), "directory": str(made.folder)})

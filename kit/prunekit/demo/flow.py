@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The demo's steps: fork, data, dense, pruned, extra, compare, report.
+"""The demo's steps: fork, data, dense, pruned, extra, compare.
 
 Each step works in DIR/running and is moved into place when it is whole, so an interrupted demo goes on after its last
 finished step. What lies in place is never made again.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prunekit.console import Console, Step
-from prunekit.demo import digits, page, report, runner
+from prunekit.demo import digits, report, runner
 from prunekit.demo.folder import claim, held, write_json
 from prunekit.demo.recipe import NETWORKS, Recipe
 
@@ -40,6 +40,11 @@ class Demo:
     def workshop(self) -> runner.Workshop:
         """Where its programs run."""
         return runner.Workshop(self.fork, self.folder / "logs", self.folder / "settings")
+
+    @property
+    def page(self) -> Path:
+        """The page that the pruning run leaves, as every run does."""
+        return self.folder / "pruned" / "report.html"
 
     @property
     def data(self) -> Path:
@@ -102,8 +107,6 @@ def _carry(demo: Demo) -> dict[str, Any]:
         step.result = (
             step.result or f"{len(comparison['networks'])} networks, {report.seconds(comparison):.0f} s in all"
         )
-    with _step(demo, "report", "draw the report") as step:
-        step.result = str(page.write(demo.folder, comparison, next_commands(demo)))
     return comparison
 
 

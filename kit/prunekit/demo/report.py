@@ -90,6 +90,18 @@ def verdict(comparison: dict[str, Any]) -> str:
     return told + "One small set and one seed: it shows the way, not what to expect of your data."
 
 
+def circumstances(comparison: dict[str, Any]) -> str:
+    """How the figures came about."""
+    machine, size = comparison["machine"], comparison["recipe"]
+    where = f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}, "
+    where += f"Python {machine['python']}, torch {machine['torch']}"
+    return (
+        f"{size['train']} training and {size['val']} validation scenes of {size['imgsz']} px, seed {size['seed']}; "
+        f"{where}; {seconds(comparison):.0f} s in all. MACs are arithmetic for one image; ms/image was measured on one "
+        "CPU thread. Each network is the best epoch's by validation."
+    )
+
+
 def seconds(comparison: dict[str, Any]) -> float:
     """Time of the steps that train and measure, interrupted attempts left out."""
     return sum(step["seconds"] for step in comparison["steps"].values())
