@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import schemas
 
 pytest.importorskip("torch", reason="the demo needs an upstream's extra: pip install -e '.[ultralytics]'")
 pytest.importorskip("sklearn", reason="the demo needs an upstream's extra: pip install -e '.[ultralytics]'")
@@ -55,6 +56,7 @@ def test_the_quick_demo_goes_through_every_step(quick: tuple[Path, dict[str, Any
     assert networks["pruned"]["macs"] == pytest.approx(0.5 * networks["dense"]["macs"], rel=0.01)
     assert networks["extra"]["macs"] == networks["dense"]["macs"]
     assert "only show that every step works" in told["verdict"]
+    schemas.check("comparison", json.loads((folder / "comparison.json").read_text()))
     page = Path(told["report"])
     assert page == folder / "pruned" / "report.html" and "Pruning report: best.pt" in page.read_text()
     assert "Accuracy against MACs" in page.read_text() and not (folder / "report.html").exists()

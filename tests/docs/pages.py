@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LINE = re.compile(r"(?:python (?:-m torch\.distributed\.run --nproc_per_node \w+ )?|prunekit )\S.*")
-GENERATED = {"options.md", "support.md", "compatibility.md"}  # by scripts, from code and from runs
+GENERATED = {"options.md", "schemas.md", "support.md", "compatibility.md"}  # by scripts, from code and from runs
 
 
 def pages() -> list[Path]:

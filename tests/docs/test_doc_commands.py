@@ -73,6 +73,11 @@ def test_the_page_of_options_is_what_the_parsers_say(seen: dict[str, Any]) -> No
     assert (DOCS / "options.md").read_text(encoding="utf-8") == seen["page"], "python docs/make_options.py --write"
 
 
+def test_the_page_of_schemas_is_what_the_schemas_say() -> None:
+    made = subprocess.run([sys.executable, str(DOCS / "make_schemas.py")], capture_output=True, text=True, check=True)
+    assert (DOCS / "schemas.md").read_text(encoding="utf-8") == made.stdout, "python docs/make_schemas.py --write"
+
+
 def wrong(left: list[str] | str) -> str:
     """What is wrong with a line, "" if nothing: a refusal, or words left over that are no arguments of upstream's."""
     if isinstance(left, str):

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import schemas
 import torch
 from engine_helpers import OUTPUTS, modules, toy
 from torch import Tensor, nn
@@ -163,6 +164,7 @@ def _table(parts: SimpleNamespace, best: Path) -> tuple[Path, dict[str, Any]]:
 
 def test_only_a_whole_table_of_this_checkpoint_is_taken(parts: SimpleNamespace, best: Path) -> None:
     table, record = _table(parts, best)
+    schemas.check("sensitivity", record)
     assert _planned(parts, best, table).removed
     whole = table.read_text()
     del record["units"]["grow"]["map50_95"]["0.5"]

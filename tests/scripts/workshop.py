@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import schemas
+
 # Writes NAME.pt, an untrained network of YAML with 10 classes: batch norms are scattered so that criteria can rank.
 MAKE = """
 import sys, torch
@@ -62,5 +64,7 @@ class Workshop:
         return target
 
     def report(self, folder: str) -> dict[str, Any]:
-        """The report of a run."""
-        return json.loads((self.root / folder / "report.json").read_text())
+        """The report of a run, which is what docs/schemas describes."""
+        found: dict[str, Any] = json.loads((self.root / folder / "report.json").read_text())
+        schemas.check("report", found)
+        return found

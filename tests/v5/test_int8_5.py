@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import schemas
 from home5 import HERE, Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -23,6 +24,7 @@ def test_quantify_line5(home: Home, tiny5: dict[str, Path]) -> None:
     said = home.python(*words.split())
     folder = home.root / "runs/quantify/exp"
     record = json.loads((folder / "quantify.json").read_text())
+    schemas.check("quantify", record)
     assert record["family"] == "yolov5" and record["images"] == 4 and record["image"] == 64
     assert record["size_ratio"] < 0.35 and record["int8"]["float_layers"] == 0 and record["onnx_max_error"] < 1e-3
     assert sorted(path.name for path in folder.iterdir()) == ["best_float.onnx", "best_int8.onnx", "quantify.json"]

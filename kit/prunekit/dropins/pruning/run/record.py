@@ -1,18 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The record of a run: one `report.json`, written whole after each step, read back by `--resume`.
 
-Schema 1 (the same in every fork; docs/report.md):
-  schema, status ("running" | "done" | "stopped"), family, weights, digest, plan, skipped, sparse, settings, arguments,
-  image (height = width, pixels),
-  dense {params, macs, map50, map50_95, measures, seconds, checkpoint, widths}; measures names the two accuracies,
-  steps [ {step, params, macs, map50, map50_95, pruned_map50, pruned_map50_95, seconds, checkpoint, plan, kept,
-         gains, widths, repair} ]; repair {images, before, after, batchnorm, layers} only where it was done,
-  blocks [ {name, blocks, keep, error} ], shallow, shallow_repair; where --remove-blocks or a plan removed bottlenecks,
-  proof {error, tensors, size, seconds, opaque, kept}; of the last step (optional),
-  latency {runtime, target, share, low, high, macs, round_to, image, threads} where --target-latency was given,
-  timing {runtime, image, threads, steps {step: seconds, ratio, low, high, rounds}} once the run is done (optional),
-  final {checkpoint, yaml, onnx, onnx_max_error, onnx_failed, int8}; int8 is quantify.py's.
-Paths are relative to the run folder where they lie in it.
+Schema 1, the same in every fork: docs/schemas/report.json. Paths are relative to the run folder where they lie in it.
 """
 
 from __future__ import annotations
