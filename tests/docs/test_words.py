@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 from pages import DOCS, GENERATED, ROOT
 
+REFERENCE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)  # in docs/api.md
+
 # What to say instead, by what is not said any more.
 WORDS = {
     r"\bfall(?:s|ing)? silent|\bsilent channels|\bin silence\b|\bnothing is silent": "scale driven to zero; an error",
     r"\bas (?:it|they|the scripts?) comes?\b": "default settings",
-    r"\bwhose pull\b|\bthe pull\b|\bpulls? (?:on|of|is)\b": "distillation loss weighted ...",
+    r"\bpull(?:s|ed)\b|\b(?:whose|the|'s) pull\b|\bpull (?:on|of|is|towards)\b": "distillation loss weighted ...",
     r"\bceilings?\b": "smallest reachable size",
     r"\bwalk(?:s|ed|ing)?\b": "tested end to end",
     r"\bto hand\b|\bat hand\b|\b(?:in|out of) reach\b": "available",
@@ -53,7 +55,9 @@ def found(text: str) -> list[tuple[int, str, str]]:
 def test_pages_use_the_terms_of_the_field() -> None:
     pages = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if page.name not in GENERATED)]
     assert len(pages) > 20
-    hits = [
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n## 0.1")[0]
+    hits = [f"CHANGELOG.md:{line}: {word!r}: {instead}" for line, word, instead in found(changes)]
+    hits += [
         f"{page.relative_to(ROOT)}:{line}: {word!r}: {instead}"
         for page in pages
         for line, word, instead in found(page.read_text(encoding="utf-8"))
@@ -84,6 +88,28 @@ def texts_of(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.lineno, node.value
+
+
+def test_docstrings_of_the_reference_use_the_terms_of_the_field() -> None:
+    """The modules that docs/api.md is made from."""
+    names = [name.split(".") for name in REFERENCE.findall((DOCS / "api.md").read_text(encoding="utf-8"))]
+    folders = [ROOT / "kit/prunekit/dropins", ROOT / "kit/prunekit/dropins/ultralytics", ROOT / "kit"]
+    files = {
+        path
+        for parts in names
+        for folder in folders
+        for path in (folder.joinpath(*parts).with_suffix(".py"), folder.joinpath(*parts[:-1]).with_suffix(".py"))
+        if path.is_file()
+    }
+    assert len(files) > 10
+    hits = [
+        f"{path.relative_to(ROOT)}: {word!r}: {instead}"
+        for path in sorted(files)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        for _, word, instead in found(ast.get_docstring(node) or "")
+    ]
+    assert not hits, "\n".join(hits)
 
 
 def test_messages_and_help_use_the_terms_of_the_field() -> None:

@@ -48,10 +48,10 @@ class Settings:
     compound: bool = False  # ratios of what each step finds, rounded down each time, as published scripts do
     max_map_drop: float | None = None
     sparsity: float = 0.0
-    recalibrate: bool = False  # measure the BatchNorm statistics anew after pruning
+    recalibrate: bool = False  # recalibrate the BatchNorm statistics after pruning
     repair: int | None = None  # images that the pruned weights are solved on; None: some where no fine-tuning follows
     schedule: str = "given"  # of the fine-tuning: as the command line has it, or scaled to what a step removed
-    distill: float = 0.0  # pull of the dense network in fine-tuning, relative to the task's gradient
+    distill: float = 0.0  # weight of the distillation loss in fine-tuning (gradient-norm ratio)
     export: bool = True
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Settings:
             raise PruneError("--deployed says what a target refers to: give --target-macs or --target-params.")
         if self.max_map_drop is not None:
             within("--max-map-drop", self.max_map_drop, 0, 1, "a difference of mAP50-95")
-        within("--distill", self.distill, 0, 10, "the dense network's pull in fine-tuning")
+        within("--distill", self.distill, 0, 10, "the weight of the distillation loss")
         within("--sparsity", self.sparsity, 0, 1, "the strength of the BN-L1 penalty")
         within("--seed", self.seed, 0, 2**32 - 1, "a seed")
         if self.repair is not None and self.repair < 0:

@@ -180,7 +180,7 @@ class Upstream(Protocol):
             run: what is done, which names the folder where --project and --name do not.
 
         Raises:
-            PruneError: what the user can mend.
+            PruneError: a user error.
         """
 
     def reopen(self, arguments: dict[str, Any], settings: Settings, *, trust: bool) -> Family:

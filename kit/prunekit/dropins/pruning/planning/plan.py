@@ -126,7 +126,7 @@ def make_plan(
         criterion, seed: recorded in the plan; "bn_scale" with a global ratio is one threshold (see `ratio`).
 
     Raises:
-        PruneError: bad settings, a target out of reach, or nothing removed.
+        PruneError: bad settings, a target that cannot be reached, or nothing removed.
     """
     graph.check_usable()
     _check_settings(scope, ratio, target_macs, target_params, round_to, floor, max_ratio)
