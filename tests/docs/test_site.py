@@ -39,8 +39,10 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as people build it."""
-    if importlib.util.find_spec("material") is None:
-        pytest.skip("THE SITE IS NOT BUILT: mkdocs-material is not installed (pip install -e '.[docs]')")
+    if not all(map(importlib.util.find_spec, ("material", "mkdocstrings"))):
+        pytest.skip(
+            "THE SITE IS NOT BUILT: mkdocs-material or mkdocstrings is not installed (pip install -e '.[docs]')"
+        )
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -61,6 +63,24 @@ def test_every_page_is_within_two_clicks(site: Path) -> None:
         leads = {urljoin(name, link.partition("#")[0]) for name in reached for link in found[name].links}
         reached |= leads & set(found)
     assert wanted <= reached, sorted(wanted - reached)
+
+
+def test_the_python_reference_is_made_from_docstrings(site: Path) -> None:
+    """What docs/api.md names is there with its arguments and errors, and what is private is not."""
+    text = (site / "api.html").read_text(encoding="utf-8")
+    for name in (
+        "ultralytics.prunekit.python.prune",
+        "prune.run",
+        "pruning.network.graph.PruningGraph.build",
+        "pruning.planning.plan.make_plan",
+        "pruning.planning.scores.score_groups",
+        "pruning.planning.apply.apply_plan",
+        "pruning.network.surgery.split_blocks",
+        "pruning.family.contract.Family.finetune",
+    ):
+        assert f'id="{name}"' in text, name
+    assert "a target that cannot be reached" in text and "::: " not in text
+    assert not re.search(r'id="[\w.]+\._[a-z]', text)
 
 
 def test_nothing_is_loaded_from_outside(site: Path) -> None:

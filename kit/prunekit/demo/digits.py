@@ -35,7 +35,8 @@ def build(
 
     Args:
         dir: folder to make; one that this function made before is used again, or replaced if the arguments differ.
-        train, val: number of images; their scans are disjoint.
+        train: number of images to train on.
+        val: number of images to validate on; their scans are others.
         imgsz: pixels per side, at least 32.
         seed: any integer from 0.
         task: detect, segment, pose, obb or classify.

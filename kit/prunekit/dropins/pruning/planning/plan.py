@@ -114,7 +114,8 @@ def make_plan(
         ratio: fraction of channels to remove, in (0, 1); local: keep = int(channels * (1 - ratio)), as torch-pruning;
             global by "bn_scale": what lies under the threshold on |gamma| that this fraction of all BatchNorm channels
             lies under, and no other channel, so coupling, floor and rounding can only remove less.
-        target_macs, target_params: what may stay: a fraction of `base` if at most 1, else an absolute number.
+        target_macs: what may stay: a fraction of `base` if at most 1, else an absolute number.
+        target_params: the same in parameters.
         base: what fractions refer to; by default the graph's dense cost. Iterative runs give the first network's.
         costs: what targets are counted by (`deployed_costs`); by default the graph's own. The plan's costs are those.
         first: {group name: channels} that `ratio` refers to; by default the graph's own. With the first network's,
@@ -123,7 +124,8 @@ def make_plan(
         round_to: widths become the nearest multiples of it, or stay dense.
         floor: no layer gets narrower than this, unless it is already.
         max_ratio: at most this fraction of any one layer goes.
-        criterion, seed: recorded in the plan; "bn_scale" with a global ratio is one threshold (see `ratio`).
+        criterion: recorded in the plan; "bn_scale" with a global ratio is one threshold (see `ratio`).
+        seed: recorded in the plan.
 
     Raises:
         PruneError: bad settings, a target that cannot be reached, or nothing removed.

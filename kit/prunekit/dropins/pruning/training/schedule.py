@@ -4,7 +4,7 @@
 A light cut needs no training from scratch's learning rate, which first destroys what was left; a deep one does (Le and
 Hua, "Network Pruning That Matters", arXiv:2105.03193; Renda et al., arXiv:2003.02389). Upstreams' warm-ups are made for
 hundreds of epochs and can outlast a short step. What an earlier step learns is partly removed again: half of its epochs
-go to the last. docs/recipes.md has what was measured.
+go to the last. docs/benchmarks.md has what was measured.
 """
 
 from __future__ import annotations
