@@ -40,9 +40,7 @@ class Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as people build it."""
     if not all(map(importlib.util.find_spec, ("material", "mkdocstrings"))):
-        pytest.skip(
-            "THE SITE IS NOT BUILT: mkdocs-material or mkdocstrings is not installed (pip install -e '.[docs]')"
-        )
+        pytest.skip("THE SITE IS NOT BUILT: mkdocs-material, mkdocstrings: not installed (pip install -e '.[docs]')")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
