@@ -26,6 +26,7 @@ WORDS = {
     r"\bwalk(?:s|ed|ing)?\b": "tested end to end",
     r"\bto hand\b|\bat hand\b|\b(?:in|out of) reach\b": "available",
     r"\bmend(?:s|ed|ing|able)?\b": "correct; user error",
+    r"\b(?:is|are|or) not whole\b": "incomplete",
     r"\b(?:kept|stays?|left) whole\b|\b(?:keeps?|leaves?)\b[^.|]{0,40}\bwhole\b(?! \w)": "not pruned",
     r"\banew\b": "again; recalibrated",
     r"\btimes as fast as dense\b": "measured speed-up",

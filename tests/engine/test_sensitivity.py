@@ -169,7 +169,7 @@ def test_only_a_whole_table_of_this_checkpoint_is_taken(parts: SimpleNamespace, 
     whole = table.read_text()
     del record["units"]["grow"]["map50_95"]["0.5"]
     table.write_text(json.dumps(record))
-    with pytest.raises(Exception, match=r"not whole: grow lacks 50%\. Go on with the same command"):
+    with pytest.raises(Exception, match=r"incomplete: grow lacks 50%\. Go on with the same command"):
         _planned(parts, best, table)
     table.write_text(whole)
     best.write_bytes(b"trained on")

@@ -66,7 +66,7 @@ def require_whole(record: Mapping[str, Any], digest: str) -> None:
     lacking = ((name, ratio) for name, row in rows.items() for ratio in ratios if ratio not in row)
     for name, ratio in lacking:
         raise PruneError(
-            f"The sensitivity table is not whole: {name} lacks {float(ratio):.0%}. Go on with the same command that "
+            f"The sensitivity table is incomplete: {name} lacks {float(ratio):.0%}. Go on with the same command that "
             "was interrupted (sensitivity.py), with the same --out."
         )
 
@@ -90,7 +90,7 @@ def _curve(unit: Unit, record: Mapping[str, Any], first: int) -> tuple[float, ..
     name = unit.names[0]
     row = record["units"].get(name, {"channels": first, "map50_95": {}})
     if first > 1 and not row["map50_95"]:  # a single channel always stays: there is nothing to measure
-        raise PruneError(f"The sensitivity table says nothing of {name}: of another network, or not whole?")
+        raise PruneError(f"The sensitivity table says nothing of {name}: of another network, or incomplete?")
     if row["channels"] != first:
         raise PruneError(f"The sensitivity table is of another network: {name} has {row['channels']}, here {first}.")
     points, worst = [(0.0, 0.0)], 0.0
