@@ -19,6 +19,7 @@ FILES = {  # by schema: who writes it
     "plan": "`prune.py --plan-only` and each step; [the plan](how-it-works.md#the-plan)",
     "width-block": "every run, in `pruned.yaml`, under `prunekit`; [what it is for](series.md#the-width-block)",
     "quantify": "`quantify.py`; [INT8](quantify.md)",
+    "deploy": "`deploy.py`; [deploy](howto/deploy.md)",
     "sensitivity": "`sensitivity.py`; a run with `--sensitivity` keeps a copy as `sensitivity_table.json`",
     "comparison": "`prunekit demo`; [the demo](demo.md)",
 }

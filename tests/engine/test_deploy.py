@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import schemas
 import torch
 from engine_helpers import modules, toy
 from test_said import MEASURED, Told
@@ -114,6 +115,7 @@ def typed(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def _figures(folder: Path) -> tuple[Any, ...]:
     """What must not depend on kills: accuracies, the plan, the choice, the names of all files."""
     record = json.loads((folder / "deploy.json").read_text())
+    schemas.check("deploy", record)
     report = json.loads((folder / "prune" / "report.json").read_text())
     rows = [[row[key] for key in ("name", "file", "bytes", "map50_95", "within", "ratio")] for row in record["ladder"]]
     files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
@@ -168,6 +170,7 @@ def test_a_target_that_nothing_reaches(
         typed("--target-latency", "0.001", at=acts.append)
     assert "| dense + INT8 |" in capsys.readouterr().out and "finetune" not in acts
     record = json.loads((tmp_path / "runs/deploy/deploy.json").read_text())
+    schemas.check("deploy", record)
     assert (record["status"], record["way"], record["chosen"]["name"]) == ("unreachable", "beyond", "dense + INT8")
 
 
@@ -266,6 +269,7 @@ def test_what_is_chosen(
 
 
 BAD = [
+    (["--remove-blocks", "1"], "--remove-blocks belongs to prune.py"),
     (["--weights", "best_int8.onnx"], "--weights best_int8.onnx: an exported network"),
     (["--weights", "best_int8_openvino_model/"], "an exported network"),
     (["--max-map-drop", "2"], "--max-map-drop 2.0: must lie between"),

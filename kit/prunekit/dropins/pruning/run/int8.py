@@ -1,14 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A trained network as a measured INT8 file: export, quantize, validate both files, time them side by side.
 
-quantify.json, schema 1:
-  schema, status ("done" | "less accurate": beyond the limit), family, weights, digest, method, runtime, limit, drop,
-  image, images (calibration images), seven_bits, measures (names of the two accuracies), arguments,
-  float {file, bytes, map50, map50_95, seconds}, int8 {the same, layers, float_layers, weight_bytes, placement},
-  size_ratio (int8 / float), speed {ratio, low, high, rounds, threads} (INT8 beside float in ONNX Runtime),
-  speeds {"RUNTIME float" | "RUNTIME int8": {seconds, ratio, low, high, rounds}}, fastest (one of these), pays (it
-  is the INT8 file), onnx_max_error (float ONNX against torch), placements {name: as in speeds}.
-  Accuracies are those of the two files; seconds are of one image. For OpenVINO int8.file is a folder.
+quantify.json, schema 1: docs/schemas/quantify.json. Accuracies are those of the two files; seconds are of one image.
 """
 
 from __future__ import annotations

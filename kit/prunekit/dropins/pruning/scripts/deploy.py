@@ -60,6 +60,8 @@ def _new(options: argparse.Namespace, words: list[str], upstream: Upstream) -> D
     if others := [word for word in words if word.partition("=")[0] in OTHERS]:
         raise PruneError(f"{others[0]} belongs to prune.py, which makes plans; deploy.py makes a file. Leave it out.")
     settings = settings_of(options, DEFAULTS)
+    if settings.remove_blocks:
+        raise PruneError("--remove-blocks belongs to prune.py. Remove bottlenecks with it, then deploy its pruned.pt.")
     request = Request(
         images=options.calibration_images,
         max_map_drop=options.max_map_drop,
