@@ -68,7 +68,7 @@ def test_the_python_reference_is_made_from_docstrings(site: Path) -> None:
     text = (site / "api.html").read_text(encoding="utf-8")
     for name in (
         "ultralytics.prunekit.python.prune",
-        "prune.run",
+        "pruning.scripts.start.Stack.pruning",
         "pruning.network.graph.PruningGraph.build",
         "pruning.planning.plan.make_plan",
         "pruning.planning.scores.score_groups",
