@@ -36,6 +36,8 @@ def fork(shared_tmp: Path) -> Path:
         return Path(given)
     folder = shared_tmp / "fork-v8"
     _once(folder, lambda: _run(["-m", "prunekit", "setup", "v8", str(folder)], "prunekit setup v8"))
+    compiled = folder.with_name("compiled-v8")  # copies bring it along
+    _once(compiled, lambda: _run(["-m", "compileall", "-q", str(folder)], "compileall"))
     return folder
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 
 class Home:
@@ -21,22 +22,25 @@ class Home:
     def __init__(self, root: Path, env: dict[str, str]) -> None:
         self.root, self.env = root, env
 
-    def start(self, *words: object, cwd: Path | None = None, **more: Any) -> subprocess.Popen[str]:
-        """Start `python words...` in the folder (or in `cwd`), as a process group, its output in one pipe."""
-        return subprocess.Popen(
-            [sys.executable, *map(str, words)],
+    def start(self, *words: object, cwd: Path | None = None, cold: bool = False, **more: Any) -> subprocess.Popen[str]:
+        """Start `python words...` in the folder (or in `cwd`), as a process group, its output in one pipe.
+
+        `cold`: in a fresh Python, not in one that has torch imported (warm.py).
+        """
+        return warm.start(
+            [str(word) for word in words],
+            {**self.env, **more},
+            cold,
             cwd=cwd or self.root,
-            env={**self.env, **more},
-            text=True,
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
 
-    def python(self, *words: object, code: int = 0, cwd: Path | None = None, **more: str) -> str:
+    def python(self, *words: object, code: int = 0, cwd: Path | None = None, cold: bool = False, **more: str) -> str:
         """Run `python words...`; its output. Fails unless it exits with `code`."""
-        process = self.start(*words, cwd=cwd, **more)
+        process = self.start(*words, cwd=cwd, cold=cold, **more)
         output, _ = process.communicate(timeout=900)
         assert process.returncode == code, f"exit {process.returncode}, not {code}:\n{output[-5000:]}"
         return output

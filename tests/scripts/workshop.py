@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import schemas
+import warm
 
 # Writes NAME.pt, an untrained network of YAML with 10 classes: batch norms are scattered so that criteria can rank.
 MAKE = """
@@ -38,22 +38,22 @@ class Workshop:
     root: Path
     env: dict[str, str]
 
-    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
-        """Start `python words...` in the fork."""
-        return subprocess.Popen(
-            [sys.executable, *words],
+    def start(self, *words: str, cold: bool = False, **more: Any) -> subprocess.Popen[str]:
+        """Start `python words...` in the fork; `cold`: in a fresh Python, not one that has torch imported (warm.py)."""
+        return warm.start(
+            words,
+            self.env,
+            cold,
             cwd=self.root,
-            env=self.env,
-            text=True,
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             **more,
         )
 
-    def python(self, *words: str, code: int = 0, given: str | None = None) -> str:
+    def python(self, *words: str, code: int = 0, given: str | None = None, cold: bool = False) -> str:
         """Run `python words...` in the fork, `given` on its input; what it says. Fails unless it exits with `code`."""
-        process = self.start(*words, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE)
+        process = self.start(*words, cold=cold, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE)
         output, _ = process.communicate(given, timeout=900)
         assert process.returncode == code, f"exit {process.returncode}, not {code}:\n{output[-4000:]}"
         return output

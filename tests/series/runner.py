@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import warm
 
 HERE = Path(__file__).parent
 KIT = Path(os.environ.get("PRUNEKIT_KIT") or HERE.parents[1])  # another one while `pins update` tries it
@@ -32,15 +33,13 @@ class Runner:
         """Run `python *words` with `package` (a folder that holds ultralytics/) first on the path."""
         inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         paths = os.pathsep.join(str(p) for p in (package, HERE, *path))
-        return subprocess.run(
-            [sys.executable, *map(str, words)],
-            cwd=self.folder,
-            env={**inherited, **self._env, "PYTHONPATH": paths, **env},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        command = [str(word) for word in words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with warm.start(
+            command, {**inherited, **self._env, "PYTHONPATH": paths, **env}, cwd=self.folder, **pipes
+        ) as run:
+            stdout, stderr = run.communicate(timeout=600)
+        return subprocess.CompletedProcess(command, run.returncode, stdout, stderr)
 
     def probe(self, package: Path, *calls: tuple[object, ...], **env: str) -> list[Any]:
         """Run functions of probes.py under `package`, in one process; each call is (name, argument, ...)."""

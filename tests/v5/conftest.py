@@ -34,6 +34,8 @@ def fork5(shared_tmp: Path) -> Path:
         return Path(given)
     folder = shared_tmp / "fork-v5"
     made_once(folder, ["-m", "prunekit", "setup", "v5", str(folder)], "no YOLOv5 sources")
+    compiled = folder.with_name("compiled-v5")  # copies bring it along
+    made_once(compiled, ["-m", "compileall", "-q", folder], "no bytecode")
     return folder
 
 
@@ -70,7 +72,7 @@ def copy_of(env5: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 def _copy(root: Path, target: Path, env: dict[str, str], folder: Path) -> Home:
-    shutil.copytree(root, target, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root, target)
     shutil.copytree(env["YOLOv5_CONFIG_DIR"], folder / "config")
     own = {"YOLO_CONFIG_DIR": str(folder / "config"), "YOLOv5_CONFIG_DIR": str(folder / "config")}
     paths = os.pathsep.join([env["PYTHONPATH"], str(target), str(HERE), str(HERE.parent / "engine")])

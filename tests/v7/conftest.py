@@ -33,6 +33,8 @@ def fork7(shared_tmp: Path) -> Path:
         return Path(given)
     folder = shared_tmp / "fork-v7"
     made_once(folder, ["-m", "prunekit", "setup", "v7", folder], "no YOLOv7 sources")
+    compiled = folder.with_name("compiled-v7")  # copies bring it along
+    made_once(compiled, ["-m", "compileall", "-q", folder], "no bytecode")
     return folder
 
 
@@ -86,7 +88,7 @@ def tiny7(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _copy(root: Path, target: Path, env: dict[str, str]) -> Home:
-    shutil.copytree(root, target, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root, target)
     paths = os.pathsep.join([env["PYTHONPATH"], str(target), str(HERE), str(HERE.parent / "engine")])
     return Home(target, {**env, "PYTHONPATH": paths})
 
