@@ -98,7 +98,7 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         ),
     )
     lines = []
-    key, measure = ("test_map50_95", "test mAP50-95") if _tested(cells) else ("map50", "mAP50")
+    key, measure = ("test_map50_95", " (test mAP50-95)") if _tested(cells) else ("map50", "")
     for name, other, text, holds in questions:
         mean, ci = _difference(cells, name, other, key)
         if mean is None:
@@ -108,7 +108,7 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         word = "yes" if held else "open" if ci is None and mean > 0 else "NO"
         doubt = ", the interval holds 0" if ci is not None and abs(mean) <= ci else ""
         spread = f" ± {ci:.4f}{doubt}" if ci is not None else " (one seed)"
-        lines.append(f"{word}: {text}: {name} - {other} = {mean:+.4f}{spread} ({measure})")
+        lines.append(f"{word}: {text}: {name} - {other} = {mean:+.4f}{spread}{measure}")
     return lines
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pinworld import DATE, Place, git, outside
+from pinworld import Place, git, outside
+from plaingit import DATE
 from prunekit.fork import checkout, repository
 from prunekit.git import Repo
 

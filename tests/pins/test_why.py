@@ -7,7 +7,8 @@ import json
 from datetime import datetime, timezone
 
 import pytest
-from pinworld import DATE, Place, git, make_kit
+from pinworld import Place, git, make_kit
+from plaingit import DATE
 
 PAIR = "        clip(self.model)\n        self.optimizer.step()\n"
 BREAKS = {
