@@ -59,10 +59,12 @@ def test_bad_input_leaves_nothing_behind(answers: badlines.Answers, bench: Home)
 def test_train_refuses_in_one_line(bench: Home) -> None:
     """train.py --prune_ratio with a ratio or a device that cannot be: exit code 2, before anything is loaded."""
     common = ("train.py", "--weights", "best.pt", "--data", "tiny.yaml")
-    assert "must lie between 0 and 1" in bench.python(*common, "--prune_ratio", "1.5", code=2)
-    said = bench.python(*common, "--prune_ratio", "0.5", "--device", "0", code=2)
+    assert "must lie between 0 and 1" in bench.python(*common, "--prune_ratio", "1.5", code=2, cold=True)
+    said = bench.python(*common, "--prune_ratio", "0.5", "--device", "0", code=2, cold=True)
     assert "--device 0: no CUDA device here" in said and "Traceback" not in said
-    said = bench.python("train.py", "--weights", "gone.pt", "--data", "tiny.yaml", "--prune_ratio", "0.5", code=2)
+    said = bench.python(
+        "train.py", "--weights", "gone.pt", "--data", "tiny.yaml", "--prune_ratio", "0.5", code=2, cold=True
+    )
     assert "--weights gone.pt: no such checkpoint" in said and "Traceback" not in said
     said = bench.python(
         "train.py",
@@ -75,14 +77,19 @@ def test_train_refuses_in_one_line(bench: Home) -> None:
         "--cfg",
         "cfg/training/yolov7-tiny.yaml",
         code=2,
+        cold=True,
     )
     assert "no network given: --weights best.pt" in said
-    said = bench.python(*common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name refused".split(), code=2)
+    said = bench.python(
+        *common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name refused".split(), code=2, cold=True
+    )
     assert "error: The plan removes 0 of" in said and "Traceback" not in said
     assert not list((bench.root / "runs/train").iterdir()), "a run folder of a training that never began"
     (bench.root / "runs/train/kept").mkdir()
     (bench.root / "runs/train/kept/notes.txt").write_text("the user's")
-    bench.python(*common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name kept --exist-ok".split(), code=2)
+    bench.python(
+        *common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name kept --exist-ok".split(), code=2, cold=True
+    )
     assert (bench.root / "runs/train/kept/notes.txt").is_file()
     shutil.rmtree(bench.root / "runs")
 
@@ -99,7 +106,7 @@ DAMAGED = {  # what train.py says of each, whether it prunes or not
 def test_train_names_a_damaged_checkpoint(bench: Home) -> None:
     """Upstream makes a run folder and ends in a traceback."""
     for words, wanted in DAMAGED.items():
-        said = bench.python("train.py", *words.split(), "--data", "tiny.yaml", "--device", "cpu", code=2)
+        said = bench.python("train.py", *words.split(), "--data", "tiny.yaml", "--device", "cpu", code=2, cold=True)
         assert said.splitlines()[-1].startswith("train.py: error: ") and wanted in said.splitlines()[-1], said
         assert "Traceback" not in said and not (bench.root / "runs").exists()
 
