@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Learning is real: yolov5n on the digits, pruned to half the MACs in one step and in three, against the dense one.
+"""Learning is real: yolov5n on the digits, pruned to half the MACs in one step and to 0.3 in three, against the dense one.
 
 All digits are one class: ten want more than twice the epochs until the same shows.
 """
@@ -43,7 +43,8 @@ def learned(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pyte
     said = home.python("-c", MORE, home.root / "runs/train/more/weights/last.pt", data)
     half = ["--target-macs", "0.5", "--round-to", "1", "--no-export", *common]
     home.python("prune_one_shot.py", "--epochs", EXTRA, "--name", "once", *half)
-    home.python("prune.py", "--steps", STEPS, "--epochs", EXTRA // STEPS, "--name", "thrice", *half)
+    less = ["--target-macs", "0.3", *half[2:]]  # a third of half the MACs costs too little to be won back, on some CPUs
+    home.python("prune.py", "--steps", STEPS, "--epochs", EXTRA // STEPS, "--name", "thrice", *less)
     runs = {name: home.report(f"runs/prune/{name}") for name in ("once", "thrice")}
     text = (home.root / "runs/prune/thrice/report.md").read_text()
     figures = {"more": json.loads(said.rpartition("ANSWERS")[2]), **runs, "text": text}
@@ -66,7 +67,7 @@ def test_half_the_macs_keep_the_accuracy(learned: dict[str, Any]) -> None:
 def test_three_steps_in_one_process(learned: dict[str, Any]) -> None:
     """Each step loses accuracy and wins it back; four epochs a step are all warm-up, so less comes back."""
     dense, steps = learned["thrice"]["dense"], learned["thrice"]["steps"]
-    assert len(steps) == STEPS and steps[-1]["macs"] / dense["macs"] == pytest.approx(0.5, abs=0.01)
+    assert len(steps) == STEPS and steps[-1]["macs"] / dense["macs"] == pytest.approx(0.3, abs=0.01)
     assert all(step["map50"] > step["pruned_map50"] + 0.1 for step in steps)
     assert steps[-1]["map50"] > 0.7
 

@@ -41,7 +41,7 @@ def deploy_command(description: str, argv: list[str], upstream: Upstream) -> Dep
         upstream: the fork's.
 
     Raises:
-        PruneError: what the user can mend; LessAccurate, Unreachable: all was written, but it is not what was asked.
+        PruneError: a user error; LessAccurate, Unreachable: all was written, but it is not what was asked.
     """
     parser = _parser(description, upstream)
     options, words = parser.parse_known_args(normalise(argv, parser))
