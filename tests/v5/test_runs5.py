@@ -47,7 +47,7 @@ def ready(home: Home, nets5: Path, tiny5: dict[str, Path]) -> Home:
 
 def test_published_line(ready: Home, pristine5: Path, copy_of: Callable[[Path], Home], tiny5: dict[str, Path]) -> None:
     """The line as it is published; the run's files; and a pristine clone that uses the result but does not train it."""
-    output = ready.python(*PUBLISHED.split(), *QUICK, cold=True)  # nothing is imported but what the script imports
+    output = ready.python(*PUBLISHED.split(), *QUICK, cold=True)  # without what warm.py imports
     report, run = ready.report("VOC/prune_yolo"), ready.root / "VOC/prune_yolo"
     assert output.index("parameters  1,777,447 ->") < output.index("Step 1: removed")
     assert report["status"] == "done" and report["family"] == "yolov5" and report["image"] == 416

@@ -56,7 +56,7 @@ def test_published_line(voc: Home) -> None:
     said = voc.python(*PUBLISHED.split(), code=2)
     assert "error: --device 0: no CUDA device here. Add --device cpu, or leave --device out." in said
     assert not (voc.root / "runs").exists()
-    voc.python(*PUBLISHED.split(), *QUICK, *SMALL, cold=True)  # nothing is imported but what the script imports
+    voc.python(*PUBLISHED.split(), *QUICK, *SMALL, cold=True)  # without what warm.py imports
     report, run = voc.report("runs/prune/exp_voc"), voc.root / "runs/prune/exp_voc"
     assert report["status"] == "done" and report["family"] == "yolov7" and report["settings"]["steps"] == 2
     sizes = [row["params"] for row in (report["dense"], *report["steps"])]
