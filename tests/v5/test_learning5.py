@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Learning is real: yolov5n on the digits, pruned to half the MACs in one step and to 0.3 in three, against the dense one.
+"""Learning is real: yolov5n on the digits, to half the MACs in one step and to 0.3 in three, against the dense one.
 
 All digits are one class: ten want more than twice the epochs until the same shows.
 """
