@@ -67,6 +67,17 @@ def test_a_release_that_only_an_sdist_holds(released: tuple[Place, str], commit:
         assert place.prunekit("pins", "check", "small") == 2 and "no commit id yet" in place.err
 
 
+@pytest.mark.parametrize(("old", "tagged"), [("1.0", False), ("1.0+0123456789ab", True)])
+def test_a_pin_that_was_a_commit_gets_its_tag_back(released: tuple[Place, str], old: str, tagged: bool) -> None:
+    """A release without a tag says that its upstream has none; a commit without a tag says nothing."""
+    place, _ = released
+    pins = place.kit / "pinned_commits.yaml"
+    pins.write_text(pins.read_text().replace('    release: "1.0"\n', f'    release: "{old}"\n'))
+    git(place.kit, "commit", "--quiet", "--allow-empty", "-am", "a pin")
+    assert place.prunekit("pins", "update", "small", "--to", "1.1") == 0, place.err
+    assert ("tag: v1.1" in pins.read_text()) == tagged
+
+
 def test_the_first_setup_that_reaches_the_tag_records_the_commit(released: tuple[Place, str]) -> None:
     """The same fork from either source; that value alone is written, and never a mirror's commit."""
     place, _ = released

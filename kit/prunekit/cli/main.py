@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from prunekit import __version__
 from prunekit.cli import show_forks as views
-from prunekit.cli.params import PATH
+from prunekit.cli.params import PATH, targets
 from prunekit.cli.patches import patches
 from prunekit.cli.pins import pins, rebase, why
 from prunekit.cli.show_start import show_start
@@ -40,7 +40,8 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; raises UsageError with the nearest name."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        unknown = args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:  # a shell that completes asks for no errors
             raise click.UsageError(f"there is no command '{args[0]}'{nearest(args[0], self.list_commands(ctx))}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -69,7 +70,7 @@ def cli(context: click.Context, kit: Path | None) -> None:
 
 
 @cli.command()
-@click.argument("target")
+@click.argument("target", shell_complete=targets)
 @click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @click.option(
     "--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where the files come from."
@@ -210,7 +211,7 @@ def doctor(kit: Kit, offline: bool, as_json: bool) -> int:
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-@click.argument("words", metavar="TARGET [OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@click.argument("words", metavar="TARGET [OPTIONS]", nargs=-1, type=click.UNPROCESSED, shell_complete=targets)
 @click.pass_context
 def demo(context: click.Context, words: tuple[str, ...]) -> Any:
     """Prune a small detector on bundled data, with a report: the whole way in minutes."""

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Folders on the command line, checked where they are read. Click only."""
+"""Words on the command line: folders, checked where they are read, and names, completed in a shell. Click only."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from prunekit.errors import need_plain
+from prunekit.errors import PrunekitError, need_plain
+from prunekit.kit import find_kit
+from prunekit.upstream.pins import Pins, read_pins
 
 
 class _Folder(click.Path):
@@ -30,3 +33,21 @@ class _Folder(click.Path):
 
 
 PATH = _Folder(path_type=Path)
+
+
+def targets(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the targets that begin with what was typed, for a shell's completion."""
+    return _names(context, incomplete, lambda pins: pins.targets)
+
+
+def upstreams(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the upstreams that begin with what was typed, for a shell's completion."""
+    return _names(context, incomplete, lambda pins: pins.upstreams)
+
+
+def _names(context: click.Context, incomplete: str, of: Callable[[Pins], Iterable[str]]) -> list[str]:
+    try:
+        pins = read_pins(find_kit(context.find_root().params.get("kit")).pins)
+    except PrunekitError:  # the command itself says it; a completion is no place for errors
+        return []
+    return [name for name in of(pins) if name.startswith(incomplete)]

@@ -9,7 +9,7 @@ import click
 
 from prunekit.cli import show_patches as views_patches
 from prunekit.cli.maintainer import Group
-from prunekit.cli.params import PATH
+from prunekit.cli.params import PATH, upstreams
 from prunekit.console import Console
 from prunekit.errors import DONE, DRIFT, USER
 from prunekit.kit import Kit
@@ -40,7 +40,7 @@ def patches(kit: Kit) -> None:
 
 
 @patches.command(name="list", cls=click.Command)
-@click.argument("upstream", required=False)
+@click.argument("upstream", required=False, shell_complete=upstreams)
 @JSON
 @click.pass_obj
 def list_patches(kit: Kit, upstream: str | None, as_json: bool) -> None:
@@ -58,7 +58,7 @@ def show(kit: Kit, name: str, as_json: bool) -> None:
 
 
 @patches.command()
-@click.argument("upstream")
+@click.argument("upstream", shell_complete=upstreams)
 @click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @SOURCE
 @MIRROR
@@ -99,7 +99,7 @@ def export(kit: Kit, directory: Path | None, check: bool, source: str, mirror: s
 
 
 @patches.command()
-@click.argument("upstream", required=False)
+@click.argument("upstream", required=False, shell_complete=upstreams)
 @SOURCE
 @MIRROR
 @JSON
@@ -113,7 +113,7 @@ def refresh(kit: Kit, upstream: str | None, source: str, mirror: str | None, as_
 
 
 @patches.command()
-@click.argument("upstream", required=False)
+@click.argument("upstream", required=False, shell_complete=upstreams)
 @JSON
 @click.pass_obj
 def lint(kit: Kit, upstream: str | None, as_json: bool) -> int:

@@ -12,7 +12,7 @@ import click
 from prunekit.cli import show_pins as views_pins
 from prunekit.cli import show_rebase as views_rebase
 from prunekit.cli.maintainer import Command, Group
-from prunekit.cli.params import PATH
+from prunekit.cli.params import PATH, upstreams
 from prunekit.cli.patches import JSON, MIRROR, SOURCE, warn_unfinished
 from prunekit.console import Console
 from prunekit.errors import CONFLICT, DONE, UserError
@@ -90,7 +90,7 @@ def recover_update(kit: Kit, as_json: bool) -> None:
 
 
 @pins.command(name="update")
-@click.argument("upstream")
+@click.argument("upstream", shell_complete=upstreams)
 @click.option("--to", metavar="REF", help="A release, tag, branch or commit (default: the newest commit).")
 @SOURCE
 @MIRROR
@@ -124,7 +124,7 @@ def update_pin(
 
 
 @pins.command()
-@click.argument("upstream", required=False)
+@click.argument("upstream", required=False, shell_complete=upstreams)
 @click.option("--to", metavar="REF", help="Look as far as this release, tag, branch or commit.")
 @MIRROR
 @JSON
@@ -142,7 +142,7 @@ def check(kit: Kit, upstream: str | None, to: str | None, mirror: str | None, as
 
 
 @pins.command()
-@click.argument("upstream")
+@click.argument("upstream", shell_complete=upstreams)
 @click.option("--releases", metavar="N", type=click.IntRange(2), default=24, show_default=True)
 @click.option("--from", "start", metavar="RELEASE", default="8.3.145", show_default=True, help="The oldest release.")
 @click.option("--smoke", type=click.Choice(LEVELS), default="full", show_default=True)
@@ -194,7 +194,7 @@ def why(kit: Kit, patch: str, onto: str, mirror: str | None, as_json: bool) -> i
 
 
 @click.command(cls=Command)
-@click.argument("upstream", required=False)
+@click.argument("upstream", required=False, shell_complete=upstreams)
 @click.option("--onto", metavar="REF", help="A release, tag, branch or commit.")
 @click.option("--continue", "resume", is_flag=True, help="Go on: the patch that stopped is as you have added it.")
 @click.option("--skip", is_flag=True, help="Go on without the patch that stopped.")

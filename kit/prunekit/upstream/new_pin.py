@@ -103,13 +103,14 @@ def from_sdist(
     covered = {path: data for path, (data, _) in members.items() if _covers(upstream, path)}
     manifest = {p: Entry(old[p].mode if p in old else "100644", blob_id(data)) for p, data in sorted(covered.items())}
     newest = datetime.fromtimestamp(max(when for _, when in members.values()), timezone.utc)
+    tagged = upstream.tag or "+" in upstream.release  # a pin that is a commit says nothing about its upstream's tags
     new = replace(
         upstream,
         commit=commit or UNRESOLVED,
         release=release.group(1),
         tree=tree_id(manifest),
         date=newest.isoformat(timespec="seconds"),
-        tag=f"v{release.group(1)}" if upstream.tag else None,
+        tag=f"v{release.group(1)}" if tagged else None,
         sdist=Sdist(upstream.project, release.group(1), sha256),
     )
     unpack(archive, scratch / "files", manifest)
