@@ -13,8 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils import RUNS_DIR
-
 FIGURES = ("macs", "params", "map50", "map50_95", "pruned_map50", "pruned_map50_95")
 
 
@@ -68,6 +66,7 @@ class MLflow:
 
     def __init__(self, module: Any) -> None:
         self._module, self._run = module.mlflow, ""
+        self._folder: Path | None = getattr(module, "RUNS_DIR", None)  # older upstreams: where their runs lie
         self._client: Any = None
 
     def __call__(self, event: str, pruner: Any) -> None:
@@ -82,7 +81,9 @@ class MLflow:
             self._client.set_terminated(self._run)
 
     def _begun(self, pruner: Any) -> str:
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or str(RUNS_DIR / "mlflow")
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or (
+            str(self._folder / "mlflow") if self._folder else self._module.get_tracking_uri()
+        )
         self._client = self._module.tracking.MlflowClient(tracking_uri=uri)  # an active run would be a training's
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or pruner.args.get("project") or "/Shared/Ultralytics"
         found = self._client.get_experiment_by_name(name)
