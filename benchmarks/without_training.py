@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is left of a real network that is pruned and not trained: YOLOv5 of COCO, by the fork's own prune_one_shot.py.
+"""What is left of a real network that is pruned and not trained, by the fork's own prune_one_shot.py.
 
-    python benchmarks/without_training.py FORK --weights yolov5n-coco.pt --data coco.yaml --out OUT [--imgsz 320]
+    python benchmarks/without_training.py v5 FORK --weights yolov5n-coco.pt --data coco.yaml --out OUT [--imgsz 320]
+    python benchmarks/without_training.py v8 FORK --weights bccd-trained.pt --data bccd.yaml --out OUT --imgsz 240 \\
+        --macs 0.5 0.35 --seeds 0 1 2
 
-FORK is what `prunekit setup v5` made. Each cell is one run with `--epochs 0`; its report.json holds the figures. Cells
-that are in OUT/without-training.json already are kept, so a broken benchmark goes on. Upstream's time limit on NMS is
-lifted: on a slow machine it leaves detections out. CPU, one thread.
+FORK is what `prunekit setup` made. Each cell is one run with `--epochs 0`; its report.json holds the figures. A seed
+draws the random channels and the images of the repair. Cells that are in OUT/without-training.json already are kept, so
+a broken benchmark goes on. YOLOv5's time limit on NMS is lifted: on a slow machine it leaves detections out. CPU, one
+thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -18,14 +22,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-CELLS: dict[str, list[str]] = {
-    "LAMP, 0.8, not repaired": "--importance lamp --target-macs 0.8 --repair 0".split(),
-    "LAMP, 0.8": "--importance lamp --target-macs 0.8".split(),
-    "random, 0.8": "--importance random --target-macs 0.8".split(),
-    "fpgm, 0.8": "--importance fpgm --target-macs 0.8".split(),
-    "fpgm, 0.6": "--importance fpgm --target-macs 0.6".split(),
-    "reconstruction, global, 0.8": "--importance reconstruction --scope global --round-to 8 --target-macs 0.8".split(),
-    "reconstruction, global, 0.6": "--importance reconstruction --scope global --round-to 8 --target-macs 0.6".split(),
+GLOBAL = "--importance reconstruction --scope global --round-to 8"
+WAYS = {
+    "LAMP, not repaired": "--importance lamp --repair 0",
+    "LAMP": "--importance lamp",
+    "random": "--importance random",
+    "fpgm": "--importance fpgm",
+    "fpgm, 8": "--importance fpgm --round-to 8",
+    "reconstruction, global, 8": GLOBAL,
 }
 # Runs the script with NMS as upstream has it, but for the seconds after which it gives up.
 DRIVER = """
@@ -41,12 +45,23 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def cell(fork: Path, out: Path, name: str, words: list[str], common: list[str]) -> dict[str, Any]:
+# How each upstream's scripts take the same arguments.
+STYLES = {
+    "v5": "--weights {weights} --data {data} --img {imgsz} --batch-size 16 --workers 0 --device cpu --seed {seed} "
+    "--project {folder} --name run --exist-ok",
+    "v8": "--weights {weights} data={data} imgsz={imgsz} batch=16 workers=0 device=cpu seed={seed} plots=False "
+    "verbose=False project={folder} name=run exist_ok=True",
+}
+
+
+def cell(options: argparse.Namespace, way: str, macs: float, seed: int, folder: Path) -> dict[str, Any]:
     """Run one cell; its figures: MACs and parameters as fractions of dense, accuracies before and after."""
-    folder = out / name.replace(", ", "_").replace(" ", "-")
-    line = ["prune_one_shot.py", *common, *words, "--project", str(folder), "--name", "run", "--exist-ok"]
+    place = {"weights": options.weights.resolve(), "data": options.data.resolve(), "imgsz": options.imgsz}
+    common = [word.format(**place, seed=seed, folder=folder) for word in STYLES[options.target].split()]
+    own = [*"--epochs 0 --repair 128 --no-export --target-macs".split(), str(macs), *WAYS[way].split()]
+    start = [sys.executable, *(["-c", DRIVER] if options.target == "v5" else [])]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", DRIVER, *line], cwd=fork, env=env, check=True)
+    subprocess.run([*start, "prune_one_shot.py", *common, *own], cwd=options.fork.resolve(), env=env, check=True)
     report = json.loads((folder / "run" / "report.json").read_text(encoding="utf-8"))
     dense, step = report["dense"], report["steps"][0]
     return {
@@ -60,26 +75,26 @@ def cell(fork: Path, out: Path, name: str, words: list[str], common: list[str]) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=STYLES)
     parser.add_argument("fork", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--imgsz", type=int, default=320)
+    parser.add_argument("--macs", type=float, nargs="+", default=[0.8, 0.6], help="fractions of the dense network's")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     target = out / "without-training.json"
     found = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
-    common = ["--weights", str(options.weights.resolve()), "--data", str(options.data.resolve())]
-    common += (
-        f"--img {options.imgsz} --batch-size 16 --workers 0 --device cpu --epochs 0 --repair 128 --no-export".split()
-    )
-    for name, words in CELLS.items():
+    for seed, macs, way in itertools.product(options.seeds, options.macs, WAYS):
+        name = f"{way}, {macs:g}, seed {seed}"
         if name not in found:
-            found[name] = cell(options.fork.resolve(), out, name, words, common)
+            found[name] = cell(options, way, macs, seed, out / name.replace(", ", "_").replace(" ", "-"))
             target.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         row = found[name]
-        print(f"{name:<30} MACs {row['macs']:.3f}  mAP50 {row['pruned'][0]:.3f}  mAP50-95 {row['pruned'][1]:.3f}")
+        print(f"{name:<40} MACs {row['macs']:.3f}  mAP50 {row['pruned'][0]:.3f}  mAP50-95 {row['pruned'][1]:.3f}")
 
 
 if __name__ == "__main__":
