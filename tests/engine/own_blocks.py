@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -159,6 +162,18 @@ class Lambda(nn.Module):
         return self.function(x)
 
 
+class Scaled(nn.Module):
+    """A learned scale for each channel. Pruned to one channel it reads as a number, and a rebuild has them all."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cv, self.gamma = nn.Conv2d(width, width, 1), nn.Parameter(torch.rand(1, width, 1, 1))
+        self.out = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.cv(x) * self.gamma)
+
+
 def _shuffled() -> nn.Module:
     return nn.ChannelShuffle(4)
 
@@ -236,3 +251,26 @@ def net(kind: str) -> tuple[Net, Tensor]:
     with torch.no_grad():
         width = block(torch.zeros(1, C, 8, 8, dtype=torch.float64)).shape[1]
     return Net(block, width).double().eval(), torch.randn(1, 3, 8, 8, dtype=torch.float64)
+
+
+def told_before(loop: Any, settings: Any, family: Any, weights: Path) -> list[str]:
+    """What `loop.preflight` says to a network with a `Scaled` as layer 2 where all but one of its channels go.
+
+    Then the same with more channels left, and with its layer ignored, as it advised.
+    """
+    return [
+        _told(loop, family, weights, settings(importance="l2", **asked))
+        for asked in (
+            {"prune_ratio": 0.99, "min_channels": 1},
+            {"prune_ratio": 0.9, "min_channels": 2},
+            {"prune_ratio": 0.99, "min_channels": 1, "ignore": ("model.2.cv",)},
+        )
+    ]
+
+
+def _told(loop: Any, family: Any, weights: Path, settings: Any) -> str:
+    try:
+        loop.preflight(family, weights, settings)
+    except loop.PruneError as error:
+        return str(error)
+    return ""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
-from engine_helpers import build, image
+from engine_helpers import build, image, modules
+from own_blocks import Scaled, told_before
 from torch import nn
 
 pytestmark = pytest.mark.upstream
@@ -19,8 +21,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "own-modules.md"
 
 def test_the_documented_rule(kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The block is kept without the file, and pruned with it; the network holds the user's class afterwards."""
-    import importlib
-
     block, rules = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     mine = ModuleType("ultralytics.nn.modules.mine")
     vars(mine).update(torch=torch, nn=nn, Conv=kit.block.Conv, Bottleneck=kit.block.Bottleneck)
@@ -46,6 +46,31 @@ def test_the_documented_rule(kit: SimpleNamespace, tmp_path: Path, monkeypatch: 
     assert found[0].frozen["model.2.cv1.conv"] == "model.2 MyCSP: splits the channels"
     assert "model.2.cv1.conv" not in found[1].frozen
     assert {group.tie for group in found[1].groups if group.name.startswith("model.2.cv")} >= {"model.2"}
+
+
+def test_a_network_that_could_not_be_rebuilt_once_pruned(
+    kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is validated or trained: what cannot be rebuilt, and the option that keeps it, which helps."""
+    adapter = importlib.import_module("ultralytics.prunekit.adapter")
+    parts = modules("run.loop", "settings", package="ultralytics.pruning")
+    monkeypatch.setattr(Scaled, "__module__", kit.block.__name__)
+    for module in (kit.block, kit.tasks):
+        monkeypatch.setattr(module, "Scaled", Scaled, raising=False)
+    rows = [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [32, 3, 2]], [-1, 1, "Scaled", [32]]]
+    rows += [[-1, 1, "Conv", [32, 3, 2]]]
+    model = kit.tasks.DetectionModel(
+        {"nc": 2, "backbone": rows, "head": [[[2, 3], 1, "Detect", ["nc"]]]}, verbose=False
+    )
+    weights, model.args, model.task = tmp_path / "own.pt", {}, "detect"
+    torch.save({"model": model, "train_args": {}}, weights)
+    family = adapter.Ultralytics({"imgsz": 64})
+    refused, *fine = told_before(parts.loop, parts.settings.Settings, family, weights)
+    assert refused.startswith(
+        f"{weights}: pruned, this network could not be rebuilt from its YAML (structure: 1 tensors"
+    )
+    assert "first 'model.2.gamma': the model has (1, 1, 1, 1), a rebuild (1, 32, 1, 1)" in refused
+    assert refused.endswith("Keep these channels: --ignore model.2.cv") and fine == ["", ""]
 
 
 @pytest.mark.parametrize("head", ["RTDETRDecoder", "WorldDetect", "YOLOEDetect"])

@@ -102,3 +102,10 @@ def test_other_yamls(others: dict[str, list[Any]], name: str) -> None:
     assert apart < 1e-12 and removed > 100 and off == 0.0
     reasons = [reason for reason in kept if reason not in ("output", "tied")]
     assert len(reasons) == (name in KEPT) and all(reason.startswith(KEPT[name]) for reason in reasons), kept
+
+
+def test_a_network_that_could_not_be_rebuilt_once_pruned(here: Home, tmp_path: Path) -> None:
+    """Told before a run, with the option that keeps what cannot be; with it, or more channels, there is nothing."""
+    ((refused, *fine),) = here.ask(QUESTIONS, ("told",), cwd=tmp_path)
+    assert "own.pt: pruned, this network could not be rebuilt from its YAML (structure: 1 tensors" in refused
+    assert refused.endswith("Keep these channels: --ignore model.2.cv") and fine == ["", ""]

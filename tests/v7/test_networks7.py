@@ -86,3 +86,10 @@ def test_rows_that_regroup_channels(here: Home, tmp_path: Path) -> None:
     answers = here.ask(QUESTIONS, *questions, cwd=tmp_path)
     for name, (error, tensors, opaque), (off, anchors, *_) in zip(OWN, answers[::2], answers[1::2], strict=True):
         assert error < 1e-12 and tensors > 400 and opaque == [] and off == anchors == 0.0, name
+
+
+def test_a_network_that_could_not_be_rebuilt_once_pruned(here: Home, tmp_path: Path) -> None:
+    """Told before a run, with the option that keeps what cannot be; with it, or more channels, there is nothing."""
+    ((refused, *fine),) = here.ask(QUESTIONS, ("told",), cwd=tmp_path)
+    assert "own.pt: pruned, this network could not be rebuilt from its YAML (structure: 1 tensors" in refused
+    assert refused.endswith("Keep these channels: --ignore model.2.cv") and fine == ["", ""]

@@ -34,6 +34,7 @@ from ..training.recalibrate import recalibrate
 from .beside import look
 from .depth import Shallow, remove_blocks
 from .finetune import finetune_step, require_one_process, same_shape, schedule_of
+from .rebuild import require_rebuild
 from .record import State
 from .repair_step import repaired
 from .report import write_report
@@ -121,7 +122,7 @@ def run(
 def preflight(
     family: Family, weights: Path, settings: Settings, plan: Plan | None = None, shallow: Shallow | None = None
 ) -> Plan | None:
-    """Fail before anything is written, trained or measured: can this network be pruned as asked?
+    """Fail before anything is kept, trained or measured: can this network be pruned as asked, and rebuilt then?
 
     Args:
         shallow: the network without the bottlenecks that go first, where some do.
@@ -131,7 +132,7 @@ def preflight(
 
     Raises:
         PruneError: nothing to prune, a target out of reach, a criterion that cannot rank, a plan of another network or
-            with narrowed groups that its criterion says nothing about.
+            with narrowed groups that its criterion says nothing about, a network that could not be rebuilt once pruned.
     """
     start = shallow.weights if shallow else weights
     require_structure(family, start)
@@ -144,10 +145,12 @@ def preflight(
             plan = replace(plan, dense=dense_of(family, weights).cost)
         if plan.criterion not in DATA_CRITERIA and not settings.sparsity:  # sparsity training makes other scores
             require_scores(plan, scores_of(family, model, graph, plan.criterion, plan.seed, start))
+        require_rebuild(family, start, settings, model, graph, plan, replayed=True)
         return plan
     free = settings.importance not in DATA_CRITERIA  # a pass over data: any ranking serves
     asked = replace(settings, steps=1, compound=False, importance=settings.importance if free else "l2")
-    plan_step(family, model, graph, asked, dense_of(family, weights, shallow), 1)
+    made, _ = plan_step(family, model, graph, asked, dense_of(family, weights, shallow), 1)
+    require_rebuild(family, start, settings, model, graph, made, replayed=False)
     return None
 
 

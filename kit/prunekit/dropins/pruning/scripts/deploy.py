@@ -19,7 +19,6 @@ from ..run.folders import claimed, take_back
 from ..run.int8 import calibration_images
 from ..run.int8_request import RUNTIMES, Request
 from ..run.record import REPORT, State
-from ..run.step import open_model
 from ..runtime.exported import refuse_exported
 from ..runtime.int8_graph import require_onnx
 from ..runtime.openvino_int8 import require_openvino
@@ -78,8 +77,8 @@ def _new(options: argparse.Namespace, words: list[str], upstream: Upstream) -> D
     if settings.target_latency is None:
         engine.preflight(opened.family, opened.weights, settings)
     else:
-        engine.require_structure(opened.family, opened.weights)
-        open_model(opened.family, opened.weights, settings)  # names of --ignore, and is there anything to prune?
+        half = replace(settings, target_latency=None, prune_ratio=0.5, round_to=1)  # the target is measured later
+        engine.preflight(opened.family, opened.weights, half)
     return _begun(opened, settings, request, upstream, options.trust)
 
 
