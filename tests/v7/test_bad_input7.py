@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +94,79 @@ def test_train_refuses_in_one_line(bench: Home) -> None:
     )
     assert (bench.root / "runs/train/kept/notes.txt").is_file()
     shutil.rmtree(bench.root / "runs")
+
+
+# Makes two more of pruned.pt: as a training of its exact rows writes it, and as a tool does that knows no YAML.
+THINNED = """
+import copy, torch, yaml
+held = torch.load("pruned.pt", weights_only=False)
+held["model"].yaml = yaml.safe_load(open("exact.yaml"))
+torch.save(held, "exact.pt")
+held["model"].yaml = yaml.safe_load(open("cfg/training/yolov7-tiny.yaml"))
+torch.save(held, "elsewhere.pt")
+"""
+# One process goes through all lines. Where nothing is refused, there is nothing to train.
+REFUSING = """
+import contextlib, io, json, os, runpy, sys
+said = []
+for script, *words in json.loads(sys.argv[1]):
+    heard, sys.argv = io.StringIO(), [script, *words, "--data", "tiny.yaml", "--epochs", "0", "--device", "cpu"]
+    with contextlib.redirect_stderr(heard):
+        try:
+            runpy.run_path(os.path.abspath(script), run_name="__main__")
+        except SystemExit as end:
+            said.append([end.code, heard.getvalue()])
+        except Exception as error:
+            said.append([1, repr(error)])
+print("ANSWERS" + json.dumps(said))
+"""
+DENSE_CFG = "--cfg cfg/training/yolov7-tiny.yaml"
+REPLACED = {  # words of train.py: what it says; with the pruned weights lost, a mostly random network would be pruned
+    f"{DENSE_CFG} --weights pruned.pt --prune_ratio 0.5": "is not the pruned network of pruned.pt: ",
+    f"{DENSE_CFG} --weights pruned.pt": "is not the pruned network of pruned.pt: ",
+    f"{DENSE_CFG} --weights exact.pt --prune_ratio 0.5": "is not the pruned network of exact.pt: ",
+    f"{DENSE_CFG} --weights exact.pt": "is not the pruned network of exact.pt: ",
+    f"{DENSE_CFG} --weights elsewhere.pt --prune_ratio 0.5": "of the network that --cfg cfg/training/yolov7-tiny.yaml",
+    "--weights elsewhere.pt --prune_ratio 0.5": "of the network that its YAML builds are in it",
+    "--cfg cfg/training/yolov7.yaml --weights best.pt --prune_ratio 0.5": "of the network that --cfg",
+}
+
+
+@pytest.fixture(scope="module")
+def thinned(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+    """A fork with a dense and three thinned checkpoints, and the data set."""
+    home = copy_of(fork7)
+    for words in ("best.pt 10", "pruned.pt 10 pruned"):
+        home.python(HERE / "make7.py", "training/yolov7-tiny", *words.split())
+    made = "--model cfg/training/yolov7-tiny.yaml --weights pruned.pt --pruned_model exact.yaml"
+    home.python("generate_prune_yaml.py", *made.split())
+    home.python("-c", THINNED)
+    shutil.copy(tiny7, home.root / "tiny.yaml")
+    return home
+
+
+def test_train_stops_where_the_pruned_weights_would_be_lost(thinned: Home) -> None:
+    """One line and exit code 2 from both training scripts, before upstream makes its run folder."""
+    lines = [[script, *words.split()] for script in ("train.py", "train_aux.py") for words in REPLACED]
+    said = thinned.python("-c", REFUSING, json.dumps(lines))
+    answers = json.loads(said.rpartition("ANSWERS")[2].splitlines()[0])
+    for line, (code, text) in zip(lines, answers, strict=True):
+        last = text.splitlines()[-1]
+        assert code == 2 and last.startswith(f"{line[0]}: error: ") and REPLACED[" ".join(line[1:])] in last, (
+            line,
+            text,
+        )
+        assert re.search("[Ll]eave --cfg out|Give a checkpoint", last), last
+    assert not (thinned.root / "runs").exists()
+
+
+def test_train_prunes_what_holds_its_weights(thinned: Home) -> None:
+    """The same checkpoints with their own YAMLs, or none."""
+    common = "--data tiny.yaml --device cpu --workers 0 --batch-size 8 --img-size 64 64 --epochs 1 --prune_ratio 0.3"
+    for words in ("--weights pruned.pt", "--weights exact.pt --cfg exact.yaml"):
+        said = thinned.python("train.py", *words.split(), *common.split(), "--noautoanchor")
+        assert "After Pruning: MACs=" in said and "Traceback" not in said
+    shutil.rmtree(thinned.root / "runs")
 
 
 DAMAGED = {  # what train.py says of each, whether it prunes or not

@@ -6,6 +6,8 @@ from __future__ import annotations
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,10 @@ from pruning.planning.scores import score_groups
 from .network import MADE_OF, graph_of, ignored_layers, refuse_unknown, tracing
 from .offline import PUBLISHED
 from .ranks import first_rank
-from .structure import close_structure, sync_attributes
+from .structure import PREFIX, close_structure, sync_attributes
 
 STALE = ("optimizer", "ema", "updates", "training_results", "best_fitness")  # of the network before it was pruned
+_ENOUGH = 0.5  # of a network's parameters that must be trained ones for its channels to be ranked
 
 
 def pruning_arguments(parser: ArgumentParser) -> None:
@@ -85,27 +88,45 @@ def _unreadable(opt: Namespace) -> str:
 
 
 def _replaced(opt: Namespace, saved: Network) -> str:
-    """What is wrong with a --cfg that builds another network than the pruned one in --weights."""
+    """What is wrong where another network is built than the pruned one in --weights, or a mostly random one pruned.
+
+    Elsewhere --cfg may be another network: upstream takes over the weights that fit.
+    """
     from models.yolo import Model  # imports this package itself
     from utils.general import check_file
 
     from .quiet import quiet
 
-    if not opt.cfg or BLOCK not in saved.yaml:
+    thinned = bool(opt.cfg) and _is_pruned(saved.yaml)
+    if not thinned and opt.prune_ratio is None:
         return ""
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
-            built = Model(check_file(opt.cfg), ch=saved.yaml.get("ch", 3), nc=saved.yaml["nc"])
+            rows = check_file(opt.cfg) if opt.cfg else deepcopy(saved.yaml)
+            built = Model(rows, ch=saved.yaml.get("ch", 3), nc=saved.yaml["nc"])
     except Exception:  # noqa: BLE001 - a YAML that builds nothing: upstream says what is wrong with it
         return ""
     have, want = ({k: tuple(v.shape) for k, v in each.state_dict().items()} for each in (saved, built))
-    if have == want:
-        return ""
     was, now = (sum(p.numel() for p in each.parameters()) for each in (saved, built))
+    if thinned and have != want:
+        return (
+            f"--cfg {opt.cfg} is not the pruned network of {opt.weights}: {now:,} parameters against {was:,}, and its "
+            "weights would be lost. The network comes from --weights: leave --cfg out, or give its pruned.yaml"
+        )
+    fit = sum(p.numel() for name, p in built.named_parameters() if have.get(name) == tuple(p.shape))
+    if thinned or fit >= _ENOUGH * now:
+        return ""
+    where, hint = (f"--cfg {opt.cfg}", "Leave --cfg out, or give") if opt.cfg else ("its YAML", "Give")
+    given = "the YAML of this network" if opt.cfg else "a checkpoint whose network is as training built it"
     return (
-        f"--cfg {opt.cfg} is not the pruned network of {opt.weights}: {now:,} parameters against {was:,}, and its "
-        "weights would be lost. The network comes from --weights: leave --cfg out, or give its pruned.yaml"
+        f"--weights {opt.weights}: {fit / now:.0%} of the network that {where} builds are in it, the rest would be "
+        f"pruned at random. {hint} {given}"
     )
+
+
+def _is_pruned(d: Mapping[str, Any]) -> bool:
+    """Does a `model.yaml` have a width block, or exact rows?"""
+    return BLOCK in d or any(str(row[2]).startswith(PREFIX) for row in (*d["backbone"], *d["head"]))
 
 
 def _resumed(opt: Namespace) -> str:
