@@ -162,6 +162,130 @@ class Lambda(nn.Module):
         return self.function(x)
 
 
+class SimAM(nn.Module):
+    """Attention without parameters: each place against the mean of its channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        d = (x - x.mean((2, 3), keepdim=True)).pow(2)
+        return x * (d / (4 * (d.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1) + 1e-4)) + 0.5).sigmoid()
+
+
+class CoordAttention(nn.Module):
+    """Means along both axes in one tensor, then apart again along the places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.h, self.w = nn.Conv2d(C, 8, 1), nn.Conv2d(8, C, 1), nn.Conv2d(8, C, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        y = torch.cat((x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)), 2)
+        over_h, over_w = F.hardswish(self.a(y)).split((h, w), 2)
+        return x * self.h(over_h).sigmoid() * self.w(over_w.transpose(2, 3)).sigmoid()
+
+
+class Partial(nn.Module):
+    """FasterNet: a convolution of the first quarter of the channels alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cv, self.up, self.down = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(C, 32, 1), nn.Conv2d(32, C, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = torch.split(x, (4, C - 4), 1)
+        return x + self.down(torch.relu(self.up(torch.cat((self.cv(a), b), 1))))
+
+
+class Star(nn.Module):
+    """StarNet: the product of two convolutions of the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dw, self.a, self.b = nn.Conv2d(C, C, 7, padding=3, groups=C), nn.Conv2d(C, 24, 1), nn.Conv2d(C, 24, 1)
+        self.g = nn.Conv2d(24, C, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dw(x)
+        return x + self.g(F.relu6(self.a(y)) * self.b(y))
+
+
+class LargeKernels(nn.Module):
+    """LSK: two depthwise kernels, weighed at each place by mean and maximum over all channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Conv2d(C, C, 5, padding=2, groups=C) for _ in range(2))
+        self.first, self.second, self.out = nn.Conv2d(C, 8, 1), nn.Conv2d(C, 8, 1), nn.Conv2d(8, C, 1)
+        self.squeeze = nn.Conv2d(2, 2, 7, padding=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x)
+        one, two = self.first(a), self.second(self.b(a))
+        both = torch.cat((one, two), 1)
+        s = self.squeeze(torch.cat((both.mean(1, keepdim=True), both.max(1, keepdim=True)[0]), 1)).sigmoid()
+        return x * self.out(one * s[:, :1] + two * s[:, 1:])
+
+
+class Dynamic(nn.Module):
+    """A softmax over four kernels, which are one parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.route = nn.Parameter(torch.randn(4, C, C, 1, 1)), nn.Linear(C, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r = self.route(x.mean((2, 3))).softmax(1)
+        return F.conv2d(x, (r.view(-1, 1, 1, 1, 1) * self.w).sum(0))
+
+
+class Involution(nn.Module):
+    """A kernel for each place, the same for all channels of a group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.k = nn.Conv2d(C, 8, 1), nn.Conv2d(8, 9 * 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        k = self.k(torch.relu(self.a(x))).view(b, 4, 1, 9, h, w)
+        return (k * F.unfold(x, 3, padding=1).view(b, 4, c // 4, 9, h, w)).sum(3).reshape(b, c, h, w)
+
+
+class Triplet(nn.Module):
+    """Attention over (channel, width): the channels lie where places do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cv = nn.Conv2d(2, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.permute(0, 2, 1, 3)
+        s = self.cv(torch.cat((y.max(1, keepdim=True)[0], y.mean(1, keepdim=True)), 1)).sigmoid()
+        return (y * s).permute(0, 2, 1, 3)
+
+
+class Resampled(nn.Module):
+    """DySample and deformable stand-ins: offsets learned from the channels, read by grid_sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = nn.Conv2d(C, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.grid_sample(x, self.offset(x).tanh().permute(0, 2, 3, 1), align_corners=False)
+
+
+class Wavelet(nn.Module):
+    """Haar wavelets as a fixed depthwise kernel in a buffer, four for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("k", torch.tensor([[1.0, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.k.view(4, 1, 2, 2).repeat(x.shape[1], 1, 1, 1), stride=2, groups=x.shape[1])
+
+
 class Scaled(nn.Module):
     """A learned scale for each channel. Pruned to one channel it reads as a number, and a rebuild has them all."""
 
@@ -215,8 +339,18 @@ OTHERS = {
     "groupnorm": lambda: nn.GroupNorm(4, C),
     "instance": lambda: nn.InstanceNorm2d(C, affine=True),
     "prelu": lambda: nn.PReLU(C),
+    "partial": Partial,
+    "lsk": LargeKernels,
+    "dynamic": Dynamic,
+    "involution": Involution,
+    "triplet": Triplet,
+    "resampled": Resampled,
+    "wavelet": Wavelet,
 }
 WHOLE = {  # what can be pruned, and must be
+    "simam": SimAM,
+    "coord": CoordAttention,
+    "star": Star,
     "se": SE,
     "last": LastChannels,
     "silu": nn.SiLU,
