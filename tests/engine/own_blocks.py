@@ -286,6 +286,77 @@ class Wavelet(nn.Module):
         return F.conv2d(x, self.k.view(4, 1, 2, 2).repeat(x.shape[1], 1, 1, 1), stride=2, groups=x.shape[1])
 
 
+class ThreeBranches(nn.Module):
+    """RepVGG and MobileOne in training: 3x3, 1x1 and the identity, each normalised, in one sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(C, C, 3, padding=1, bias=False), nn.Conv2d(C, C, 1, bias=False)
+        self.na, self.nb, self.ni = (nn.BatchNorm2d(C) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.na(self.a(x)) + self.nb(self.b(x)) + self.ni(x))
+
+
+class DFC(nn.Module):
+    """GhostNetV2: a gate at half the size, of a convolution along each axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(C, C, 1)
+        self.h = nn.Conv2d(C, C, (1, 5), padding=(0, 2), groups=C)
+        self.v = nn.Conv2d(C, C, (5, 1), padding=(2, 0), groups=C)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.v(self.h(self.a(F.avg_pool2d(x, 2)))).sigmoid()
+        return x * F.interpolate(gate, size=x.shape[2:], mode="nearest")
+
+
+class ShuffleAttention(nn.Module):
+    """Groups in the batch, halves of them by gates of their own, shuffled at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cw, self.cb, self.sw, self.sb = (nn.Parameter(torch.rand(1, 4, 1, 1)) for _ in range(4))
+        self.gn = nn.GroupNorm(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        a, s = x.reshape(b * 2, -1, h, w).chunk(2, 1)
+        a = a * (self.cw * a.mean((2, 3), keepdim=True) + self.cb).sigmoid()
+        s = s * (self.sw * self.gn(s) + self.sb).sigmoid()
+        y = torch.cat((a, s), 1).reshape(b, 2, -1, h, w)
+        return y.permute(0, 2, 1, 3, 4).reshape(b, c, h, w)
+
+
+class ASFF(nn.Module):
+    """Two levels, weighed at each place by a softmax over the levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Conv2d(C, C, 1) for _ in range(2))
+        self.wa, self.wb, self.w = nn.Conv2d(C, 8, 1), nn.Conv2d(C, 8, 1), nn.Conv2d(16, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.a(x), F.interpolate(self.b(F.max_pool2d(x, 2)), scale_factor=2.0)
+        w = self.w(torch.cat((self.wa(a), self.wb(b)), 1)).softmax(1)
+        return a * w[:, 0:1] + b * w[:, 1:2]
+
+
+class CARAFE(nn.Module):
+    """A kernel for each place of the larger map, out of a pixel shuffle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.k = nn.Conv2d(C, 8, 1), nn.Conv2d(8, 9 * 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        k = F.pixel_shuffle(self.k(self.a(x)), 2).softmax(1)
+        y = F.unfold(F.interpolate(x, scale_factor=2.0), 3, padding=1).view(b, c, 9, 2 * h, 2 * w)
+        return (y * k.unsqueeze(1)).sum(2)
+
+
 class Scaled(nn.Module):
     """A learned scale for each channel. Pruned to one channel it reads as a number, and a rebuild has them all."""
 
@@ -346,11 +417,16 @@ OTHERS = {
     "triplet": Triplet,
     "resampled": Resampled,
     "wavelet": Wavelet,
+    "shuffled gates": ShuffleAttention,
+    "carafe": CARAFE,
+    "asff": ASFF,
 }
 WHOLE = {  # what can be pruned, and must be
     "simam": SimAM,
     "coord": CoordAttention,
     "star": Star,
+    "branches": ThreeBranches,
+    "dfc": DFC,
     "se": SE,
     "last": LastChannels,
     "silu": nn.SiLU,
