@@ -37,7 +37,7 @@ RELEASE = "8.4.49"  # the scripts edit upstream's tasks.py by lines of this rele
 
 def test_every_case_is_run() -> None:
     """A folder that nobody here knows is a case that nobody runs."""
-    others = {"15-v7-own-rows", "16-own-tasks-py", "17-single-cls"}  # the first in v7/test_networks7.py
+    others = {"15-v7-own-rows", "16-own-tasks-py", "17-single-cls"}  # the first in v7/test_networks_seven.py
     assert {script.parent.name for script in CASES.glob("*/run.sh")} == {*KEPT, *others}
 
 

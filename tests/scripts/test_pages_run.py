@@ -43,8 +43,8 @@ ELSEWHERE = {
     "python deploy.py": "scripts/test_learned.py::test_deploy_is_one_command",
     "python train_sparse.py --resume": "series/test_sparse_scripts.py::test_interrupted",
     "python prune.py --help": "scripts/test_devices.py::test_published_arguments",
-    "python generate_prune_yaml.py": "v7/test_yaml7.py::test_published_lines",
-    "python reparameterize.py": "v7/test_yaml7.py::test_the_yaml_trains_prunes_again_and_deploys",
+    "python generate_prune_yaml.py": "v7/test_yaml_seven.py::test_published_lines",
+    "python reparameterize.py": "v7/test_yaml_seven.py::test_the_yaml_trains_prunes_again_and_deploys",
 }
 # Runs each line by its script's own `if __name__ == "__main__"`, in one process: torch is imported once.
 DRIVER = """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from forkhome import made_once, without_patch
-from home5 import HERE, SERIES, Home
+from home_five import HERE, SERIES, Home
 
 PACKAGES = ("ultralytics-opencv-headless>=8.4.118", "seaborn>=0.11.0", "tqdm>=4.66.3")
 
@@ -93,7 +93,7 @@ def nets5(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pytest
         "yolov5n-seg pruned-seg.pt 10 pruned",
         "old old.pt 1 single",
     )
-    copy_of(fork5).python(HERE / "make5.py", *made, cwd=folder)
+    copy_of(fork5).python(HERE / "make_five.py", *made, cwd=folder)
     return folder
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from home5 import Home
+from home_five import Home
 
 sys.path.append(str(Path(__file__).parents[1] / "bad"))
 import badtable

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from forkhome import made_once
-from home7 import HERE, Home
+from home_seven import HERE, Home
 
 PACKAGES = ("seaborn>=0.11.0", "tqdm>=4.66.3")
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from home7 import Home
+from home_seven import Home
 
 sys.path.append(str(Path(__file__).parents[1] / "bad"))
 import badtable

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Bad input to the YOLOv7 fork's scripts: one line that says what to type next, exit code 2, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import badlines
+import pytest
+from badlines import EIGHT, EVIL
+from home_seven import HERE, Home
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+TABLE = badlines.rows("everywhere", "argparse", "yolov7")
+START = """start(os.path.abspath("prune.py"), "main", "prune", "",
+    line.split() if "--resume" in line or "--device" in line else [*line.split(), "--device", "cpu"],
+    steps=1, round_to=8)"""
+
+
+@pytest.fixture(scope="module")
+def bench(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+    """One fork for the whole table: nothing here may change it."""
+    home = copy_of(fork7)
+    for words in ("best.pt 10", "twenty.pt 20", "fused.pt 10 fused", "orepa.pt 10 orepa"):
+        home.python(HERE / "make_seven.py", "training/yolov7-tiny", *words.split())
+    for name, code in (("evil.pt", EVIL), ("eight.pt", EIGHT)):
+        home.python("-c", code, name)
+    badlines.damage(home.root)
+    home.python("-c", "import torch; torch.save({'model': None}, 'bare.pt')")
+    shutil.copy(tiny7, home.root / "tiny.yaml")
+    text = tiny7.read_text()
+    (home.root / "gone.yaml").write_text(text.replace("images/val", "images/elsewhere"))
+    (home.root / "lacking.yaml").write_text(text.replace("nc: 10\n", ""))
+    (home.root / "bare").mkdir()
+    (home.root / "bare.yaml").write_text(f"train: bare\nval: bare\nnc: 10\nnames: {list(range(10))}\n")
+    (home.root / "words.yaml").write_text(text.replace("nc: 10\n", "nc: ten\n"))
+    (home.root / "names.yaml").write_text(text.replace("names: [", "names: [eleventh, "))
+    return home
+
+
+@pytest.fixture(scope="module")
+def answers(bench: Home) -> badlines.Answers:
+    """Exit code and error output of every line of the table."""
+    return badlines.answers(bench.python, [row[1] for row in TABLE], "from prunekit_v7.stack import start", START)
+
+
+@pytest.mark.parametrize("words, said", [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_bad_input_is_one_line(answers: badlines.Answers, words: str, said: str) -> None:
+    badlines.check(answers[words], said)
+
+
+def test_bad_input_leaves_nothing_behind(answers: badlines.Answers, bench: Home) -> None:
+    assert answers
+    badlines.check_untouched(bench.root)
+
+
+def test_train_refuses_in_one_line(bench: Home) -> None:
+    """train.py --prune_ratio with a ratio or a device that cannot be: exit code 2, before anything is loaded."""
+    common = ("train.py", "--weights", "best.pt", "--data", "tiny.yaml")
+    assert "must lie between 0 and 1" in bench.python(*common, "--prune_ratio", "1.5", code=2, cold=True)
+    said = bench.python(*common, "--prune_ratio", "0.5", "--device", "0", code=2, cold=True)
+    assert "--device 0: no CUDA device here" in said and "Traceback" not in said
+    said = bench.python(
+        "train.py", "--weights", "gone.pt", "--data", "tiny.yaml", "--prune_ratio", "0.5", code=2, cold=True
+    )
+    assert "--weights gone.pt: no such checkpoint" in said and "Traceback" not in said
+    said = bench.python(
+        "train.py",
+        "--weights",
+        "",
+        "--data",
+        "tiny.yaml",
+        "--prune_ratio",
+        "0.5",
+        "--cfg",
+        "cfg/training/yolov7-tiny.yaml",
+        code=2,
+        cold=True,
+    )
+    assert "no network given: --weights best.pt" in said
+    said = bench.python(
+        *common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name refused".split(), code=2, cold=True
+    )
+    assert "error: The plan removes 0 of" in said and "Traceback" not in said
+    assert not list((bench.root / "runs/train").iterdir()), "a run folder of a training that never began"
+    (bench.root / "runs/train/kept").mkdir()
+    (bench.root / "runs/train/kept/notes.txt").write_text("the user's")
+    bench.python(
+        *common, *"--device cpu --workers 0 --prune_ratio 0.0001 --name kept --exist-ok".split(), code=2, cold=True
+    )
+    assert (bench.root / "runs/train/kept/notes.txt").is_file()
+    shutil.rmtree(bench.root / "runs")
+
+
+# Makes two more of pruned.pt: as a training of its exact rows writes it, and as a tool does that knows no YAML.
+THINNED = """
+import copy, torch, yaml
+held = torch.load("pruned.pt", weights_only=False)
+held["model"].yaml = yaml.safe_load(open("exact.yaml"))
+torch.save(held, "exact.pt")
+held["model"].yaml = yaml.safe_load(open("cfg/training/yolov7-tiny.yaml"))
+torch.save(held, "elsewhere.pt")
+"""
+# One process goes through all lines. Where nothing is refused, there is nothing to train.
+REFUSING = """
+import contextlib, io, json, os, runpy, sys
+said = []
+for script, *words in json.loads(sys.argv[1]):
+    heard, sys.argv = io.StringIO(), [script, *words, "--data", "tiny.yaml", "--epochs", "0", "--device", "cpu"]
+    with contextlib.redirect_stderr(heard):
+        try:
+            runpy.run_path(os.path.abspath(script), run_name="__main__")
+        except SystemExit as end:
+            said.append([end.code, heard.getvalue()])
+        except Exception as error:
+            said.append([1, repr(error)])
+print("ANSWERS" + json.dumps(said))
+"""
+DENSE_CFG = "--cfg cfg/training/yolov7-tiny.yaml"
+REPLACED = {  # words of train.py: what it says; with the pruned weights lost, a mostly random network would be pruned
+    f"{DENSE_CFG} --weights pruned.pt --prune_ratio 0.5": "is not the pruned network of pruned.pt: ",
+    f"{DENSE_CFG} --weights pruned.pt": "is not the pruned network of pruned.pt: ",
+    f"{DENSE_CFG} --weights exact.pt --prune_ratio 0.5": "is not the pruned network of exact.pt: ",
+    f"{DENSE_CFG} --weights exact.pt": "is not the pruned network of exact.pt: ",
+    f"{DENSE_CFG} --weights elsewhere.pt --prune_ratio 0.5": "of the network that --cfg cfg/training/yolov7-tiny.yaml",
+    "--weights elsewhere.pt --prune_ratio 0.5": "of the network that its YAML builds are in it",
+    "--cfg cfg/training/yolov7.yaml --weights best.pt --prune_ratio 0.5": "of the network that --cfg",
+}
+
+
+@pytest.fixture(scope="module")
+def thinned(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+    """A fork with a dense and three thinned checkpoints, and the data set."""
+    home = copy_of(fork7)
+    for words in ("best.pt 10", "pruned.pt 10 pruned"):
+        home.python(HERE / "make7.py", "training/yolov7-tiny", *words.split())
+    made = "--model cfg/training/yolov7-tiny.yaml --weights pruned.pt --pruned_model exact.yaml"
+    home.python("generate_prune_yaml.py", *made.split())
+    home.python("-c", THINNED)
+    shutil.copy(tiny7, home.root / "tiny.yaml")
+    return home
+
+
+def test_train_stops_where_the_pruned_weights_would_be_lost(thinned: Home) -> None:
+    """One line and exit code 2 from both training scripts, before upstream makes its run folder."""
+    lines = [[script, *words.split()] for script in ("train.py", "train_aux.py") for words in REPLACED]
+    said = thinned.python("-c", REFUSING, json.dumps(lines))
+    answers = json.loads(said.rpartition("ANSWERS")[2].splitlines()[0])
+    for line, (code, text) in zip(lines, answers, strict=True):
+        last = text.splitlines()[-1]
+        assert code == 2 and last.startswith(f"{line[0]}: error: ") and REPLACED[" ".join(line[1:])] in last, (
+            line,
+            text,
+        )
+        assert re.search("[Ll]eave --cfg out|Give a checkpoint", last), last
+    assert not (thinned.root / "runs").exists()
+
+
+def test_train_prunes_what_holds_its_weights(thinned: Home) -> None:
+    """The same checkpoints with their own YAMLs, or none."""
+    common = "--data tiny.yaml --device cpu --workers 0 --batch-size 8 --img-size 64 64 --epochs 1 --prune_ratio 0.3"
+    for words in ("--weights pruned.pt", "--weights exact.pt --cfg exact.yaml"):
+        said = thinned.python("train.py", *words.split(), *common.split(), "--noautoanchor")
+        assert "After Pruning: MACs=" in said and "Traceback" not in said
+    shutil.rmtree(thinned.root / "runs")
+
+
+DAMAGED = {  # what train.py says of each, whether it prunes or not
+    "--weights cut.pt": "damaged, or not what training wrote (PytorchStreamReader failed reading zip archive",
+    "--weights text.pt": "damaged, or not what training wrote (",
+    "--weights bare.pt": "(no YOLOv7 network in it)",
+    "--weights cut.pt --prune_ratio 0.5": "--weights cut.pt: damaged",
+    "--resume cut.pt": "--resume cut.pt: damaged",
+}
+
+
+def test_train_names_a_damaged_checkpoint(bench: Home) -> None:
+    """Upstream makes a run folder and ends in a traceback."""
+    for words, wanted in DAMAGED.items():
+        said = bench.python("train.py", *words.split(), "--data", "tiny.yaml", "--device", "cpu", code=2, cold=True)
+        assert said.splitlines()[-1].startswith("train.py: error: ") and wanted in said.splitlines()[-1], said
+        assert "Traceback" not in said and not (bench.root / "runs").exists()
+
+
+def test_missing_packages_are_named(bench: Home, tmp_path: Path) -> None:
+    """Without pip's packages one line says what to type; here one of them is hidden, wherever it is installed."""
+    (tmp_path / "seaborn.py").write_text("raise ModuleNotFoundError(\"No module named 'seaborn'\")")
+    output = bench.python("prune.py", "--weights", "best.pt", code=2, PYTHONPATH=str(tmp_path))
+    assert "YOLOv7 cannot start: No module named" in output and "Traceback" not in output

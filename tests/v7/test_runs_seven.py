@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The YOLOv7 fork's scripts as a user types them, and what upstream's own scripts do with the result."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from home_seven import HERE, Home
+from runfiles import FILES
+from slimflow import walk
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+# Not on the published lines: what a small machine without a GPU adds to them. The last --device and --img-size count.
+QUICK = "--batch-size 8 --workers 0 --device cpu --noautoanchor".split()
+PUBLISHED = (
+    "pruner.py --prune_ratio 0.5 --steps 2 --data Pascal-Voc-2007-1/data.yaml --cfg ./cfg/training/yolov7.yaml "
+    "--device 0 --weights best.pt --batch-size 32 --epochs 1 --cache-images --name exp_voc --img-size 416"
+)
+ONE_SHOT = (
+    "pruner_one_shot.py --prune_ratio 0.5 --data Pascal-Voc-2007-1/data.yaml --cfg ./cfg/training/yolov7.yaml "
+    "--weights best.pt --epochs 5 --batch-size 32"
+)
+TRAIN = (
+    "train.py --workers 8 --device 0 --batch-size 32 --data data/custom.yaml --img 640 640 "
+    "--cfg cfg/training/yolov7-custom.yaml --weights yolov7_training.pt --name yolov7-custom "
+    "--hyp data/hyp.scratch.custom.yaml --prune_ratio 0.5"
+)
+SMALL = ["--img-size", "64", "64"]
+
+
+@pytest.fixture(scope="module")
+def voc(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+    """A fresh fork and what the published lines name beside it: a yolov7 of ten classes, data sets, a custom YAML."""
+    home = copy_of(fork7)
+    for place in ("Pascal-Voc-2007-1/data.yaml", "data/custom.yaml"):
+        (home.root / place).parent.mkdir(exist_ok=True)
+        shutil.copy(tiny7, home.root / place)
+    home.python(HERE / "make_seven.py", "training/yolov7", "best.pt", "10")
+    home.python(HERE / "make_seven.py", "training/yolov7", "yolov7_training.pt", "80")
+    text = (home.root / "cfg/training/yolov7.yaml").read_text()
+    (home.root / "cfg/training/yolov7-custom.yaml").write_text(text.replace("nc: 80", "nc: 10"))
+    return home
+
+
+def test_published_line(voc: Home) -> None:
+    """As it is published: without a GPU, a line that says what to add; with that added, a whole run."""
+    said = voc.python(*PUBLISHED.split(), code=2)
+    assert "error: --device 0: no CUDA device here. Add --device cpu, or leave --device out." in said
+    assert not (voc.root / "runs").exists()
+    voc.python(*PUBLISHED.split(), *QUICK, *SMALL, cold=True)  # without what warm.py imports
+    report, run = voc.report("runs/prune/exp_voc"), voc.root / "runs/prune/exp_voc"
+    assert report["status"] == "done" and report["family"] == "yolov7" and report["settings"]["steps"] == 2
+    sizes = [row["params"] for row in (report["dense"], *report["steps"])]
+    assert sizes[0] == 37_245_102 and len(sizes) == 3 and sizes == sorted(sizes, reverse=True)
+    assert 0.24 < sizes[2] / sizes[0] < 0.27, "half of the channels of each layer"
+    assert len({json.dumps(step["gains"]) for step in report["steps"]}) == 1, "upstream's gains are scaled once a step"
+    for number in (1, 2):
+        hyp = yaml.safe_load((run / f"step{number}_finetune/hyp.yaml").read_text())
+        assert hyp["warmup_iters"] == 0.1 and hyp["obj"] == 0.7
+        assert (run / f"step{number}_finetune/weights/best.pt").is_file()
+    assert report["final"]["onnx_max_error"] < 1e-3
+    for name in FILES:
+        assert (run / name).stat().st_size > 100, name
+    assert not list(run.rglob(".prunekit-*")) and not (voc.root / "traced_model.pt").exists()
+
+
+def test_one_shot_line(voc: Home) -> None:
+    """As it is published, device and image size apart: five epochs after one pruning."""
+    voc.python(*ONE_SHOT.split(), *QUICK, *SMALL, "--no-export")
+    report = voc.report("runs/prune/exp")
+    assert len(report["steps"]) == 1 and report["arguments"]["epochs"] == 5
+    assert len((voc.root / "runs/prune/exp/step1_finetune/results.txt").read_text().splitlines()) == 5
+
+
+def test_train_line(voc: Home) -> None:
+    """Prune and train in one command, from a checkpoint of 80 classes; without a GPU the line as it stands says so."""
+    assert "--device 0: no CUDA device here" in voc.python(*TRAIN.split(), code=2)
+    said = voc.python(*TRAIN.split(), *QUICK, *SMALL, "--epochs", "1")
+    before, after = (line for line in said.splitlines() if "Pruning: MACs=" in line)
+    assert before.startswith("Before Pruning: ") and "#Params=37.245102 M" in before
+    assert after.startswith("After Pruning: ") and "MACs ratio=" in after
+    assert (voc.root / "runs/train/yolov7-custom/weights/best.pt").stat().st_size < 0.3 * 2 * 37_245_102
+
+
+@pytest.fixture(scope="module")
+def pruned(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+    """A fork with a finished run on yolov7-tiny in runs/prune/exp, and one of w6 in runs/prune/aux."""
+    home = copy_of(fork7)
+    for cfg, name, size in (("yolov7-tiny", "exp", "64"), ("yolov7-w6", "aux", "128")):
+        home.python(HERE / "make_seven.py", f"training/{cfg}", "best.pt", "10")
+        words = ("--weights", "best.pt", "--data", tiny7, *QUICK, "--img-size", size, size, "--epochs", "1")
+        said = home.python("prune_one_shot.py", *words, "--name", name, *(["--no-export"] if name == "aux" else []))
+        assert "CoreML" not in said, "nobody asked for the other formats of upstream's export"
+    return home
+
+
+def test_auxiliary_head_by_train_aux(pruned: Home) -> None:
+    """A run on w6 trained with train_aux.py and kept all branches' widths."""
+    report = pruned.report("runs/prune/aux")
+    assert report["status"] == "done" and report["steps"][0]["params"] < 0.3 * report["dense"]["params"]
+    assert {"model.122.m.0", "model.122.m2.3"} <= report["steps"][0]["widths"].keys()
+
+
+def _used(home: Home, weights: Path, data: Path) -> None:
+    """test.py, detect.py and export.py on a checkpoint."""
+    common = ("--weights", weights, "--device", "cpu", "--img-size", "64")
+    said = home.python("test.py", *common, "--data", data, "--no-trace")
+    assert "Results saved to" in said
+    home.python("detect.py", *common, "--source", "inference/images/horses.jpg", "--conf-thres", "0.001")
+    assert (home.root / "runs/detect/exp/horses.jpg").is_file()
+    home.python("export.py", *common, "--grid")
+    assert weights.with_suffix(".onnx").is_file()
+
+
+def test_pruned_file_is_used(
+    pruned: Home, prefix7: Callable[[int], Home], copy_of: Callable[[Path], Home], tiny7: Path
+) -> None:
+    """By the fork, and by plain upstream with only the first patch; that one cannot train it, and says why."""
+    made = pruned.root / "runs/prune/exp"
+    only_first = copy_of(prefix7(1).root)
+    for name in ("prunekit_v7", "pruning"):  # plain upstream has neither
+        shutil.rmtree(only_first.root / name)
+    for home in (copy_of(pruned.root), only_first):
+        copy = Path(shutil.copy(made / "pruned.pt", home.root / "copy.pt"))
+        _used(home, copy, tiny7)
+    common = ("train.py", "--data", tiny7, *QUICK, *SMALL, "--epochs", "1", "--hyp", "data/hyp.scratch.tiny.yaml")
+    for words in (("--weights", "copy.pt"), ("--weights", "", "--cfg", made / "pruned.yaml")):
+        said = only_first.python("-c", STOCK_TRAIN, *common, *words, code=1)
+        assert 'KeyError: "pruned by prunekit: only a prunekit fork can build this network' in said
+
+
+# A stock train.py needs tensorboard, which has nothing to do with the question.
+STOCK_TRAIN = """
+import runpy, sys, types
+sys.modules["torch.utils.tensorboard"] = types.SimpleNamespace(SummaryWriter=lambda folder: None)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_data_and_size_are_remembered(pruned: Home) -> None:
+    """A checkpoint that still lies in its training's folder brings data set and image size along."""
+    weights = "runs/prune/exp/step1_finetune/weights/best.pt"
+    words = ("prune_one_shot.py", "--weights", weights, *QUICK, "--plan-only", "--name", "planned")
+    assert "Plan written to" in pruned.python(*words)
+    assert yaml.safe_load((pruned.root / "runs/prune/planned/plan.yaml").read_text())["example"] == [1, 3, 64, 64]
+
+
+def test_killed_run_goes_on(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> None:
+    """kill -9 in the second step's training; --resume ends where an uninterrupted run ends."""
+    home = copy_of(fork7)
+    home.python(HERE / "make_seven.py", "training/yolov7-tiny", "best.pt", "10")
+    words = (
+        "prune.py",
+        "--weights",
+        "best.pt",
+        "--data",
+        tiny7,
+        *QUICK,
+        *SMALL,
+        "--steps",
+        "2",
+        "--epochs",
+        "2",
+        "--no-export",
+    )
+    home.python(*words, "--name", "whole")
+    process = home.start(*words, "--name", "cut")
+    mark, deadline = home.root / "runs/prune/cut/step2_finetune/weights", time.monotonic() + 300
+    while not mark.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert len(home.report("runs/prune/cut")["steps"]) == 1
+    home.python("prune.py", "--resume", "runs/prune/cut")
+    whole, cut = (home.report(f"runs/prune/{name}") for name in ("whole", "cut"))
+    same = ("params", "macs", "map50", "map50_95", "pruned_map50", "widths")
+    assert [[step[key] for key in same] for step in whole["steps"]] == [
+        [step[key] for key in same] for step in cut["steps"]
+    ]
+    assert cut["status"] == "done"
+
+
+def test_help_shows_both_groups(home: Home) -> None:
+    output = home.python("pruner.py", "--help")
+    ours, theirs = output.split("upstream train arguments")
+    assert "pruning options:" in ours and "--prune-ratio" in ours and "--target-params" in ours
+    assert all(flag in theirs for flag in ("--multi-scale", "--cache-images", "--batch-size", "--hyp", "--img-size"))
+    assert "--weights" not in theirs and "--evolve " not in theirs and "--prune_ratio" not in theirs
+
+
+def test_prunekit_is_not_needed(home: Home) -> None:
+    """No drop-in imports the tool."""
+    grep = ["git", "grep", "-nE", r"^\s*(import|from) prunekit(\.| |$)", "--", "*.py"]
+    assert subprocess.run(grep, cwd=home.root, capture_output=True, check=False).stdout == b""
+
+
+def test_slimming_from_sparsity_training_to_fine_tuning(home: Home, tiny7: Path) -> None:
+    """train_sparse.py and inspect_bn.py, which upstream's train.py has only the penalty of."""
+    home.python(HERE / "make_seven.py", "training/yolov7-tiny", "best.pt", "10")
+    small = ["--data", str(tiny7), *QUICK, *SMALL, "--epochs", "1", "--project", "runs"]
+    walk(
+        home.python,
+        ["--weights", "best.pt", *small, "--name", "sparse"],
+        "runs/sparse/weights/last.pt",
+        [*small, "--name", "slim"],
+        home.root / "runs/slim",
+    )
