@@ -19,6 +19,7 @@ from types import ModuleType
 
 import pytest
 
+pytest_plugins = ["workshop", "home_five", "home_seven"]
 STOCK = "ultralytics==8.4.190"  # the pin's release, as pip installs it
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,10 +23,12 @@ class Home:
     def __init__(self, root: Path, env: dict[str, str]) -> None:
         self.root, self.env = root, env
 
-    def start(self, *words: object, cwd: Path | None = None, cold: bool = False, **more: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *words: object, cwd: Path | None = None, cold: bool = False, stdin: int = subprocess.DEVNULL, **more: str
+    ) -> subprocess.Popen[str]:
         """Start `python words...` in the folder (or in `cwd`), as a process group, its output in one pipe.
 
-        `cold`: in a fresh Python, not in one that has torch imported (warm.py).
+        `cold`: in a fresh Python, not in one that has torch imported (warm.py). `more`: environment variables.
         """
         return warm.start(
             [str(word) for word in words],
@@ -33,15 +36,18 @@ class Home:
             cold,
             cwd=cwd or self.root,
             start_new_session=True,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
 
-    def python(self, *words: object, code: int = 0, cwd: Path | None = None, cold: bool = False, **more: str) -> str:
-        """Run `python words...`; its output. Fails unless it exits with `code`."""
-        process = self.start(*words, cwd=cwd, cold=cold, **more)
-        output, _ = process.communicate(timeout=900)
+    def python(self, *words: object, code: int = 0, given: str | None = None, **more: Any) -> str:
+        """Run `python words...` as `start` does; its output. Fails unless it exits with `code`.
+
+        `given`: what it reads.
+        """
+        process = self.start(*words, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE, **more)
+        output, _ = process.communicate(given, timeout=900)
         assert process.returncode == code, f"exit {process.returncode}, not {code}:\n{output[-5000:]}"
         return output
 
@@ -54,6 +60,31 @@ class Home:
     def report(self, folder: str) -> dict[str, Any]:
         """The report of a run."""
         return json.loads((self.root / folder / "report.json").read_text())
+
+
+def packages(shared: Path, name: str, title: str, wanted: Sequence[str]) -> Path:
+    """A folder with the packages that an upstream takes from pip, or a skip that says why there is none."""
+    words = ["-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--no-compile", "--quiet"]
+    folder = shared / f"stack-{name}"
+    made_once(folder, [*words, "--target", folder, *wanted], f"no pip packages for {title} ({', '.join(wanted)})")
+    return folder
+
+
+def set_up(shared: Path, name: str, title: str) -> Path:
+    """The root of a fork that `prunekit setup NAME` has made, or a skip where upstream cannot be fetched."""
+    if given := os.environ.get("PRUNEKIT_FORK"):  # `prunekit pins update` tries the fork that it would make
+        return Path(given)
+    folder = shared / f"fork-{name}"
+    made_once(folder, ["-m", "prunekit", "setup", name, folder], f"no {title} sources")
+    made_once(folder.with_name(f"compiled-{name}"), ["-m", "compileall", "-q", folder], "no bytecode")
+    return folder  # copies bring the bytecode along
+
+
+def copied(root: Path, target: Path, env: dict[str, str], here: Path) -> Home:
+    """A private copy of an upstream's folder; `here` is where the programs of its tests lie."""
+    shutil.copytree(root, target)
+    paths = os.pathsep.join([env["PYTHONPATH"], str(target), str(here), str(here.parent / "engine")])
+    return Home(target, {**env, "PYTHONPATH": paths})
 
 
 def made_once(folder: Path, words: Sequence[object], lacking: str) -> None:

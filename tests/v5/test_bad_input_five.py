@@ -28,9 +28,9 @@ START = """start(os.path.abspath("prune.py"), *(("main", "prune") if line[0] == 
 
 
 @pytest.fixture(scope="module")
-def bench(fork5: Path, copy_of: Callable[[Path], Home], nets5: Path, tiny5: dict[str, Path]) -> Home:
+def bench(fork5: Path, copy5: Callable[[Path], Home], nets5: Path, tiny5: dict[str, Path]) -> Home:
     """One fork for the whole table: nothing here may change it."""
-    home = copy_of(fork5)
+    home = copy5(fork5)
     for name in ("eighty.pt", "fused.pt", "pruned.pt"):
         shutil.copy(nets5 / name, home.root)
     shutil.copy(nets5 / "dense.pt", home.root / "best.pt")

@@ -30,11 +30,11 @@ print("ANSWERS" + json.dumps(family.evaluate(Path(weights)).map50))
 
 
 @pytest.fixture(scope="module")
-def learned(fork5: Path, copy_of: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def learned(fork5: Path, copy5: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """mAP50 of the dense network trained on, and the reports of pruning it in one step and in three."""
     from prunekit.demo.digits import build
 
-    home, data = copy_of(fork5), build(tmp_path_factory.mktemp("digits5") / "digits", train=96, val=64, imgsz=64)
+    home, data = copy5(fork5), build(tmp_path_factory.mktemp("digits5") / "digits", train=96, val=64, imgsz=64)
     common = ["--data", data, "--hyp", write_hyp(home.root, home.root / "hyp.yaml"), *OPTIONS, "--single-cls"]
     home.python("train.py", "--weights", "", "--cfg", "yolov5n.yaml", "--epochs", DENSE, "--name", "dense", *common)
     weights = home.root / "runs/train/dense/weights/last.pt"

@@ -39,9 +39,9 @@ KEPT = {
 
 
 @pytest.fixture(scope="module")
-def here(fork5: Path, copy_of: Callable[[Path], Home]) -> Home:
+def here(fork5: Path, copy5: Callable[[Path], Home]) -> Home:
     """A fork to ask questions in."""
-    return copy_of(fork5)
+    return copy5(fork5)
 
 
 def test_counts(here: Home, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ SMALL = "--img 64 --workers 0 --device cpu --noplots --exist-ok --project . --ep
 
 
 @pytest.fixture(scope="module")
-def full(fork5: Path, copy_of: Callable[[Path], Home], nets5: Path) -> Home:
+def full(fork5: Path, copy5: Callable[[Path], Home], nets5: Path) -> Home:
     """The whole fork, with dense.pt, pruned.pt (and .yaml), pruned-seg.pt and images/ for a classifier in it."""
-    home = copy_of(fork5)
+    home = copy5(fork5)
     for file in (*nets5.glob("dense.pt"), *nets5.glob("pruned*")):
         shutil.copy(file, home.root)
     for place in ("train/a", "train/b", "val/a", "val/b"):
@@ -36,7 +36,7 @@ def full(fork5: Path, copy_of: Callable[[Path], Home], nets5: Path) -> Home:
 
 @pytest.fixture(scope="module")
 def compare(
-    full: Home, without5: Callable[[int], Path], copy_of: Callable[[Path], Home], tiny5: dict[str, Path]
+    full: Home, without5: Callable[[int], Path], copy5: Callable[[Path], Home], tiny5: dict[str, Path]
 ) -> Callable[[int], tuple[list[Any], list[Any]]]:
     """Answers of the full fork, and of the fork without patch N, to the questions about it."""
     data, images, files = tiny5["detect"], full.root / "images", {p.stem: p for p in full.root.glob("*.pt")}
@@ -49,7 +49,7 @@ def compare(
     }
 
     def both(number: int) -> tuple[list[Any], list[Any]]:
-        bare = copy_of(without5(number))
+        bare = copy5(without5(number))
         (bare.root / ".git").mkdir()  # a fork is a repository: upstream's check would add a remote to it
         answers = []
         for home in (full, bare):
@@ -128,7 +128,7 @@ LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2".split()
 
 
 def test_two_ranks_on_a_cpu(
-    full: Home, without5: Callable[[int], Path], copy_of: Callable[[Path], Home], tiny5: dict[str, Path], tmp_path: Path
+    full: Home, without5: Callable[[int], Path], copy5: Callable[[Path], Home], tiny5: dict[str, Path], tmp_path: Path
 ) -> None:
     """Under torch.distributed.run with gloo both ranks hold the pruned network, with the same weights."""
     words = ("train", "--weights", full.root / "pruned.pt", "--data", tiny5["detect"], *SMALL, "--batch-size", "8")
@@ -136,7 +136,7 @@ def test_two_ranks_on_a_cpu(
     (first,), (second,) = (json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1))
     assert first == second and first["widths"]["model.0.conv"] == 8 and len(first["widths"]) == 60
     assert full.ask(PROBES, ("size", tmp_path / "exp/weights/last.pt"), cwd=tmp_path) == [PRUNED]
-    bare = copy_of(without5(DDP))
+    bare = copy5(without5(DDP))
     assert "insufficient CUDA devices" in bare.python(*LAUNCH, HERE / "ddp_five.py", *words, cwd=tmp_path, code=1)
 
 

@@ -45,7 +45,7 @@ def ready(home: Home, nets5: Path, tiny5: dict[str, Path]) -> Home:
     return home
 
 
-def test_published_line(ready: Home, pristine5: Path, copy_of: Callable[[Path], Home], tiny5: dict[str, Path]) -> None:
+def test_published_line(ready: Home, pristine5: Path, copy5: Callable[[Path], Home], tiny5: dict[str, Path]) -> None:
     """The line as it is published; the run's files; and a pristine clone that uses the result but does not train it."""
     output = ready.python(*PUBLISHED.split(), *QUICK, cold=True)  # without what warm.py imports
     report, run = ready.report("VOC/prune_yolo"), ready.root / "VOC/prune_yolo"
@@ -59,7 +59,7 @@ def test_published_line(ready: Home, pristine5: Path, copy_of: Callable[[Path], 
     for name in FILES:
         assert (run / name).stat().st_size > 100, name
     assert not list(run.rglob(".prunekit-*")), "a scratch file was left"
-    _pristine_uses_it(copy_of(pristine5), run, sizes[-1], tiny5["detect"])
+    _pristine_uses_it(copy5(pristine5), run, sizes[-1], tiny5["detect"])
 
 
 def _pristine_uses_it(pristine: Home, run: Path, parameters: int, data: Path) -> None:
@@ -97,10 +97,10 @@ CRITERIA = ("taylor", "hessian", "random", "bn_scale")
 
 @pytest.fixture(scope="module")
 def several(
-    fork5: Path, copy_of: Callable[[Path], Home], nets5: Path, tiny5: dict[str, Path]
+    fork5: Path, copy5: Callable[[Path], Home], nets5: Path, tiny5: dict[str, Path]
 ) -> Callable[[str], dict[str, Any]]:
     """Reports of several runs, made by one process: segmentation, P6, each criterion, sparsity training first."""
-    home, small = copy_of(fork5), f"{' '.join(QUICK)} --img 64 --epochs 1"
+    home, small = copy5(fork5), f"{' '.join(QUICK)} --img 64 --epochs 1"
     detect, dense = f"--data {tiny5['detect']} {small} --project runs", f"--weights {nets5 / 'dense.pt'}"
     masks = f"--weights {nets5 / 'seg.pt'} --data {tiny5['segment']} --mask-ratio 2"
     sparse = f"--data {tiny5['detect']} {small} --epochs 4 --sparsity 1 --project runs --name sparse_only"

@@ -32,9 +32,9 @@ print("USUAL" + json.dumps(parse([], next(iter(TRAINERS)), {}), default=str))
 
 
 @pytest.fixture(scope="module")
-def bench(fork5: Path, copy_of: Callable[[Path], Home]) -> Home:
+def bench(fork5: Path, copy5: Callable[[Path], Home]) -> Home:
     """A fork with the attacks in it."""
-    home = copy_of(fork5)
+    home = copy5(fork5)
     home.python(HERE / "make_five.py", "yolov5n best.pt")
     home.files = attacks.write_all(home.root)  # type: ignore[attr-defined]
     return home

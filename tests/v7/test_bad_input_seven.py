@@ -22,9 +22,9 @@ START = """start(os.path.abspath("prune.py"), "main", "prune", "",
 
 
 @pytest.fixture(scope="module")
-def bench(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+def bench(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> Home:
     """One fork for the whole table: nothing here may change it."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     for words in ("best.pt 10", "twenty.pt 20", "fused.pt 10 fused", "orepa.pt 10 orepa"):
         home.python(HERE / "make_seven.py", "training/yolov7-tiny", *words.split())
     for name, code in (("evil.pt", EVIL), ("eight.pt", EIGHT)):

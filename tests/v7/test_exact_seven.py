@@ -18,9 +18,9 @@ LARGE = ("training/yolov7x", "training/yolov7-w6", "training/yolov7-e6", "traini
 
 
 @pytest.fixture(scope="module")
-def here(fork7: Path, copy_of: Callable[[Path], Home]) -> Home:
+def here(fork7: Path, copy7: Callable[[Path], Home]) -> Home:
     """A fork to ask questions in."""
-    return copy_of(fork7)
+    return copy7(fork7)
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ QUICK = "--workers 0 --device cpu --single-cls --exist-ok".split()
 
 
 @pytest.fixture(scope="module")
-def learned(fork7: Path, copy_of: Callable[[Path], Home]) -> tuple[Home, dict[str, Any]]:
+def learned(fork7: Path, copy7: Callable[[Path], Home]) -> tuple[Home, dict[str, Any]]:
     """A fork whose runs/ holds the four trainings (dense, dense_more, one_shot, steps), and everyone's figures."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
         found = importlib.import_module("recovery_v7").recovery(SIZES, home.root, home.root / "runs", home.env)

@@ -26,9 +26,9 @@ OWN = {  # rows that upstream's parser knows and none of its YAMLs has, in the p
 
 
 @pytest.fixture(scope="module")
-def here(fork7: Path, copy_of: Callable[[Path], Home]) -> Home:
+def here(fork7: Path, copy7: Callable[[Path], Home]) -> Home:
     """A fork to ask questions in."""
-    return copy_of(fork7)
+    return copy7(fork7)
 
 
 @pytest.mark.skipif(CASES is None, reason="no ../shared/cases here")

@@ -42,9 +42,9 @@ except Exception as error:
 
 
 @pytest.fixture(scope="module")
-def full(fork7: Path, copy_of: Callable[[Path], Home]) -> Home:
+def full(fork7: Path, copy7: Callable[[Path], Home]) -> Home:
     """The whole fork, with dense.pt, pruned.pt (and .yaml) of yolov7-tiny in it."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     for words in ("dense.pt 10", "pruned.pt 10 pruned"):
         home.python(HERE / "make_seven.py", "training/yolov7-tiny", *words.split())
     return home

@@ -38,9 +38,9 @@ SMALL = ["--img-size", "64", "64"]
 
 
 @pytest.fixture(scope="module")
-def voc(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+def voc(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> Home:
     """A fresh fork and what the published lines name beside it: a yolov7 of ten classes, data sets, a custom YAML."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     for place in ("Pascal-Voc-2007-1/data.yaml", "data/custom.yaml"):
         (home.root / place).parent.mkdir(exist_ok=True)
         shutil.copy(tiny7, home.root / place)
@@ -92,9 +92,9 @@ def test_train_line(voc: Home) -> None:
 
 
 @pytest.fixture(scope="module")
-def pruned(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+def pruned(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> Home:
     """A fork with a finished run on yolov7-tiny in runs/prune/exp, and one of w6 in runs/prune/aux."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     for cfg, name, size in (("yolov7-tiny", "exp", "64"), ("yolov7-w6", "aux", "128")):
         home.python(HERE / "make_seven.py", f"training/{cfg}", "best.pt", "10")
         words = ("--weights", "best.pt", "--data", tiny7, *QUICK, "--img-size", size, size, "--epochs", "1")
@@ -122,14 +122,14 @@ def _used(home: Home, weights: Path, data: Path) -> None:
 
 
 def test_pruned_file_is_used(
-    pruned: Home, prefix7: Callable[[int], Home], copy_of: Callable[[Path], Home], tiny7: Path
+    pruned: Home, prefix7: Callable[[int], Home], copy7: Callable[[Path], Home], tiny7: Path
 ) -> None:
     """By the fork, and by plain upstream with only the first patch; that one cannot train it, and says why."""
     made = pruned.root / "runs/prune/exp"
-    only_first = copy_of(prefix7(1).root)
+    only_first = copy7(prefix7(1).root)
     for name in ("prunekit_v7", "pruning"):  # plain upstream has neither
         shutil.rmtree(only_first.root / name)
-    for home in (copy_of(pruned.root), only_first):
+    for home in (copy7(pruned.root), only_first):
         copy = Path(shutil.copy(made / "pruned.pt", home.root / "copy.pt"))
         _used(home, copy, tiny7)
     common = ("train.py", "--data", tiny7, *QUICK, *SMALL, "--epochs", "1", "--hyp", "data/hyp.scratch.tiny.yaml")
@@ -155,9 +155,9 @@ def test_data_and_size_are_remembered(pruned: Home) -> None:
     assert yaml.safe_load((pruned.root / "runs/prune/planned/plan.yaml").read_text())["example"] == [1, 3, 64, 64]
 
 
-def test_killed_run_goes_on(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> None:
+def test_killed_run_goes_on(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> None:
     """kill -9 in the second step's training; --resume ends where an uninterrupted run ends."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     home.python(HERE / "make_seven.py", "training/yolov7-tiny", "best.pt", "10")
     words = (
         "prune.py",

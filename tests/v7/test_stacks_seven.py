@@ -20,11 +20,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_every_script_runs_on_this_stack(
-    fork7: Path, copy_of: Callable[[Path], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fork7: Path, copy7: Callable[[Path], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """train, test, detect and export of yolov7-tiny, train_aux of w6; a pruned file's tensors are all transferred."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    home, other = copy_of(fork7), os.environ.get("PRUNEKIT_PYTHON")
+    home, other = copy7(fork7), os.environ.get("PRUNEKIT_PYTHON")
     walk = importlib.import_module("stacks_v7").Walk(home.root, tmp_path, other or sys.executable, "cpu")
     walk.env = {**home.env, **({"PYTHONPATH": ""} if other else {})}
     rows = {(row.script, row.network): row.seen for row in walk.rows()}

@@ -40,9 +40,9 @@ print("USUAL" + json.dumps(parse([], next(iter(TRAINERS)), {}), default=str))
 
 
 @pytest.fixture(scope="module")
-def bench(fork7: Path, copy_of: Callable[[Path], Home]) -> Home:
+def bench(fork7: Path, copy7: Callable[[Path], Home]) -> Home:
     """A fork with the attacks in it."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     home.python(HERE / "make_seven.py", "training/yolov7-tiny", "best.pt", "10")
     home.files = attacks.write_all(home.root)  # type: ignore[attr-defined]
     return home

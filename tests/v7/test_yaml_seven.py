@@ -63,17 +63,17 @@ def finished(home: Home, folder: str, cfg: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+def tiny(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> Home:
     """A fork with a pruned yolov7-tiny and data, but no run."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     home.python(HERE / "make_seven.py", "training/yolov7-tiny", "tiny.pt", "10", "pruned")
     shutil.copy(tiny7, home.root / "data.yaml")
     return home
 
 
-def test_published_lines(fork7: Path, copy_of: Callable[[Path], Home]) -> None:
+def test_published_lines(fork7: Path, copy7: Callable[[Path], Home]) -> None:
     """The network of the last pruning run, named; rows with real widths that a YAML reader and a person can read."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     finished(home, "runs/prune/exp_voc", "training/yolov7")
     first = home.python(*LINE.split(), "./pruned_model.yaml")
     assert "Pruned weights: runs/prune/exp_voc/pruned.pt (last pruning run" in first

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import schemas
-import warm
+from forkhome import Home
 
 # Writes NAME.pt, an untrained network of YAML with 10 classes: batch norms are scattered so that criteria can rank.
 MAKE = """
@@ -31,32 +32,8 @@ yolo.save(target)
 """
 
 
-@dataclass
-class Workshop:
-    """A fork and the environment its commands run in."""
-
-    root: Path
-    env: dict[str, str]
-
-    def start(self, *words: str, cold: bool = False, **more: Any) -> subprocess.Popen[str]:
-        """Start `python words...` in the fork; `cold`: in a fresh Python, not one that has torch imported (warm.py)."""
-        return warm.start(
-            words,
-            self.env,
-            cold,
-            cwd=self.root,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            **more,
-        )
-
-    def python(self, *words: str, code: int = 0, given: str | None = None, cold: bool = False) -> str:
-        """Run `python words...` in the fork, `given` on its input; what it says. Fails unless it exits with `code`."""
-        process = self.start(*words, cold=cold, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE)
-        output, _ = process.communicate(given, timeout=900)
-        assert process.returncode == code, f"exit {process.returncode}, not {code}:\n{output[-4000:]}"
-        return output
+class Workshop(Home):
+    """A fork of ultralytics and the environment its commands run in."""
 
     def network(self, yaml: str, target: str, classes: int = 10) -> str:
         """Write an untrained checkpoint into the fork."""
@@ -65,6 +42,22 @@ class Workshop:
 
     def report(self, folder: str) -> dict[str, Any]:
         """The report of a run, which is what docs/schemas describes."""
-        found: dict[str, Any] = json.loads((self.root / folder / "report.json").read_text())
+        found = super().report(folder)
         schemas.check("report", found)
         return found
+
+
+@pytest.fixture(scope="session")
+def copy8(offline_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Workshop]:
+    """Make a private copy of a fork of ultralytics, with nothing else importable by that name."""
+    env = {**os.environ, **offline_env}
+    env.pop("PYTHONPATH", None)
+    return lambda root: Workshop(shutil.copytree(root, tmp_path_factory.mktemp("copy") / "fork"), env)
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen scenes to train on and eight to validate on, 64 px: enough to run everything, not to learn."""
+    from prunekit.demo.digits import build
+
+    return build(tmp_path_factory.mktemp("tiny") / "digits", train=16, val=8, imgsz=64, seed=0)
