@@ -259,8 +259,13 @@ FILES: dict[str, Callable[[], bytes]] = {
 }
 
 
-def write_all(folder: Path) -> list[str]:
-    """Write every file and the module that one of them would import; returns the files' names."""
+def names() -> list[str]:
+    """Of all files."""
+    return [f"{key}.pt" for key in (*PICKLES, *FILES)]
+
+
+def write_all(folder: Path) -> None:
+    """Write every file and the module that one of them would import."""
     made = {**{key: archive(data) for key, data in PICKLES.items()}, **{key: make() for key, make in FILES.items()}}
     for key, content in made.items():
         (folder / f"{key}.pt").write_bytes(content)
@@ -272,8 +277,8 @@ def write_all(folder: Path) -> list[str]:
         'nc: 1\ndepth_multiple: 1\nwidth_multiple: 1\nanchors: 3\nactivation: "' + CODE.replace('"', "'") + '"\n'
         'backbone: [[-1, 1, "eval", ["' + CODE + '"]]]\nhead: []\n'
     )
-    return [f"{key}.pt" for key in made]
 
 
 if __name__ == "__main__":
-    print(*write_all(Path(sys.argv[1])))
+    write_all(Path(sys.argv[1]))
+    print(*names())

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import attacks
-
 HERE = Path(__file__).parent
 REPORT = {  # of an interrupted run, its last step's network named by whoever wrote it
     "schema": 1,
@@ -94,18 +92,15 @@ def told(output: str) -> list[str]:
     return [said for _, said, _ in json.loads(output.rpartition("ANSWERS")[2].splitlines()[0])]
 
 
-__all__ = ["HERE", "attacks", "lines_for", "records", "told", "verdicts"]
-
-
-def check_records(bench: Any, family: str, usual: str) -> None:
+def check_records(bench: Any, family: str, usual: str | None) -> None:
     """Records that name another network are refused, each in one line that says why.
 
     Args:
         bench: a fork's `Home`.
         family: the record's.
-        usual: a program that prints the arguments of a record behind USUAL.
+        usual: a program that prints the arguments of a record behind USUAL, if records of the family hold some.
     """
-    arguments = json.loads(bench.python("-c", usual).rpartition("USUAL")[2].splitlines()[0])
+    arguments = json.loads(bench.python("-c", usual).rpartition("USUAL")[2].splitlines()[0]) if usual else None
     lines, wanted = records(bench.root, family, arguments)
     (bench.root / "lines.json").write_text(json.dumps(lines))
     output = bench.python(HERE / "all_scripts.py", "lines.json")

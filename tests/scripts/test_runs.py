@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 from runfiles import FILES
-from slimflow import walk
 from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -277,10 +276,3 @@ def test_scaled_schedule(ready: Workshop) -> None:
         assert f"Schedule of step {step['step']}: learning rate x {rate:.2f}" in output
         macs, done = step["macs"], step["step"]
     assert done == 4, "all four steps' epochs were trained"
-
-
-def test_slimming_from_sparsity_training_to_fine_tuning(ready: Workshop) -> None:
-    place = ["--project", str(ready.root / "runs"), "--exist-ok", "True"]
-    train = ["--weights", "best.pt", "--data", "VOC.yaml", *QUICK, *place, "--name", "sparse"]
-    tune = ["--data", "VOC.yaml", *QUICK, *place, "--name", "slim"]
-    walk(ready.python, train, "runs/sparse/weights/last.pt", tune, ready.root / "runs/slim")

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from home_five import HERE, Home
 from runfiles import FILES
-from slimflow import walk
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 # Not on the published lines: what a small machine without a GPU adds to them.
@@ -226,20 +225,13 @@ def test_tensorflow_export_takes_the_pruned_widths(ready: Home, nets5: Path) -> 
         assert filters[0] == [8, 8]
 
 
-def test_help_shows_both_groups(home: Home) -> None:
-    output = home.python("prune.py", "--help")
-    ours, theirs = output.split("upstream train arguments")
-    assert "pruning options:" in ours and "--prune-ratio" in ours and "--target-params" in ours
-    assert all(flag in theirs for flag in ("--multi-scale", "--cache", "--batch-size", "--hyp", "--mask-ratio"))
-    assert "--weights" not in theirs and "--evolve " not in theirs
+def test_train_does_not_drop_pruned_weights(ready: Home, nets5: Path) -> None:
+    """--cfg of the dense network beside a pruned --weights: upstream would train an untrained network, and say nothing.
 
-
-def test_slimming_from_sparsity_training_to_fine_tuning(ready: Home) -> None:
-    small = ["--data", "VOC.yaml", *QUICK, "--img", "64", "--epochs", "1", "--project", "runs"]
-    walk(
-        ready.python,
-        ["--weights", "best.pt", *small, "--name", "sparse"],
-        "runs/sparse/weights/last.pt",
-        [*small, "--name", "slim"],
-        ready.root / "runs/slim",
-    )
+    No run folder is left.
+    """
+    shutil.copy(nets5 / "pruned.pt", ready.root)
+    words = ("train.py", "--weights", "pruned.pt", "--cfg", "yolov5n.yaml", "--data", "VOC.yaml", "--device", "cpu")
+    said = ready.python(*words, "--img", "64", "--workers", "0", code=2)
+    assert "--cfg" in said and "is not the pruned network of --weights" in said and "leave --cfg out" in said
+    assert "Traceback" not in said and not list((ready.root / "runs").glob("train/*"))

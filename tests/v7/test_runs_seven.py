@@ -16,7 +16,6 @@ import pytest
 import yaml
 from home_seven import HERE, Home
 from runfiles import FILES
-from slimflow import walk
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 # Not on the published lines: what a small machine without a GPU adds to them. The last --device and --img-size count.
@@ -190,28 +189,7 @@ def test_killed_run_goes_on(fork7: Path, copy7: Callable[[Path], Home], tiny7: P
     assert cut["status"] == "done"
 
 
-def test_help_shows_both_groups(home: Home) -> None:
-    output = home.python("pruner.py", "--help")
-    ours, theirs = output.split("upstream train arguments")
-    assert "pruning options:" in ours and "--prune-ratio" in ours and "--target-params" in ours
-    assert all(flag in theirs for flag in ("--multi-scale", "--cache-images", "--batch-size", "--hyp", "--img-size"))
-    assert "--weights" not in theirs and "--evolve " not in theirs and "--prune_ratio" not in theirs
-
-
 def test_prunekit_is_not_needed(home: Home) -> None:
     """No drop-in imports the tool."""
     grep = ["git", "grep", "-nE", r"^\s*(import|from) prunekit(\.| |$)", "--", "*.py"]
     assert subprocess.run(grep, cwd=home.root, capture_output=True, check=False).stdout == b""
-
-
-def test_slimming_from_sparsity_training_to_fine_tuning(home: Home, tiny7: Path) -> None:
-    """train_sparse.py and inspect_bn.py, which upstream's train.py has only the penalty of."""
-    home.python(HERE / "make_seven.py", "training/yolov7-tiny", "best.pt", "10")
-    small = ["--data", str(tiny7), *QUICK, *SMALL, "--epochs", "1", "--project", "runs"]
-    walk(
-        home.python,
-        ["--weights", "best.pt", *small, "--name", "sparse"],
-        "runs/sparse/weights/last.pt",
-        [*small, "--name", "slim"],
-        home.root / "runs/slim",
-    )
