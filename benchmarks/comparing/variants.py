@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 HALF = 0.5  # of the dense network's MACs
@@ -48,26 +48,12 @@ def variants() -> dict[str, Variant]:
     found = [
         Variant("dense", "dense", "the network that is pruned", start="", against="dense-more"),
         Variant("dense-more", "more", "dense, trained on for the same epochs", against=""),
-        Variant("default", "prune", "prune_one_shot.py, default settings", against="dense-more"),
-        Variant("random-local", "prune", "control: random channels", options=("--importance", "random")),
+        _pruned("default", "prune_one_shot.py, default settings", against="dense-more"),
+        _pruned("random-local", "control: random channels", "--importance", "random"),
         Variant("stock-tp", "stock", "Torch-Pruning's high-level pruner with its own defaults"),
         Variant("scratch", "scratch", "the default's architecture from random weights, all epochs", start="default"),
-        Variant(
-            "steps-2",
-            "prune",
-            "two steps, half the epochs each",
-            script="prune.py",
-            options=("--steps", "2", *GIVEN),
-            steps=2,
-        ),
-        Variant(
-            "steps-4",
-            "prune",
-            "four steps, a quarter of the epochs each",
-            script="prune.py",
-            options=("--steps", "4", *GIVEN),
-            steps=4,
-        ),
+        _stepwise("steps-2", "two steps, half the epochs each", 2, *GIVEN),
+        _stepwise("steps-4", "four steps, a quarter of the epochs each", 4, *GIVEN),
     ]
     found += _helpers()
     found += _criteria()
@@ -75,9 +61,8 @@ def variants() -> dict[str, Variant]:
     found += [
         Variant("large-dense", "dense", "the next larger network", start="", large=True, against="small-native"),
         Variant("small-native", "dense", "the small network, all epochs from scratch", start="", against="dense-more"),
-        Variant(
+        _pruned(
             "large-pruned",
-            "prune",
             "the larger network, pruned to the small one's MACs",
             start="large-dense",
             large=True,
@@ -87,33 +72,34 @@ def variants() -> dict[str, Variant]:
     return {variant.name: variant for variant in found}
 
 
+def _pruned(name: str, about: str, *options: str, **more: Any) -> Variant:
+    """A run of a pruning script with these options."""
+    return Variant(name, "prune", about, options=options, **more)
+
+
+def _stepwise(name: str, about: str, steps: int, *options: str, **more: Any) -> Variant:
+    """The same in several steps."""
+    return _pruned(name, about, "--steps", str(steps), *options, script="prune.py", steps=steps, **more)
+
+
 def _helpers() -> list[Variant]:
     """What may bring accuracy back, each against `default`, from which it differs in this alone."""
     rates = [
-        Variant(f"lr-{rate:g}", "prune", f"fine-tuning at lr0 {rate:g} (else 0.03)", hyp=(("lr0", rate),))
+        _pruned(f"lr-{rate:g}", f"fine-tuning at lr0 {rate:g} (else 0.03)", hyp=(("lr0", rate),))
         for rate in (0.003, 0.01, 0.06)
     ]
-    warm = Variant("warm-up", "prune", "one epoch of warm-up (else none)", hyp=(("warmup_epochs", 1.0),))
+    warm = _pruned("warm-up", "one epoch of warm-up (else none)", hyp=(("warmup_epochs", 1.0),))
     pulls = [
-        Variant(
-            f"distill-{pull:g}", "prune", f"beside the dense network, pull {pull:g}", options=("--distill", str(pull))
-        )
+        _pruned(f"distill-{pull:g}", f"beside the dense network, pull {pull:g}", "--distill", str(pull))
         for pull in (0.5, 1.0)
     ]
-    widths = [
-        Variant(f"round-{n}", "prune", f"widths in multiples of {n} (else 16)", options=("--round-to", str(n)))
-        for n in (1, 8)
-    ]
-    recalibrated = Variant("recalibrate", "prune", "BatchNorm statistics measured anew", options=("--recalibrate",))
+    widths = [_pruned(f"round-{n}", f"widths in multiples of {n} (else 16)", "--round-to", str(n)) for n in (1, 8)]
+    recalibrated = _pruned("recalibrate", "BatchNorm statistics measured anew", "--recalibrate")
     repaired = [
-        Variant(
-            f"{name}-repair", "prune", f"{name}, repaired on 128 images before fine-tuning", options=(*words, *REPAIR)
-        )
+        _pruned(f"{name}-repair", f"{name}, repaired on 128 images before fine-tuning", *words, *REPAIR)
         for name, words in (("default", ()), ("random", RANDOM), ("fpgm", FPGM))
     ]
-    pulled = Variant(
-        "fpgm-distill", "prune", "fpgm, beside the dense network, pull 0.5", options=(*FPGM, "--distill", "0.5")
-    )
+    pulled = _pruned("fpgm-distill", "fpgm, beside the dense network, pull 0.5", *FPGM, "--distill", "0.5")
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
     return [recalibrated, *repaired, table, *pulls, pulled, *widths, *rates, warm, *_schedules()]
 
@@ -122,54 +108,25 @@ def _schedules() -> list[Variant]:
     """Schedules scaled to what was removed, where that differs from the given: light cuts, many steps."""
     scaled, light = ("--schedule", "scaled"), "a light cut, to 0.8 of the MACs"
     return [
-        Variant("light", "prune", f"{light}, schedule as given", options=GIVEN, fraction=0.8, against="dense-more"),
-        Variant("light-scaled", "prune", f"{light}, schedule scaled", options=scaled, fraction=0.8, against="light"),
-        Variant(
-            "steps-2-scaled",
-            "prune",
-            "two steps, schedule scaled",
-            script="prune.py",
-            options=("--steps", "2", *scaled),
-            steps=2,
-            against="steps-2",
-        ),
-        Variant(
-            "steps-4-scaled",
-            "prune",
-            "four steps, schedule scaled",
-            script="prune.py",
-            options=("--steps", "4", *scaled),
-            steps=4,
-            against="steps-4",
-        ),
+        _pruned("light", f"{light}, schedule as given", *GIVEN, fraction=0.8, against="dense-more"),
+        _pruned("light-scaled", f"{light}, schedule scaled", *scaled, fraction=0.8, against="light"),
+        _stepwise("steps-2-scaled", "two steps, schedule scaled", 2, *scaled, against="steps-2"),
+        _stepwise("steps-4-scaled", "four steps, schedule scaled", 4, *scaled, against="steps-4"),
     ]
 
 
 def _quarter() -> list[Variant]:
     """A quarter of the MACs: the smaller the budget, the more the choices may weigh."""
-    own = [
-        ("quarter", "prune_one_shot.py, default settings", ()),
-        ("quarter-random", "control: random channels", ("--importance", "random")),
-        ("quarter-round-8", "widths in multiples of 8", ("--round-to", "8")),
-        ("quarter-global", "one ranking of all channels", ("--scope", "global")),
-    ]
     shared: dict[str, Any] = {"fraction": 0.25, "against": "quarter"}
-    made = [
-        Variant(name, "prune", f"to 0.25 of the MACs: {about}", options=options, **shared)
-        for name, about, options in own
+    to = "to 0.25 of the MACs"
+    return [
+        _pruned("quarter", f"{to}: prune_one_shot.py, default settings", **{**shared, "against": "dense-more"}),
+        _pruned("quarter-random", f"{to}: control: random channels", *RANDOM, **shared),
+        _pruned("quarter-round-8", f"{to}: widths in multiples of 8", "--round-to", "8", **shared),
+        _pruned("quarter-global", f"{to}: one ranking of all channels", "--scope", "global", **shared),
+        _stepwise("quarter-steps-2", f"{to}: two steps, schedule scaled", 2, **shared),
+        Variant("quarter-stock", "stock", f"{to}: Torch-Pruning's pruner", **shared),
     ]
-    made[0] = replace(made[0], against="dense-more")
-    steps = Variant(
-        "quarter-steps-2",
-        "prune",
-        "to 0.25 of the MACs: two steps, schedule scaled",
-        script="prune.py",
-        options=("--steps", "2"),
-        steps=2,
-        **shared,
-    )
-    stock = Variant("quarter-stock", "stock", "to 0.25 of the MACs: Torch-Pruning's pruner", **shared)
-    return [*made, steps, stock]
 
 
 def _criteria() -> list[Variant]:
@@ -177,8 +134,7 @@ def _criteria() -> list[Variant]:
     there = {("lamp", "local"), ("random", "local")}
     pairs = [(name, scope) for scope in ("local", "global") for name in CRITERIA if (name, scope) not in there]
     return [
-        Variant(f"{name}-{scope}", "prune", f"{name}, {scope}", options=("--importance", name, "--scope", scope))
-        for name, scope in pairs
+        _pruned(f"{name}-{scope}", f"{name}, {scope}", "--importance", name, "--scope", scope) for name, scope in pairs
     ]
 
 
