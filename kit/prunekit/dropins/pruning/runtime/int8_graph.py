@@ -70,7 +70,7 @@ def quantize(
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset < LEAST_OPSET:
         raise PruneError(f"{source.name} has opset {opset}: INT8 per channel needs {LEAST_OPSET} or newer")
-    with temporary_folder() as folder, _quiet():
+    with temporary_folder() as folder, quiet():
         named, made = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         name_nodes(model.graph)
         onnx.save(model, str(named))
@@ -221,8 +221,8 @@ def name_nodes(graph: GraphProto) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantizer's advice about its own preprocessing."""
+def quiet() -> Iterator[None]:
+    """Without the advice that quantizers log."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

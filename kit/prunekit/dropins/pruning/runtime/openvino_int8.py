@@ -9,7 +9,6 @@ yolov8n.
 from __future__ import annotations
 
 import ast
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from ..errors import PruneError
 from .exported import OPENVINO, bytes_of
-from .int8_graph import Sizes, is_bins
+from .int8_graph import Sizes, is_bins, quiet
 
 _LEARNED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul")
 _NO_WORK = ("Constant", "Parameter", "Result")
@@ -134,12 +133,10 @@ def _alone() -> Iterator[None]:
     """Without what both packages tell their makers over the network (they keep still where CI is set), and quietly."""
     had = {key: os.environ.get(key) for key in ("CI", "NNCF_CI")}
     os.environ.update(CI="true", NNCF_CI="1")
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        yield
+        with quiet():
+            yield
     finally:
-        logging.disable(before)
         for key, value in had.items():
             os.environ.pop(key, None)
             if value is not None:

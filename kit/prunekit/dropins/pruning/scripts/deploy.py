@@ -24,7 +24,7 @@ from ..runtime.int8_graph import require_onnx
 from ..runtime.openvino_int8 import require_openvino
 from ..settings import Settings
 from ..training import ddp
-from .options import Parser, add_options, normalise, settings_of, typed
+from .options import Parser, add_options, add_valued, normalise, settings_of, typed
 from .prune import carry, open_network, refuse_beside, require_unchanged, resume
 
 DEFAULTS = Settings(prune_ratio=None, target_macs=0.5, steps=1, round_to=16, schedule="scaled", max_map_drop=0.01)
@@ -175,47 +175,23 @@ def _parser(description: str, upstream: Upstream) -> argparse.ArgumentParser:
     parser = Parser(
         description=description,
         epilog=upstream.help_text(),
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         conflict_handler="resolve",
     )
     parser.add_argument("--weights", "--model", dest="weights", help="trained checkpoint to deploy")
     add_options(parser, DEFAULTS, plans=False)
     defaults = Request()
-    add = parser.add_argument_group("deployment options").add_argument
-    add(
+    group = parser.add_argument_group("deployment options")
+    valued = partial(add_valued, group)
+    group.add_argument(
         "--target-latency",
         type=float,
         metavar="T",
         help="share of the dense float file's time to end at, measured here in the runtime: what INT8 and pruning take "
         "together",
     )
-    add(
-        "--max-map-drop",
-        type=float,
-        default=DEFAULTS.max_map_drop,
-        metavar="D",
-        help="mAP50-95 that the chosen file may be below the dense float file; with --steps above 1, pruning stops "
-        f"there (default {DEFAULTS.max_map_drop})",
-    )
-    add(
-        "--runtime",
-        choices=RUNTIMES,
-        default=defaults.runtime,
-        help=f"runtime that the file is for, and measured in (default {defaults.runtime})",
-    )
-    add(
-        "--calibration-images",
-        type=int,
-        default=defaults.images,
-        metavar="N",
-        help=f"training images to calibrate INT8 with (default {defaults.images})",
-    )
-    add(
-        "--threads",
-        type=int,
-        default=defaults.threads,
-        metavar="N",
-        help=f"threads to time with (default {defaults.threads})",
-    )
+    drop = "mAP50-95 that the chosen file may be below the dense float file; with --steps above 1, pruning stops there"
+    valued("--max-map-drop", DEFAULTS.max_map_drop, drop, type=float, metavar="D")
+    valued("--runtime", defaults.runtime, "runtime that the file is for, and measured in", choices=RUNTIMES)
+    valued("--calibration-images", defaults.images, "training images to calibrate INT8 with", type=int, metavar="N")
+    valued("--threads", defaults.threads, "threads to time with", type=int, metavar="N")
     return parser

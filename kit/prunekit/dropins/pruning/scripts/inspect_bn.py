@@ -84,7 +84,7 @@ def inspect(
         find_weights: the file behind --weights.
         family: an adapter by --trust, at a small image size: only couplings are looked for.
     """
-    parser = Parser(description=f"{description}\n{ABOUT}", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=f"{description}\n{ABOUT}", allow_abbrev=True)
     add = parser.add_argument
     add("--weights", "--model", dest="weights", required=True, help="checkpoint to look at")
     add("--keep", type=float, default=0.5, help="fraction of channels that would stay (default 0.5)")

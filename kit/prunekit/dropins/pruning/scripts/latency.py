@@ -56,8 +56,6 @@ def latency(description: str, argv: list[str], upstream: Upstream) -> dict[str, 
 def _parsed(description: str, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser(
         description=description,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="upstream's --imgsz (--img-size) and --device may follow",
     )
     add, plenty = parser.add_argument, Plenty()

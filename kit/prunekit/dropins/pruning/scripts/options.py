@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import PruneError
 from ..runtime.runtimes import RUNTIMES
@@ -19,11 +20,23 @@ from ..settings import CRITERIA, HEADS, SCHEDULES, SCOPES, Settings, within
 
 
 class Parser(argparse.ArgumentParser):
-    """A script's parser: what it refuses ends as everything else that is refused, in one line."""
+    """A script's parser: what it refuses ends as everything else that is refused, in one line.
+
+    Flags are not abbreviated, for words that are not its own are upstream's; texts keep their lines.
+    """
+
+    def __init__(self, **more: Any) -> None:
+        lines = argparse.RawDescriptionHelpFormatter
+        super().__init__(**{"allow_abbrev": False, "formatter_class": lines, **more})
 
     def error(self, message: str) -> NoReturn:
         """Raises PruneError."""
         raise PruneError(f"{message} (see --help)")
+
+
+def add_valued(group: argparse._ActionsContainer, flag: str, default: object, text: str, **more: Any) -> None:
+    """Add an option whose help ends with its default."""
+    group.add_argument(flag, default=default, help=f"{text} (default {default})", **more)
 
 
 def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: bool = True) -> None:
@@ -32,7 +45,8 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
     Args:
         plans: with those that make or replay a plan, and that of the ONNX file.
     """
-    add = parser.add_argument_group("pruning options").add_argument
+    group = parser.add_argument_group("pruning options")
+    add, valued = group.add_argument, partial(add_valued, group)
     ratio, macs = defaults.prune_ratio, defaults.target_macs
     add("--prune-ratio", type=float, help="fraction of channels to remove" + (f" (default {ratio})" if ratio else ""))
     add("--keep", type=float, metavar="K", help="the same by what stays: --keep 0.8 is --prune-ratio 0.2")
@@ -49,45 +63,13 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
         help="targets are of the network as it is deployed, without YOLO26's one-to-many head (default: of all of it)",
     )
     add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
-    add(
-        "--runtime",
-        choices=RUNTIMES,
-        default="onnxruntime",
-        help="where --target-latency is measured (default onnxruntime)",
-    )
-    add(
-        "--steps",
-        type=int,
-        default=defaults.steps,
-        help=f"prune and fine-tune in this many steps (default {defaults.steps})",
-    )
-    add(
-        "--importance",
-        choices=CRITERIA,
-        default=defaults.importance,
-        help=f"criterion that scores channels (default {defaults.importance})",
-    )
-    add(
-        "--scope",
-        choices=SCOPES,
-        default=defaults.scope,
-        help=f"same ratio in each layer, or one ranking of all (default {defaults.scope})",
-    )
+    valued("--runtime", "onnxruntime", "where --target-latency is measured", choices=RUNTIMES)
+    valued("--steps", defaults.steps, "prune and fine-tune in this many steps", type=int)
+    valued("--importance", defaults.importance, "criterion that scores channels", choices=CRITERIA)
+    valued("--scope", defaults.scope, "same ratio in each layer, or one ranking of all", choices=SCOPES)
     add("--sensitivity", metavar="FILE", help="widths by what sensitivity.py measured (its table), not by --scope")
-    add(
-        "--round-to",
-        type=int,
-        default=defaults.round_to,
-        metavar="N",
-        help=f"keep multiples of N channels, or dense (default {defaults.round_to})",
-    )
-    add(
-        "--min-channels",
-        type=int,
-        default=defaults.min_channels,
-        metavar="N",
-        help=f"floor: never fewer in a layer (default {defaults.min_channels})",
-    )
+    valued("--round-to", defaults.round_to, "keep multiples of N channels, or dense", type=int, metavar="N")
+    valued("--min-channels", defaults.min_channels, "floor: never fewer in a layer", type=int, metavar="N")
     add(
         "--ignore",
         action="append",
@@ -95,12 +77,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
         metavar="NAME",
         help="do not prune this layer or block (repeatable; default none)",
     )
-    add(
-        "--head",
-        choices=HEADS,
-        default=defaults.head,
-        help=f"part of the head that is not pruned (default {defaults.head})",
-    )
+    valued("--head", defaults.head, "part of the head that is not pruned", choices=HEADS)
     add(
         "--remove-blocks",
         type=int,
@@ -136,13 +113,8 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
         help="without training: solve the pruned weights on N training images (no labels) so that each layer's outputs "
         "come nearest to the dense network's (default 128 with --epochs 0, else 0: off)",
     )
-    add(
-        "--schedule",
-        choices=SCHEDULES,
-        default=defaults.schedule,
-        help=f"learning rate, warm-up and epochs of each fine-tuning: as given, or scaled to what its step removed "
-        f"(default {defaults.schedule})",
-    )
+    what = "learning rate, warm-up and epochs of each fine-tuning: as given, or scaled to what its step removed"
+    valued("--schedule", defaults.schedule, what, choices=SCHEDULES)
     add(
         "--distill",
         type=float,

@@ -129,12 +129,7 @@ def find_weights(name: str, published: Callable[[str], object], download: Callab
 
 def parser_of(description: str, defaults: Settings, upstream: Upstream) -> argparse.ArgumentParser:
     """The parser of a pruning script: prunekit's options in one group, upstream's in another."""
-    parser = Parser(
-        description=description,
-        epilog=upstream.help_text(),
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(description=description, epilog=upstream.help_text())
     parser.add_argument("--weights", "--model", dest="weights", help="trained checkpoint to prune")
     add_options(parser, defaults)
     return parser

@@ -14,7 +14,7 @@ from ..runtime.int8_graph import METHODS, require_onnx
 from ..runtime.openvino_int8 import require_openvino
 from ..runtime.placement import PLACEMENTS
 from ..settings import Settings
-from .options import Parser, normalise
+from .options import Parser, add_valued, normalise
 
 
 def quantify_command(description: str, argv: list[str], upstream: Upstream) -> None:
@@ -51,12 +51,7 @@ def quantify_command(description: str, argv: list[str], upstream: Upstream) -> N
 
 
 def _parser(description: str, defaults: Request, upstream: Upstream) -> argparse.ArgumentParser:
-    parser = Parser(
-        description=description,
-        epilog=upstream.help_text(),
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(description=description, epilog=upstream.help_text())
     add = parser.add_argument
     add("--weights", "--weight", "--model", dest="weights", metavar="FILE", help="trained checkpoint, dense or pruned")
     add(
@@ -77,20 +72,10 @@ def _parser(description: str, defaults: Request, upstream: Upstream) -> argparse
         default=defaults.placement,
         help="which layers become INT8 (onnxruntime, static): the fastest of a few placements that are timed, or all",
     )
-    add(
-        "--max-map-drop",
-        type=float,
-        default=defaults.max_map_drop,
-        metavar="D",
-        help=f"exit with code 5 if mAP50-95 falls by more than D (default {defaults.max_map_drop})",
-    )
-    add(
-        "--calibration-images",
-        type=int,
-        default=defaults.images,
-        metavar="N",
-        help=f"training images to calibrate with (default {defaults.images})",
-    )
+    drop = "exit with code 5 if mAP50-95 falls by more than D"
+    add_valued(parser, "--max-map-drop", defaults.max_map_drop, drop, type=float, metavar="D")
+    images = "training images to calibrate with"
+    add_valued(parser, "--calibration-images", defaults.images, images, type=int, metavar="N")
     add("--seven-bits", action="store_true", help="weights of 7 bits, for CPUs without VNNI (8-bit sums may saturate)")
     add("--threads", type=int, default=defaults.threads, metavar="N", help="threads to time with (default 1)")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")

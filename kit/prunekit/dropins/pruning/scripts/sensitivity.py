@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ def sensitivity(description: str, argv: list[str], upstream: Upstream) -> dict[s
     """
     parser = Parser(
         description=description,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="upstream's --data, --imgsz (--img-size), --batch and --device may follow",
     )
     add = parser.add_argument

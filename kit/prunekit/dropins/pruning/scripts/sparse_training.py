@@ -49,11 +49,30 @@ def trained(
 
 def where(argv: list[str]) -> argparse.Namespace:
     """What decides which of upstream's scripts trains: the network, or the run to resume ("" if none is named)."""
-    parser = Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False)
     for flag in ("--weights", "--cfg"):
         parser.add_argument(flag, default="")
     parser.add_argument("--resume", nargs="?", const="")
     return parser.parse_known_args(normalise(argv, parser))[0]
+
+
+def of_checkpoint(where: argparse.Namespace, family: Family, find_weights: Callable[[str], Path], scratch: str) -> bool:
+    """Does training start from a checkpoint, which `family` has checked then, and not from a YAML?
+
+    Args:
+        where: see `where`.
+        family: the adapter, as yet without a network.
+        find_weights: the file behind --weights.
+        scratch: what --cfg could be.
+
+    Raises:
+        PruneError: neither is given, or the checkpoint is none.
+    """
+    if where.weights:
+        family.check(find_weights(where.weights))
+    elif not where.cfg:
+        raise PruneError(f"no network given: --weights best.pt (or --cfg {scratch})")
+    return bool(where.weights)
 
 
 def resumable(last: str, argv: Sequence[str], family: Family) -> dict[str, Any]:

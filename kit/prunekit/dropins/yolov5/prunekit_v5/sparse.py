@@ -51,12 +51,9 @@ def _train(argv: list[str]) -> Path:
 
 def _task(where: argparse.Namespace) -> str:
     """The task of the network to start from: a checkpoint's own, or what a YAML's last layer does."""
-    if where.weights:
-        family = Yolov5()
-        family.check(find_weights(where.weights))
+    family = Yolov5()
+    if sparse_training.of_checkpoint(where, family, find_weights, "yolov5s.yaml to start from scratch"):
         return family.task
-    if not where.cfg:
-        raise PruneError("no network given: --weights best.pt (or --cfg yolov5s.yaml to start from scratch)")
     cfg = found("--cfg", where.cfg)
     try:
         rows = yaml.safe_load(Path(check_yaml(cfg)).read_text(encoding="utf-8"))["head"]

@@ -39,7 +39,7 @@ def reparameterize(description: str, argv: list[str]) -> None:
 
 
 def _parsed(description: str, argv: list[str]) -> argparse.Namespace:
-    parser = Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description)
     add = parser.add_argument
     add("--weights", "--weight", dest="weights", required=True, metavar="PT", help="trained network, dense or pruned")
     add("--output", type=Path, metavar="PT", help="file to write (default: NAME_deploy.pt beside it)")

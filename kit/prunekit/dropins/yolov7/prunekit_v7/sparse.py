@@ -63,12 +63,9 @@ def _train(argv: list[str], trust: bool) -> Path:
 
 def _trainer(where: argparse.Namespace) -> str:
     """train.py, or train_aux.py for a network with an auxiliary head: of the checkpoint, or of a YAML's last row."""
-    if where.weights:
-        family = Yolov7()
-        family.check(find_weights(where.weights))
+    family = Yolov7()
+    if sparse_training.of_checkpoint(where, family, find_weights, "cfg/training/yolov7.yaml, from scratch"):
         return family.trainer
-    if not where.cfg:
-        raise PruneError("no network given: --weights best.pt (or --cfg cfg/training/yolov7.yaml, from scratch)")
     rows = data.read_architecture("--cfg", data.found("--cfg", where.cfg))["head"]
     return "train_aux.py" if rows[-1][2] == AUXILIARY else "train.py"
 

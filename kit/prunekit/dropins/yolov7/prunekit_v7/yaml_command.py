@@ -68,7 +68,7 @@ def last_pruned() -> Path:
 
 
 def _parsed(description: str, argv: list[str]) -> argparse.Namespace:
-    parser = Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description)
     add = parser.add_argument
     add("--model", "--cfg", dest="model", required=True, metavar="YAML", help="architecture of the dense network")
     add("--pruned-model", type=Path, required=True, metavar="YAML", help="file to write")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +97,6 @@ def yolo11(argv: list[str]) -> None:
     parser = Parser(
         description="Iteratively prune and fine-tune YOLO11.",
         epilog=help_text(),
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--model", "--weights", dest="weights", help="trained checkpoint (default yolo11n.pt)")
