@@ -24,12 +24,6 @@ PACKAGES = ("ultralytics-opencv-headless>=8.4.118", "seaborn>=0.11.0", "tqdm>=4.
 
 
 @pytest.fixture(scope="session")
-def stack5(shared_tmp: Path) -> Path:
-    """A folder with the packages that YOLOv5 takes from pip."""
-    return packages(shared_tmp, "v5", "YOLOv5", PACKAGES)
-
-
-@pytest.fixture(scope="session")
 def fork5(shared_tmp: Path) -> Path:
     """The root of a fork that `prunekit setup v5` has made. Do not write into it."""
     return set_up(shared_tmp, "v5", "YOLOv5")
@@ -49,9 +43,13 @@ def pristine5(fork5: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def env5(stack5: Path, offline_env: dict[str, str]) -> dict[str, str]:
+def env5(shared_tmp: Path, offline_env: dict[str, str]) -> dict[str, str]:
     """Variables under which YOLOv5 runs offline; the pip packages are importable, nothing else is added."""
-    own = {"YOLOv5_CONFIG_DIR": offline_env["YOLO_CONFIG_DIR"], "PYTHONPATH": str(stack5), "CUDA_VISIBLE_DEVICES": "-1"}
+    own = {
+        "YOLOv5_CONFIG_DIR": offline_env["YOLO_CONFIG_DIR"],
+        "PYTHONPATH": str(packages(shared_tmp, "v5", "YOLOv5", PACKAGES)),
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
     return {**os.environ, **offline_env, **own}
 
 

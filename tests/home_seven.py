@@ -23,21 +23,20 @@ PACKAGES = ("seaborn>=0.11.0", "tqdm>=4.66.3")
 
 
 @pytest.fixture(scope="session")
-def stack7(shared_tmp: Path) -> Path:
-    """A folder with the packages that YOLOv7 takes from pip."""
-    return packages(shared_tmp, "v7", "YOLOv7", PACKAGES)
-
-
-@pytest.fixture(scope="session")
 def fork7(shared_tmp: Path) -> Path:
     """The root of a fork that `prunekit setup v7` has made. Do not write into it."""
     return set_up(shared_tmp, "v7", "YOLOv7")
 
 
 @pytest.fixture(scope="session")
-def env7(stack7: Path, offline_env: dict[str, str]) -> dict[str, str]:
+def env7(shared_tmp: Path, offline_env: dict[str, str]) -> dict[str, str]:
     """Variables under which YOLOv7 runs offline; the pip packages are importable, nothing else is added."""
-    return {**os.environ, **offline_env, "PYTHONPATH": str(stack7), "CUDA_VISIBLE_DEVICES": "-1"}
+    return {
+        **os.environ,
+        **offline_env,
+        "PYTHONPATH": str(packages(shared_tmp, "v7", "YOLOv7", PACKAGES)),
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
 
 
 @pytest.fixture(scope="session")

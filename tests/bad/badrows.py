@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +12,18 @@ Row = tuple[str, list[str]]  # name, script and words
 
 @dataclass(frozen=True)
 class Flags:
-    """How one upstream spells what all of them have."""
+    """How one upstream spells what all of them have.
+
+    `floats` and `ints` are flags that take such a number; `quiet` are the words of a run without pictures.
+    """
 
     name: str
-    size: str
-    batch: str
-    floats: tuple[str, ...]
-    ints: tuple[str, ...]
+    floats: str
+    ints: str
+    size: str = "--imgsz"
+    batch: str = "--batch-size"
     files: str = "--hyp"
+    quiet: str = ""
 
 
 V8_FLOATS = (
@@ -35,20 +39,18 @@ V8_INTS = (
 OWN_FLOATS = "prune-ratio target-macs target-params target-latency max-map-drop sparsity distill"
 OWN_INTS = "steps round-to min-channels seed"
 FLAGS = {
-    "v8": Flags("v8", "--imgsz", "--batch", tuple(V8_FLOATS.split()), tuple(V8_INTS.split()), "--cfg"),
+    "v8": Flags("v8", V8_FLOATS, V8_INTS, batch="--batch", files="--cfg", quiet="--plots False"),
     "v5": Flags(
         "v5",
-        "--imgsz",
-        "--batch-size",
-        tuple(f"label-smoothing {OWN_FLOATS}".split()),
-        tuple(f"epochs workers patience save-period freeze bbox_interval mask-ratio {OWN_INTS}".split()),
+        f"label-smoothing {OWN_FLOATS}",
+        f"epochs workers patience save-period freeze bbox_interval mask-ratio {OWN_INTS}",
+        quiet="--noplots",
     ),
     "v7": Flags(
         "v7",
-        "--img-size",
-        "--batch-size",
-        tuple(f"label-smoothing {OWN_FLOATS}".split()),
-        tuple(f"epochs workers save_period freeze bbox_interval {OWN_INTS}".split()),
+        f"label-smoothing {OWN_FLOATS}",
+        f"epochs workers save_period freeze bbox_interval {OWN_INTS}",
+        size="--img-size",
     ),
 }
 # Files that look odd and are none the worse for it: what is wrong in them is not read, or is made anew.
@@ -167,22 +169,8 @@ def rows(upstream: str, folder: Path) -> list[Row]:
 
 def settings(flags: Flags) -> list[str]:
     """As little work as a run can be."""
-    more = [
-        "--round-to",
-        "8",
-        "--no-export",
-        "--epochs",
-        "0",
-        "--device",
-        "cpu",
-        "--workers",
-        "0",
-        flags.size,
-        "64",
-        flags.batch,
-        "8",
-    ]
-    return [*more, *(["--plots", "False"] if flags.name == "v8" else ["--noplots"] if flags.name == "v5" else [])]
+    small = f"--round-to 8 --no-export --epochs 0 --device cpu --workers 0 {flags.size} 64 {flags.batch} 8"
+    return f"{small} {flags.quiet}".split()
 
 
 def _with(words: list[str], flag: str, value: str) -> list[str]:
@@ -194,10 +182,10 @@ def _with(words: list[str], flag: str, value: str) -> list[str]:
 
 def _values(flags: Flags, good: list[str]) -> Iterator[Row]:
     """Numbers that are none, or that nobody can mean."""
-    for flag in flags.floats:
+    for flag in flags.floats.split():
         for value in ("nan", "1e309", "-1", "text"):
             yield f"{flag} {value}", ["prune_one_shot.py", *good, "--epochs", "1", f"--{flag}", value]
-    for flag in flags.ints:
+    for flag in flags.ints.split():
         for value in ("-7", "99999999999999999999", "1.5", "nan", "text"):
             yield f"{flag} {value}", ["prune_one_shot.py", *good, "--epochs", "1", f"--{flag}", value]
     for value in (
@@ -317,153 +305,67 @@ def _places(good: list[str]) -> Iterator[Row]:
     yield "resume a long name", ["prune.py", "--resume", long]
 
 
+def _each(line: str, tails: str) -> Iterator[Row]:
+    """A line with each tail (`|` between them) behind it; named by the script and the tail."""
+    script, *words = line.split()
+    for tail in tails.split("|"):
+        yield f"{script.removesuffix('.py')} {tail.strip()}", [script, *words, *tail.split()]
+
+
 def _other_scripts(flags: Flags) -> Iterator[Row]:
     """latency.py, quantify.py, deploy.py, sensitivity.py and the scripts of one upstream."""
-    pair = [
-        "latency.py",
-        "--dense",
-        "best.pt",
-        "--pruned",
-        "best.pt",
-        flags.size,
-        "64",
-        "--device",
-        "cpu",
-        "--runtime",
-        "torch",
-    ]
-    for words in (
-        ["--rounds", "0"],
-        ["--rounds", "-1"],
-        ["--threads", "0"],
-        ["--threads", "9" * 20],
-        ["--limit", "nan"],
-        ["--limit", "-1"],
-        ["--limit", "text"],
-        ["--json", "r_list"],
-        ["--json", "/proc/x/y.json"],
-        ["--runtime", "magic"],
-        ["--json", "a_file/x.json"],
-        ["--threads", "1000000"],
-    ):
-        yield f"latency {' '.join(words)}", [*pair, *words]
-    data = ["--weights", "best.pt", "--data", "tiny.yaml", flags.size, "64", "--device", "cpu"]
-    for words in (
-        ["--calibration-images", "-1"],
-        ["--calibration-images", "text"],
-        ["--max-map-drop", "nan"],
-        ["--threads", "9" * 20],
-        ["--method", "magic"],
-        ["--threads", "-1"],
-    ):
-        yield f"quantify {' '.join(words)}", ["quantify.py", *data, *words]
-    for words in (
-        ["--max-map-drop", "nan"],
-        ["--target-latency", "2"],
-        ["--threads", "0"],
-        ["--runtime", "magic"],
-        ["--weights", "best_int8.onnx"],
-        ["--resume", "a_file"],
-    ):
-        yield f"deploy {' '.join(words)}", ["deploy.py", *(words if "--resume" in words else [*data, *words])]
-    for words in (
-        ["--ratios", "nan"],
-        ["--ratios", "text"],
-        ["--ratios", "0"],
-        ["--ratios", "1e309"],
-        ["--ratios"],
-        ["--out", "r_list"],
-        ["--out", "x.png"],
-        ["--out", "a_file/t.json"],
-        ["--out", "/proc/x/t.json"],
-        ["--importance", "magic"],
-    ):
-        yield f"sensitivity {' '.join(words)}", ["sensitivity.py", *data, *words]
+    nines = "9" * 20
+    yield from _each(
+        f"latency.py --dense best.pt --pruned best.pt {flags.size} 64 --device cpu --runtime torch",
+        f"--rounds 0 | --rounds -1 | --threads 0 | --threads {nines} | --limit nan | --limit -1 | --limit text"
+        " | --json r_list | --json /proc/x/y.json | --runtime magic | --json a_file/x.json | --threads 1000000",
+    )
+    data = f"--weights best.pt --data tiny.yaml {flags.size} 64 --device cpu"
+    yield from _each(
+        f"quantify.py {data}",
+        f"--calibration-images -1 | --calibration-images text | --max-map-drop nan | --threads {nines}"
+        " | --method magic | --threads -1",
+    )
+    yield from _each(
+        f"deploy.py {data}",
+        "--max-map-drop nan | --target-latency 2 | --threads 0 | --runtime magic | --weights best_int8.onnx",
+    )
+    yield from _each("deploy.py", "--resume a_file")
+    yield from _each(
+        f"sensitivity.py {data}",
+        "--ratios nan | --ratios text | --ratios 0 | --ratios 1e309 | --ratios | --out r_list | --out x.png"
+        " | --out a_file/t.json | --out /proc/x/t.json | --importance magic",
+    )
     yield from _sparse(flags)
     if flags.name == "v7":
         yield from _v7()
 
 
-def _sparse(flags: Flags) -> Iterable[Row]:
-    data = [
-        "train_sparse.py",
-        "--weights",
-        "best.pt",
-        "--data",
-        "tiny.yaml",
-        flags.size,
-        "64",
-        "--device",
-        "cpu",
-        "--epochs",
-        "1",
-    ]
-    for words in (
-        ["--sparsity", "nan"],
-        ["--sparsity", "1e309"],
-        ["--sparsity", "-1"],
-        ["--sparsity-beta", "nan"],
-        ["--epochs", "-1"],
-        [flags.size, "1000000"],
-        ["--workers", "-7"],
-        [flags.batch, "-7"],
-        [flags.batch, "9" * 20],
-        ["--project", "a_file"],
-        ["--freeze", "999"],
-        ["--device", "foo"],
-        ["--project", "/proc/x"],
-        ["--weights", "caf\udce9.pt"],
-    ):
-        yield f"train_sparse {' '.join(words)}", [*data, *words]
-    inspect = ["inspect_bn.py", "--weights", "best.pt"]
-    for words in (
-        ["--keep", "nan"],
-        ["--keep", "0"],
-        ["--keep", "text"],
-        ["--png", "r_list"],
-        ["--png", "/proc/x/y.png"],
-        ["--png", "a_file/x.png"],
-        ["--png", ""],
-    ):
-        yield f"inspect_bn {' '.join(words)}", [*inspect, *words]
+def _sparse(flags: Flags) -> Iterator[Row]:
+    yield from _each(
+        f"train_sparse.py --weights best.pt --data tiny.yaml {flags.size} 64 --device cpu --epochs 1",
+        "--sparsity nan | --sparsity 1e309 | --sparsity -1 | --sparsity-beta nan | --epochs -1"
+        f" | {flags.size} 1000000 | --workers -7 | {flags.batch} -7 | {flags.batch} {'9' * 20} | --project a_file"
+        " | --freeze 999 | --device foo | --project /proc/x | --weights caf\udce9.pt",
+    )
+    inspect = "inspect_bn.py --weights best.pt"
+    tails = "--keep nan | --keep 0 | --keep text | --png r_list | --png /proc/x/y.png | --png a_file/x.png"
+    yield from _each(inspect, tails)
+    yield "inspect_bn --png ", [*inspect.split(), "--png", ""]
 
 
-def _v7() -> Iterable[Row]:
-    make = ["generate_prune_yaml.py", "--weights", "best.pt"]
-    for words in (
-        ["--model", "d_binary.yaml"],
-        ["--model", "d_deep.yaml"],
-        ["--model", "d_list.yaml"],
-        ["--model", "d_folder.yaml"],
-        ["--model", "nowhere.yaml"],
-        ["--model", "tiny.yaml"],
-        ["--model", "n_rows.yaml"],
-        ["--model", "n_words.yaml"],
-        ["--model", "net.yaml", "--pruned_model", "a_file/x.yaml"],
-        ["--model", "net.yaml", "--pruned_model", "d_folder.yaml"],
-        ["--model", "loop.pt"],
-        ["--model", "d_intkeys.yaml"],
-        ["--model", "d_loop.yaml"],
-    ):
-        yield f"generate_prune_yaml {' '.join(words)}", [*make, *words]
-    for words in (
-        ["--output", "folder.pt"],
-        ["--output", "a_file/x.pt"],
-        ["--output", "/proc/x.pt"],
-        ["--output", "loop.pt"],
-    ):
-        yield f"reparameterize {' '.join(words)}", ["reparameterize.py", "--weights", "best.pt", *words]
-    base = [
-        "prune_one_shot.py",
-        "--weights",
-        "best.pt",
-        "--data",
-        "tiny.yaml",
-        "--device",
-        "cpu",
-        "--epochs",
-        "0",
-        "--no-export",
-    ]
+def _v7() -> Iterator[Row]:
+    yield from _each(
+        "generate_prune_yaml.py --weights best.pt",
+        "--model d_binary.yaml | --model d_deep.yaml | --model d_list.yaml | --model d_folder.yaml"
+        " | --model nowhere.yaml | --model tiny.yaml | --model n_rows.yaml | --model n_words.yaml"
+        " | --model net.yaml --pruned_model a_file/x.yaml | --model net.yaml --pruned_model d_folder.yaml"
+        " | --model loop.pt | --model d_intkeys.yaml | --model d_loop.yaml",
+    )
+    yield from _each(
+        "reparameterize.py --weights best.pt",
+        "--output folder.pt | --output a_file/x.pt | --output /proc/x.pt | --output loop.pt",
+    )
+    base = "prune_one_shot.py --weights best.pt --data tiny.yaml --device cpu --epochs 0 --no-export".split()
     for name in ("d_binary", "d_deep", "d_list", "d_intkeys", "n_rows", "n_words", "d_loop"):
         yield f"--cfg {name}", [*base, "--cfg", f"{name}.yaml", "--img-size", "64"]

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +15,9 @@ from torch import Tensor, nn
 
 
 def modules(*names: str, package: str = "pruning") -> SimpleNamespace:
-    """Modules of the engine by their own names: `modules("planning.plan").plan`."""
-    return SimpleNamespace(**{name.rpartition(".")[2]: importlib.import_module(f"{package}.{name}") for name in names})
+    """Modules of the engine by their own names: `modules("planning.plan run.loop").plan`."""
+    every = " ".join(names).split()
+    return SimpleNamespace(**{name.rpartition(".")[2]: importlib.import_module(f"{package}.{name}") for name in every})
 
 
 TASKS = {"-seg": "SegmentationModel", "-pose": "PoseModel", "-obb": "OBBModel", "-cls": "ClassificationModel"}
@@ -51,6 +54,59 @@ def toy(seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Toy, Tensor]
     model = Toy().to(dtype).eval()
     randomise(model, seed)
     return model, torch.randn(1, 3, 16, 16, dtype=dtype)
+
+
+class ToyFamily:
+    """A family of `Toy`, from any best.pt; what its validator finds is the test's."""
+
+    name, rules, ranked = "toy", (), False
+
+    def check_data(self, weights: Path) -> None:
+        """Any data will do."""
+
+    def load(self, weights: Path) -> nn.Module:
+        """A fresh network for best.pt."""
+        return toy()[0] if weights.name == "best.pt" else torch.load(weights, weights_only=False)
+
+    def example(self, model: nn.Module) -> Tensor:
+        """The toy's image."""
+        return toy()[1]
+
+    def ignored(self, model: nn.Module) -> dict[str, str]:
+        """Its outputs."""
+        return dict(OUTPUTS)
+
+    def dropped(self, model: nn.Module) -> tuple[str, ...]:
+        """Nothing is left out where it is deployed."""
+        return ()
+
+    def tracing(self, model: nn.Module) -> Any:
+        """As it is."""
+        return contextlib.nullcontext()
+
+    def losses(self, model: nn.Module) -> Iterator[Tensor]:
+        """One batch."""
+        yield model(toy()[1])[0].sum()
+
+    def save(self, model: nn.Module, source: Path, target: Path) -> None:
+        """The network alone."""
+        torch.save(model, target)
+
+    def write_yaml(self, weights: Path, target: Path) -> None:
+        """A file that stands for it."""
+        target.write_text("nc: 1\n")
+
+    def finetune(self, weights: Path, folder: Path, **more: Any) -> Path:
+        """Nothing is learned."""
+        return weights
+
+    def gains(self, weights: Path) -> dict[str, float]:
+        """No weights of losses."""
+        return {}
+
+    def arguments(self) -> dict[str, Any]:
+        """Upstream's."""
+        return {"data": "toys.yaml", "imgsz": 16}
 
 
 def build(kit: SimpleNamespace, name: str, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
@@ -159,6 +215,18 @@ def relative(found: list[Tensor], wanted: list[Tensor]) -> float:
 def keeps(graph: Any, ratio: float = 0.5) -> dict[str, int]:
     """torch-pruning's local widths for a ratio."""
     return {group.name: int(group.channels * (1 - ratio)) for group in graph.groups}
+
+
+def pruned_and_closed(model: nn.Module, scopes: Sequence[str], step: Callable[[str], None]) -> tuple[Path, list[int]]:
+    """Prune one time after another, then write the network's YAML: the file, and the parameters before each time."""
+    from pruning.network.width_block import yaml_text
+
+    sizes, file = [], Path("closed.yaml")
+    for scope in scopes:
+        sizes.append(sum(p.numel() for p in model.parameters()))
+        step(scope)
+    file.write_text(yaml_text(model.yaml))
+    return file, sizes
 
 
 def training_form(model: nn.Module, training: bool) -> nn.Module:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,9 @@ import torch
 from engine_helpers import build, graph_of, image, modules
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from support_checks import products
 
 ATEN = torch.ops.aten
 PRODUCTS = (ATEN.convolution, ATEN.addmm, ATEN.mm)  # not bmm: products of two activations are no layer's
@@ -44,15 +49,9 @@ def by_hand(a: int, b: int, up: int, hidden: int) -> int:
     return convs + 256 * b * up * 4 + 1024 * up + 256 * (2 * a + a + b) + 1024 * 4 + 256 * hidden * (a + 2) + hidden + 2
 
 
-def products(graph: Any) -> int:
-    """Weights times positions of all layers of a graph, at dense widths: what torch's counter counts, halved."""
-    dense = {group.name: group.channels for group in graph.groups}
-    total = 0
-    for layer in graph.costs.layers:
-        if layer.kind != "each":
-            pairs = layer.outputs(dense) * (1 if layer.kind == "depthwise" else layer.inputs(dense)) // layer.groups
-            total += layer.kernel * pairs * layer.places
-    return total
+def dense_widths(graph: Any) -> dict[str, int]:
+    """All channels of each group."""
+    return {group.name: group.channels for group in graph.groups}
 
 
 def flops(model: nn.Module, x: Tensor, ops: tuple[Any, ...] = PRODUCTS) -> float:
@@ -66,7 +65,7 @@ def test_each_call_is_counted_once(engine: SimpleNamespace) -> None:
     model, x = Shared().eval(), torch.randn(1, 3, 16, 16)
     assert engine.counts.count(model, x).macs == by_hand(16, 8, 12, 6)
     graph = engine.graph.PruningGraph.build(model, x, ignored={"out": "output", "score": "output"})
-    assert graph.cost() == engine.counts.count(model, x) and products(graph) == flops(model, x)
+    assert graph.cost() == engine.counts.count(model, x) and products(graph, dense_widths(graph)) == flops(model, x)
     scores = engine.scores.score_groups(graph, "l1")
     plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=1)
     engine.apply.apply_plan(graph, plan, scores)
@@ -113,7 +112,7 @@ def test_layers_of_real_networks(kit: SimpleNamespace, name: str) -> None:
     """Every convolution's and linear layer's multiply-adds are those of torch's counter, to the last one."""
     model = build(kit, name, dtype=torch.float32)
     graph = graph_of(kit, model)
-    assert products(graph) == flops(model, image(dtype=torch.float32))
+    assert products(graph, dense_widths(graph)) == flops(model, image(dtype=torch.float32))
     assert graph.cost() == kit.counts.count(model, image(dtype=torch.float32))
 
 

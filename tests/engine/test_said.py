@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from engine_helpers import OUTPUTS, modules, toy
-from torch import Tensor, nn
+from engine_helpers import ToyFamily, modules
 
 LOW = "WARNING: the dense network scores next to nothing on this data"
 DENSE_LOW = [0.0004] * 9
@@ -33,66 +29,17 @@ MEASURED = {
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = (
-        "run.step",
-        "planning.plan",
-        "planning.scores",
-        "run.sensitivity",
-        "family.contract",
-        "settings",
-        "run.loop",
-        "run.report",
-        "run.charts",
-        "run.preview",
-        "scripts.prune",
-        "errors",
+    return modules(
+        "run.step run.loop run.report run.charts run.preview run.sensitivity planning.plan planning.scores",
+        "family.contract scripts.prune settings errors",
     )
-    return modules(*names)
 
 
-class Told:
+class Told(ToyFamily):
     """A family whose validator finds these accuracies, one after the other."""
-
-    name, rules, ranked = "toy", (), False
 
     def __init__(self, parts: SimpleNamespace, found: list[float]) -> None:
         self.parts, self.found = parts, iter(found)
-
-    def check_data(self, weights: Path) -> None:
-        pass
-
-    def load(self, weights: Path) -> nn.Module:
-        return toy()[0] if weights.name == "best.pt" else torch.load(weights, weights_only=False)
-
-    def example(self, model: nn.Module) -> Tensor:
-        return toy()[1]
-
-    def ignored(self, model: nn.Module) -> dict[str, str]:
-        return dict(OUTPUTS)
-
-    def dropped(self, model: nn.Module) -> tuple[str, ...]:
-        return ()
-
-    def tracing(self, model: nn.Module) -> Any:
-        return contextlib.nullcontext()
-
-    def losses(self, model: nn.Module) -> Iterator[Tensor]:
-        yield model(toy()[1])[0].sum()
-
-    def save(self, model: nn.Module, source: Path, target: Path) -> None:
-        torch.save(model, target)
-
-    def write_yaml(self, weights: Path, target: Path) -> None:
-        target.write_text("nc: 1\n")
-
-    def finetune(self, weights: Path, folder: Path, **more: Any) -> Path:
-        return weights
-
-    def gains(self, weights: Path) -> dict[str, float]:
-        return {}
-
-    def arguments(self) -> dict[str, Any]:
-        return {"data": "toys.yaml", "imgsz": 16}
 
     def evaluate(self, weights: Path) -> Any:
         value = next(self.found)

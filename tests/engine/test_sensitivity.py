@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,59 +13,23 @@ from typing import Any
 import pytest
 import schemas
 import torch
-from engine_helpers import OUTPUTS, modules, toy
+from engine_helpers import ToyFamily, modules
 from torch import Tensor, nn
 
 
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    names = (
-        "run.sensitivity",
-        "planning.sensitivity_table",
-        "family.contract",
-        "run.step",
-        "scripts.options",
-        "planning.plan",
-        "planning.plan_file",
-    )
-    return SimpleNamespace(**vars(modules(*names)), command=modules("scripts.sensitivity").sensitivity)
+    planning = "planning.plan planning.plan_file planning.sensitivity_table"
+    found = modules("run.step run.sensitivity family.contract scripts.options", planning)
+    return SimpleNamespace(**vars(found), command=modules("scripts.sensitivity").sensitivity)
 
 
-class Opinionated:
+class Opinionated(ToyFamily):
     """A family whose validator loves `grow` and does not care for `wide.0`."""
-
-    name, rules, ranked = "toy", (), False
 
     def __init__(self, parts: SimpleNamespace, patience: int = 10**6) -> None:
         self.parts, self.patience, self.seen = parts, patience, 0
-
-    def check_data(self, weights: Path) -> None:
-        pass
-
-    def load(self, weights: Path) -> nn.Module:
-        return toy()[0] if weights.name == "best.pt" else torch.load(weights, weights_only=False)
-
-    def example(self, model: nn.Module) -> Tensor:
-        return toy()[1]
-
-    def ignored(self, model: nn.Module) -> dict[str, str]:
-        return dict(OUTPUTS)
-
-    def tracing(self, model: nn.Module) -> Any:
-        return contextlib.nullcontext()
-
-    def losses(self, model: nn.Module) -> Iterator[Tensor]:
-        yield model(toy()[1])[0].sum()
-
-    def dropped(self, model: nn.Module) -> tuple[str, ...]:
-        return ()
-
-    def save(self, model: nn.Module, source: Path, target: Path) -> None:
-        torch.save(model, target)
-
-    def arguments(self) -> dict[str, Any]:
-        return {"data": "toys.yaml", "imgsz": 16}
 
     def evaluate(self, weights: Path) -> Any:
         self.seen += 1

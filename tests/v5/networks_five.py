@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import yaml
-from engine_helpers import image, masked, randomise, relative, tensors, training_form
+from engine_helpers import image, masked, pruned_and_closed, randomise, relative, tensors, training_form
 from torch import nn
 
 ROOT = Path.cwd()
@@ -143,16 +143,15 @@ def rebuilt(name: str, *scopes: str) -> Any:
     """Prune one time after another, close, go through a YAML file, build, load strictly: [difference, sizes]."""
     from models import yolo
     from prunekit_v5.structure import close_structure
-    from pruning.network.width_block import yaml_text
 
-    model, x, sizes = network(name, classes=10), image(64, torch.float32), []
+    model, x = network(name, classes=10), image(64, torch.float32)
     model.model[-1].anchors *= torch.tensor([1.0, 1.25, 1.5, 1.0])[: model.model[-1].nl].view(-1, 1, 1)
-    for scope in scopes:
-        sizes.append(sum(p.numel() for p in model.parameters()))
+
+    def step(scope: str) -> None:
         prune(model, x, "lamp", ratio=0.3, scope=scope)
         model.yaml = close_structure(model)
-    file = Path("closed.yaml")
-    file.write_text(yaml_text(model.yaml))
+
+    file, sizes = pruned_and_closed(model, scopes, step)
     again = type(model)(str(file)).eval()
     anchors = float((again.model[-1].anchors - model.model[-1].anchors).abs().max())
     again.load_state_dict(model.state_dict(), strict=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engine_helpers import image, masked, randomise, relative, tensors, training_form
+from engine_helpers import image, masked, pruned_and_closed, randomise, relative, tensors, training_form
 from torch import nn
 
 CFG = Path("cfg")
@@ -122,16 +122,15 @@ def rebuilt(cfg: str, *scopes: str) -> Any:
     from models.yolo import Model
     from prunekit_v7.quiet import quiet
     from prunekit_v7.structure import close_structure
-    from pruning.network.width_block import yaml_text
 
-    model, x, sizes = network(cfg, classes=10), image(64, torch.float32), []
+    model, x = network(cfg, classes=10), image(64, torch.float32)
     move_anchors(model.model[-1])
-    for scope in scopes:
-        sizes.append(sum(p.numel() for p in model.parameters()))
+
+    def step(scope: str) -> None:
         prune(model, x, "lamp", ratio=0.3, scope=scope)
         model.yaml = close_structure(model)
-    file = Path("closed.yaml")
-    file.write_text(yaml_text(model.yaml))
+
+    file, sizes = pruned_and_closed(model, scopes, step)
     with quiet():
         again = Model(str(file)).eval()
     anchors = float((again.model[-1].anchor_grid - model.model[-1].anchor_grid).abs().max())

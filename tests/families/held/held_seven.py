@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """In a fork of YOLOv7: expressions in a checkpoint's YAML, a label cache (to upstream a checkpoint), records."""
 
-import contextlib
-import io
+from functools import partial
 from pathlib import Path
 
 import torch
+from hearing import hear
 from models.yolo import parse_model
 from prunekit_v7 import first as before
 from prunekit_v7 import hooks, sparse
@@ -13,14 +13,7 @@ from prunekit_v7.main import UPSTREAM
 from pruning.scripts.prune import guarded
 from pruning.settings import Settings
 
-
-def heard(body):
-    """Exit code and all that was said; nothing may have been run."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-        code = guarded(body)
-    assert not Path("owned").exists(), said.getvalue()
-    return code, said.getvalue()
+heard = partial(hear, guarded)
 
 
 yaml = torch.load("best.pt", weights_only=False)["model"].yaml
