@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from prunekit.kit import find_kit
-from prunekit.maintain.scenario import WAYS, Way, walk_through
+from prunekit.maintain.scenario import Way, walk_through, way_of
 from prunekit.upstream.pins import read_pins
 
 STEPS = ["data", "train under the penalty", "prune", "fine-tune, kill -9", "resume", "counts, validate"]
@@ -17,9 +17,12 @@ TUNE = "import pathlib, sys, time; p = pathlib.Path(sys.argv[1]); p.parent.mkdir
 
 def test_every_upstream_is_walked_through() -> None:
     """Each pin has a walk, and each walk its program that looks at the outcome."""
-    assert set(read_pins(find_kit().pins).upstreams) == set(WAYS)
-    looks = {path.name for path in (Path(find_kit().dropins).parent / "maintain" / "infork").glob("check_*.py")}
-    assert {way.look for way in WAYS.values()} == looks
+    upstreams = set(read_pins(find_kit().pins).upstreams)
+    ways = [way for name in upstreams if (way := way_of(name))]
+    infork = find_kit().dropins.parent / "maintain" / "infork"
+    assert {path.stem for path in infork.glob("walk_*.yaml")} == {f"walk_{name}" for name in upstreams}
+    assert {way.look for way in ways} == {path.name for path in infork.glob("check_*.py")}
+    assert way_of("another") is None
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from prunekit.console import Report
 from prunekit.process import Tried, fork_environment, last_lines, run
 
 SECONDS = 600  # longest that a program may take
 _HERE = Path(__file__).parent
-_YOLO = "-c 'from ultralytics.cfg import entrypoint; entrypoint()'"
 _DATA = "from prunekit.demo.digits import build; import sys; build(sys.argv[1], train=24, val=8, imgsz=64)"
 
 
@@ -43,38 +44,12 @@ class Way:
     look: str
 
 
-WAYS = {
-    "ultralytics": Way(
-        "{fork}/train_sparse.py model=yolov8n.yaml epochs=1 name=sparse",
-        "{fork}/prune_one_shot.py --weights {runs}/sparse/weights/last.pt --no-export epochs=0 name=pruned",
-        f"{_YOLO} detect train model={{runs}}/pruned/pruned.pt epochs=4 name=tuned",
-        f"{_YOLO} detect train resume=True model={{runs}}/tuned/weights/last.pt",
-        "data={data} project={runs} imgsz=64 batch=8 device=cpu workers=0 plots=False verbose=False exist_ok=True"
-        " optimizer=SGD",
-        "tuned/weights/last.pt",
-        "check_ultralytics.py",
-    ),
-    "yolov5": Way(
-        "{fork}/train.py --weights= --cfg yolov5n.yaml --epochs 1 --name sparse --sparsity 0.01 --sparsity-beta 0.01",
-        "{fork}/prune_one_shot.py --weights {runs}/sparse/weights/last.pt --no-export --epochs 0 --name pruned",
-        "{fork}/train.py --weights {runs}/pruned/pruned.pt --epochs 4 --name tuned",
-        "{fork}/train.py --resume {runs}/tuned/weights/last.pt",
-        "--data {data} --project {runs} --img 64 --batch-size 8 --device cpu --workers 0 --noplots --exist-ok",
-        "tuned/weights/last.pt",
-        "check_yolov5.py",
-    ),
-    "yolov7": Way(
-        "{fork}/train.py --weights= --cfg {fork}/cfg/training/yolov7-tiny.yaml --epochs 1 --name sparse"
-        " --sparsity 0.01 --sparsity-beta 0.01",
-        "{fork}/prune_one_shot.py --weights {runs}/sparse/weights/last.pt --no-export --epochs 0 --name pruned",
-        "{fork}/train.py --weights {runs}/pruned/pruned.pt --epochs 4 --name tuned",
-        "{fork}/train.py --resume {runs}/tuned/weights/last.pt",
-        "--data {data} --hyp {fork}/data/hyp.scratch.tiny.yaml --project {runs} --img-size 64 64 --batch-size 8"
-        " --device cpu --workers 0 --exist-ok",
-        "tuned/weights/last.pt",
-        "check_yolov7.py",
-    ),
-}
+def way_of(upstream: str) -> Way | None:
+    """Return what lies in infork/walk_NAME.yaml, beside the check_NAME.py that looks; None where nobody wrote it."""
+    file = _HERE / "infork" / f"walk_{upstream}.yaml"
+    if not file.is_file():
+        return None
+    return Way(**yaml.safe_load(file.read_text(encoding="utf-8")), look=f"check_{upstream}.py")
 
 
 def walk_through(fork: Path, way: Way, python: str, folder: Path, report: Report) -> list[Tried]:

@@ -18,7 +18,7 @@ from prunekit.fork import repository as forks
 from prunekit.git import Repo
 from prunekit.kit import Kit
 from prunekit.maintain.edit_series import pick
-from prunekit.maintain.scenario import WAYS, walk_through
+from prunekit.maintain.scenario import walk_through, way_of
 from prunekit.patches.canonical import read_mail
 from prunekit.patches.lint import read_tests
 from prunekit.patches.series import read_series
@@ -78,8 +78,9 @@ def try_fork(subject: Subject, python: str, scratch: Path, report: Report, *, te
     if tests and found[0].passed:
         report("tests")
         found += _run_tests(subject, python)
-    if subject.upstream in WAYS and all(item.passed for item in found):
-        found += walk_through(subject.folder, WAYS[subject.upstream], python, scratch / "walk", report)
+    way = way_of(subject.upstream)
+    if way and all(item.passed for item in found):
+        found += walk_through(subject.folder, way, python, scratch / "walk", report)
     return [_with_hint(item, subject.folder, python) for item in found]
 
 
@@ -87,7 +88,7 @@ def _nothing_to_try(subject: Subject) -> Tried:
     """Return the failed check of a fork without patches: whatever it does, it shows nothing about pruning."""
     name = subject.upstream
     said = [f"patches/{name}/series names no patch", f"patches/{name}/tests names no test"]
-    said += [] if name in WAYS else [f"kit/prunekit/maintain/scenario.py has no walk for {name}"]
+    said += [] if way_of(name) else [f"kit/prunekit/maintain/infork has no walk_{name}.yaml"]
     return Tried(f"{name} has nothing to be tried", False, f"{'; '.join(said)}: `Add an upstream` in CONTRIBUTING.md")
 
 
