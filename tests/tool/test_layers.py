@@ -45,6 +45,13 @@ def test_one_module_runs_git() -> None:
     assert makers == {"temporary.py", "git.py"}, "a folder of any other module would outlive a killed run for ever"
 
 
+def test_names_of_test_files() -> None:
+    """Folders of tests are no packages, so a name stands once; a number would say nothing."""
+    tests = Path(__file__).parents[1]
+    names = [path.stem for path in tests.rglob("*.py") if "toy" not in path.parts and path.name != "conftest.py"]
+    assert sorted(name for name in names if names.count(name) > 1 or any(c.isdigit() for c in name)) == []
+
+
 def test_cli_is_click_only() -> None:
     """The command line parses and calls: no git, no YAML, no files."""
     heads = {name.split(".")[0] for name in imports(PACKAGE / "cli" / "main.py")}
