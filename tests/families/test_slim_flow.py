@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from forkhome import Home
 from kinds import Family, each
+from runfiles import THRESHOLD
 
 pytestmark = [pytest.mark.upstream]
 PRUNE = "prune_one_shot.py --importance bn_scale --scope global --keep 0.5 --round-to 1 --min-channels 1 --no-export"
-THRESHOLD = re.compile(r"one threshold \|gamma\| (\S+): (\d+) of (\d+) BatchNorm channels are under it, (\d+) go")
 
 
 @each()

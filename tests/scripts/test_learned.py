@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from slimflow import THRESHOLD
+from runfiles import THRESHOLD
 from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]

@@ -102,11 +102,11 @@ REPLACED = {  # words of train.py: what it says; with the pruned weights lost, a
 
 
 @pytest.fixture(scope="module")
-def thinned(fork7: Path, copy_of: Callable[[Path], Home], tiny7: Path) -> Home:
+def thinned(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> Home:
     """A fork with a dense and three thinned checkpoints, and the data set."""
-    home = copy_of(fork7)
+    home = copy7(fork7)
     for words in ("best.pt 10", "pruned.pt 10 pruned"):
-        home.python(HERE / "make7.py", "training/yolov7-tiny", *words.split())
+        home.python(HERE / "make_seven.py", "training/yolov7-tiny", *words.split())
     made = "--model cfg/training/yolov7-tiny.yaml --weights pruned.pt --pruned_model exact.yaml"
     home.python("generate_prune_yaml.py", *made.split())
     home.python("-c", THINNED)
