@@ -13,7 +13,8 @@ Trains on scenes of handwritten digits (as `prunekit demo` does), or with upstre
 `test` split, every cell is measured on it, too: choose by `val`, report `test`.
 Equal MACs, equal epochs after pruning, the same data.
 Interrupt it at any time: the same command goes on with the next cell. `--only default random-local` makes some of the
-variants and what they start from; the report always shows what there is, and says what is missing.
+variants and what they start from; the report always shows what there is, and says what is missing. With `--also
+results/compare-bccd.json` it shows the cells of an earlier comparison, too, which was made with the same settings.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> int:
 def report(bench: Bench, options: argparse.Namespace) -> None:
     """Write report.md, report.json and pareto.png from the cells that there are."""
     every = variants()
-    cells = gathered(bench, every)
+    cells = gathered(bench, every, options.also)
     if not cells:
         return
     rows, said = summary(cells, options.seeds, every), verdicts(cells)
@@ -116,6 +117,9 @@ def parse() -> argparse.Namespace:
         default=320,
         metavar="PX",
         help="time the networks in ONNX Runtime at this size for the report (default 320; 0: do not)",
+    )
+    parser.add_argument(
+        "--also", type=Path, nargs="+", default=[], metavar="JSON", help="report.json of the same comparison elsewhere"
     )
     parser.add_argument("--report-only", action="store_true", help="make nothing, report what there is")
     return parser.parse_args()

@@ -211,7 +211,9 @@ def _prune(cell: _Cell) -> dict[str, Any]:
     kept, settings = {key: last[key] for key in FIGURES}, report["settings"]
     if settings["sensitivity"]:  # the table goes with the scratch folder
         settings["sensitivity"] = Path(settings["sensitivity"]).name
-    return {**kept, "zero_map50": report["steps"][0]["pruned_map50"], "settings": settings}
+    first = report["steps"][0]
+    untrained = {"zero_map50": first["pruned_map50"], "zero_map50_95": first["pruned_map50_95"]}
+    return {**kept, **untrained, "settings": settings}
 
 
 def _sensitive(cell: _Cell) -> dict[str, Any]:
@@ -227,7 +229,11 @@ def _stock(cell: _Cell) -> dict[str, Any]:
     pruned = cell.work / "stock.pt"
     cell.run(cell.infork("stock", pruned, cell.start / "best.pt", cell.fraction()), "-stock")
     before = cell.measure(pruned)
-    return {**cell.train(pruned, cell.job.sizes.extra), "zero_map50": before["map50"]}
+    return {
+        **cell.train(pruned, cell.job.sizes.extra),
+        "zero_map50": before["map50"],
+        "zero_map50_95": before["map50_95"],
+    }
 
 
 def _scratch(cell: _Cell) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,20 @@ def interval(values: Sequence[float]) -> tuple[float, float | None]:
     return mean, float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def gathered(bench: Bench, every: Mapping[str, Variant]) -> dict[str, dict[int, dict[str, Any]]]:
-    """{variant: {seed: figures}} of all cells that are finished."""
+def gathered(
+    bench: Bench, every: Mapping[str, Variant], earlier: Sequence[Path] = ()
+) -> dict[str, dict[int, dict[str, Any]]]:
+    """{variant: {seed: figures}} of all finished cells, here or in the `report.json` of earlier comparisons."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
+    for path in earlier:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if (report["target"], report["sizes"]) != (bench.name, asdict(bench.sizes)):
+            raise SystemExit(
+                f"--also {path}: of {report['target']}, {report['sizes']}: another comparison than this one"
+            )
+        for name, by_seed in report["cells"].items():
+            if name in every:
+                found.setdefault(name, {}).update({int(seed): figures for seed, figures in by_seed.items()})
     for path in sorted(bench.folder.glob("cells/s*/*/cell.json")):
         seed, name = int(path.parent.parent.name[1:]), path.parent.name
         if name in every:
@@ -48,7 +60,7 @@ def summary(
         row: dict[str, Any] = {"seeds": sorted(by_seed), "missing": sorted(set(seeds) - set(by_seed))}
         for key in ("macs", "params"):
             row[key] = statistics.fmean(figures[key] for figures in by_seed.values())
-        for key in ("map50", "map50_95", "zero_map50", "test_map50", "test_map50_95"):
+        for key in ("map50", "map50_95", "zero_map50", "zero_map50_95", "test_map50", "test_map50_95"):
             values = [figures[key] for figures in by_seed.values() if key in figures]
             if values:
                 row[key], row[f"{key}_ci"] = interval(values)
@@ -127,11 +139,12 @@ def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant]
         if bench.target and bench.target.small.endswith(".pt")
         else "from scratch"
     )
-    partial = sorted(name for name in every if name not in rows or rows[name]["missing"])
+    partial = sorted(name for name in rows if rows[name]["missing"])
+    unmade = sorted(set(every) - set(rows))
     lines = [
         f"# {bench.name}: half the MACs, every way",
         "",
-        f"{digits if sizes.digits else bench.data}, {sizes.imgsz} px; {sizes.epochs} epochs {start}, "
+        f"{digits if sizes.digits else bench.data.name}, {sizes.imgsz} px; {sizes.epochs} epochs {start}, "
         f"{sizes.extra} after pruning. Mean over seeds ± half the 95% interval (Student's t).",
         "",
         f"Command: `{bench.again}`",
@@ -148,6 +161,8 @@ def markdown(bench: Bench, rows: Mapping[str, Any], every: Mapping[str, Variant]
     ]
     if partial:
         lines += ["", f"PARTIAL: not all seeds are made for {', '.join(partial)}."]
+    if unmade:
+        lines += ["", f"Not made: {', '.join(unmade)}."]
     return "\n".join(lines) + "\n"
 
 

@@ -55,19 +55,15 @@ def variants() -> dict[str, Variant]:
         _stepwise("steps-2", "two steps, half the epochs each", 2, *GIVEN),
         _stepwise("steps-4", "four steps, a quarter of the epochs each", 4, *GIVEN),
     ]
+    larger: dict[str, Any] = {"start": "large-dense", "large": True, "against": "small-native"}
     found += _helpers()
     found += _criteria()
     found += _quarter()
     found += [
         Variant("large-dense", "dense", "the next larger network", start="", large=True, against="small-native"),
         Variant("small-native", "dense", "the small network, all epochs from scratch", start="", against="dense-more"),
-        _pruned(
-            "large-pruned",
-            "the larger network, pruned to the small one's MACs",
-            start="large-dense",
-            large=True,
-            against="small-native",
-        ),
+        _pruned("large-pruned", "the larger network, pruned to the small one's MACs", **larger),
+        _pruned("large-fpgm", "the same by fpgm, repaired", *FPGM, *REPAIR, **larger),
     ]
     return {variant.name: variant for variant in found}
 
@@ -99,9 +95,32 @@ def _helpers() -> list[Variant]:
         _pruned(f"{name}-repair", f"{name}, repaired on 128 images before fine-tuning", *words, *REPAIR)
         for name, words in (("default", ()), ("random", RANDOM), ("fpgm", FPGM))
     ]
-    pulled = _pruned("fpgm-distill", "fpgm, beside the dense network, pull 0.5", *FPGM, "--distill", "0.5")
+    rates += [
+        _pruned(
+            f"fpgm-repair-lr-{rate:g}",
+            f"fpgm, repaired, fine-tuning at lr0 {rate:g}",
+            *FPGM,
+            *REPAIR,
+            hyp=(("lr0", rate),),
+        )
+        for rate in (0.0003, 0.002)
+    ]
+    pulled = [
+        _pruned(
+            f"fpgm-{name}distill", f"fpgm, {text}beside the dense network, pull 0.5", *FPGM, *words, "--distill", "0.5"
+        )
+        for name, text, words in (("", "", ()), ("repair-", "repaired, ", REPAIR))
+    ]
+    finer = _pruned("fpgm-round-8", "fpgm, widths in multiples of 8 (else 16)", *FPGM, "--round-to", "8")
+    solved = _pruned(
+        "reconstruction-repair",
+        "reconstruction, repaired before fine-tuning",
+        "--importance",
+        "reconstruction",
+        *REPAIR,
+    )
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
-    return [recalibrated, *repaired, table, *pulls, pulled, *widths, *rates, warm, *_schedules()]
+    return [recalibrated, *repaired, table, *pulls, *pulled, finer, solved, *widths, *rates, warm, *_schedules()]
 
 
 def _schedules() -> list[Variant]:

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +62,23 @@ def test_differences_go_by_seed_and_what_lacks_is_said(comparing: SimpleNamespac
     assert comparing.tables.verdicts(one)[1].startswith("open: above random")  # one seed has no interval
 
 
+def test_cells_of_an_earlier_comparison_are_shown_too(comparing: SimpleNamespace, tmp_path: Path) -> None:
+    """Its other seeds and variants; a cell made here stands before an earlier one; other settings are refused."""
+    sizes = comparing.targets.TARGETS["v8"].tiers["quick"]
+    bench = comparing.cells.Bench(tmp_path, tmp_path, "v8", sizes, tmp_path / "data.yaml", "compare.py")
+    own = bench.cell(0, "dense")
+    own.mkdir(parents=True)
+    (own / "cell.json").write_text(json.dumps(figures(0.9)))
+    cells = {"dense": {"0": figures(0.5), "1": figures(0.6)}, "gone": {"0": figures(0.1)}}
+    earlier = tmp_path / "report.json"
+    earlier.write_text(json.dumps({"target": "v8", "sizes": asdict(sizes), "cells": cells}))
+    found = comparing.tables.gathered(bench, comparing.variants.variants(), [earlier])
+    assert {seed: cell["map50"] for seed, cell in found["dense"].items()} == {0: 0.9, 1: 0.6} and len(found) == 1
+    earlier.write_text(json.dumps({"target": "v8", "sizes": {**asdict(sizes), "epochs": 77}, "cells": cells}))
+    with pytest.raises(SystemExit, match="another comparison"):
+        comparing.tables.gathered(bench, comparing.variants.variants(), [earlier])
+
+
 def test_the_front_holds_what_nothing_cheaper_reaches(comparing: SimpleNamespace) -> None:
     points = {"a": (1.0, 0.9), "dear and worse": (2.0, 0.8), "b": (3.0, 0.95), "as dear, worse": (3.0, 0.91)}
     assert comparing.tables.front_of(points) == [(1.0, 0.9), (3.0, 0.95)]
@@ -75,7 +92,7 @@ def test_every_variant_comes_after_its_start(comparing: SimpleNamespace) -> None
         assert not every[name].start or names.index(every[name].start) < names.index(name)
     assert comparing.variants.ordered(["large-pruned"], every) == ["small-native", "large-dense", "large-pruned"]
     half = [variant for variant in every.values() if variant.fraction == comparing.variants.HALF]
-    helped = {"--repair", "--distill"}
+    helped = {"--repair", "--distill", "--round-to"}
     options = [v.options for v in half if "--importance" in v.options and not helped & set(v.options)]
     assert len(options) == 2 * len(comparing.variants.CRITERIA) - 1, "lamp, local is the default itself"
 
