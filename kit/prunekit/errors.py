@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The tool's errors and exit codes.
 
-0 done, 1 internal error, 2 something the user can mend, 3 drift found by `verify`, 4 a patch does not apply.
+0 done, 1 internal error, 2 something the user can fix, 3 drift found by `verify`, 4 a patch does not apply.
 A message says what failed, where, and what to type next; it is printed without a traceback.
 """
 
@@ -23,7 +23,7 @@ class PrunekitError(Exception):
 
 
 class UserError(PrunekitError):
-    """Something the user can mend: a name, a file, a folder, the network."""
+    """Something the user can fix: a name, a file, a folder, the network."""
 
     exit_code = USER
 
@@ -77,7 +77,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def from_os_error(error: OSError, path: Path) -> UserError | None:
-    """Turn an operating system error about `path` that the user can mend into a message; None for any other."""
+    """Turn an operating system error about `path` that the user can fix into a message; None for any other."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFull(path)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -261,7 +261,7 @@ def no_git() -> UserError:
 
 
 def _failure(args: tuple[str, ...], stderr: str, folder: Path) -> PrunekitError:
-    """Turn a failed command into an error: a full or read-only disk is the user's to mend, the rest is GitError."""
+    """Turn a failed command into an error: a full or read-only disk is the user's to fix, the rest is GitError."""
     if PREFIX in str(folder) and re.search(r"No space left on device|Disk quota exceeded", stderr):
         return NoTemporary("no space left")
     if re.search(r"No space left on device|Out of diskspace|Disk quota exceeded|File too large", stderr):

@@ -234,7 +234,7 @@ def main() -> None:
 
 
 def run(args: list[str]) -> int:
-    """Run the command line; returns the exit code. Errors the user can mend are one line, without a traceback."""
+    """Run the command line; returns the exit code. Errors the user can fix are one line, without a traceback."""
     console = Console(as_json="--json" in args)
     try:
         return int(cli.main(args=args, prog_name="prunekit", standalone_mode=False) or 0)

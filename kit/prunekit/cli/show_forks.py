@@ -165,7 +165,7 @@ def _exactly(record: Record) -> str:
 
 
 def _anew(record: Record, place: str) -> str:
-    """Return what sets a fork up anew, and what it was called."""
+    """Return what sets a fork up again, and what it was called."""
     if record.into:
         typed = shlex.join(["prunekit", "setup", record.target, "--into", place, "--remove"])
         return f"take prunekit out, your changes kept: {typed}"

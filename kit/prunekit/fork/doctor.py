@@ -221,7 +221,7 @@ def _forks(kit: Kit) -> list[Check]:
 
 
 def _again(status: Status) -> str:
-    """Return what brings a fork up to date, or makes it anew."""
+    """Return what brings a fork up to date, or makes it again."""
     folder, record = str(status.fork.directory), status.fork.record
     if status.state == "outdated":
         return shlex.join(["prunekit", "upgrade", folder])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a user has added to a fork since setup, and how it is kept when the fork is set up anew."""
+"""What a user has added to a fork since setup, and how it is kept when the fork is set up again."""
 
 from __future__ import annotations
 

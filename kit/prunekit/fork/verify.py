@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Is a fork what its pin, its series and its drop-ins make? Made anew in a scratch store and compared byte for byte."""
+"""Is a fork what its pin, its series and its drop-ins make? Made in a scratch store and compared byte for byte."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def drift(directory: Path, kit: Kit, upstream: Upstream, record: fork.Record) ->
 
 
 def _anew(record: fork.Record) -> str:
-    """Return what sets a fork up anew."""
+    """Return what sets a fork up again."""
     if record.into:
         return (
             "`prunekit setup TARGET --into DIR --remove` takes prunekit out, and without --remove it puts it in again"

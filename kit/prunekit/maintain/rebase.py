@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """`prunekit rebase`: a series onto another upstream commit, stopping where a patch has no certain place.
 
-As git's own rebase: mend the files in the folder, `git add` them, `--continue`; or `--skip`, or `--abort`. It ends in
+As git's own rebase: fix the files in the folder, `git add` them, `--continue`; or `--skip`, or `--abort`. It ends in
 the same checks and the same one commit as `prunekit pins update`, and every step may be killed and gone on with.
 """
 

@@ -36,7 +36,7 @@ def show_conflict(repo: Repo, parent: str, commit: str, move: Move, texts: Mappi
 
 
 def resolved(repo: Repo, state: State, number: int) -> str:
-    """Return the commit of the patch as the user has mended it, with the patch's own message and date.
+    """Return the commit of the patch as the user has fixed it, with the patch's own message and date.
 
     Raises UserError where files are still unmerged, hold conflict marks, or are changed and not added.
     """

@@ -86,7 +86,7 @@ def under_way(kit: Kit) -> list[str]:
 
 
 def candidate_of(repo: Repo, state: State, scratch: Path) -> Candidate:
-    """Return the new pin with its files written out anew."""
+    """Return the new pin with its files written out again."""
     own = repo.with_env(GIT_INDEX_FILE=str(scratch.with_name("index")))
     own.run("read-tree", state.target)
     scratch.mkdir(parents=True)

@@ -21,7 +21,7 @@ PARTS = ("What", "Why", "Retire when")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to mend: the file, and what is wrong with it."""
+    """Something to fix: the file, and what is wrong with it."""
 
     patch: str
     text: str
@@ -88,7 +88,7 @@ def _lint_one(kit: Kit, mail: Mail, tests: list[str]) -> list[Finding]:
 
 
 def _lint_form(text: str) -> list[str]:
-    """Return what `prunekit patches refresh` would mend."""
+    """Return what `prunekit patches refresh` would fix."""
     said = []
     if not text.startswith(f"From {'0' * 40} "):
         said.append("its first line is not canonical")

@@ -18,7 +18,7 @@ _RELEASE = re.compile(r"v?\d+(\.\d+)+\S*")
 
 
 def history(upstream: Upstream, url: str, report: Report) -> Repo:
-    """Return a bare repository that holds the history of all branches; fetched anew, blobs left out where the host can.
+    """Return a bare repository that holds the history of all branches; fetched each time, blobless where the host can.
 
     Raises Unreachable.
     """

@@ -14,7 +14,7 @@ MOST = 2  # networks that are kept: the dense one, and that of the step
 
 
 class Opened:
-    """Networks by file; a file that was written anew is opened anew."""
+    """Networks by file; a file that was written again is opened again."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, int, int], Any] = OrderedDict()

@@ -121,7 +121,7 @@ def look_at_data(losses: Callable[[], Iterator[Tensor]], images: Callable[[], An
 
 
 def fresh(checkpoint: Mapping[str, Any], model: Network, stale: Sequence[str] = STALE) -> dict[str, Any]:
-    """A checkpoint of `model` with the metadata of another one, from which a training begins anew."""
+    """A checkpoint of `model` with the metadata of another one, from which a training begins again."""
     return {**checkpoint, **dict.fromkeys(stale), "epoch": -1, "model": model.requires_grad_(False)}
 
 

@@ -56,7 +56,7 @@ def read_widths(model: nn.Module, open_outputs: Collection[str], stem: str) -> d
 def apply_widths(model: nn.Module, widths: Mapping[str, Width]) -> int:
     """Resize the layers of a freshly built `model` in place to `widths`; return how many layers changed.
 
-    A layer that changes is initialised anew by its own `reset_parameters`, so the map is for building: weights are
+    A layer that changes is initialised again by its own `reset_parameters`, so the map is for building: weights are
     loaded afterwards. A layer may also grow: what a head is built with depends on the number of classes.
 
     Raises:

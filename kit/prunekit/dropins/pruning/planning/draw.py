@@ -14,7 +14,7 @@ from torch_pruning import ops
 from ..network.modes import modes_kept
 from .compare import Film, settle
 
-DRAWS = 3  # all weights anew; all but bare parameters; none
+DRAWS = 3  # all weights; all but bare parameters; none
 Tracing = Callable[[nn.Module], AbstractContextManager[None]]
 
 
@@ -61,7 +61,7 @@ def lost(film: Film) -> str | None:
 
 
 def _pairs(model: nn.Module, own: nn.Module | None) -> list[tuple[Tensor, Tensor]]:
-    """Parameters and buffers of two copies; what a forward has written anew, such as a grid, may have another shape."""
+    """Parameters and buffers of two copies; what a forward writes again, such as a grid, may have another shape."""
     if own is None:
         return []
     both = [[*each.parameters(), *each.buffers()] for each in (model, own)]
@@ -69,7 +69,7 @@ def _pairs(model: nn.Module, own: nn.Module | None) -> list[tuple[Tensor, Tensor
 
 
 def randomise(model: nn.Module, own: nn.Module | None = None, draw: int = 0) -> None:
-    """Draw every weight and statistic anew, in place: nothing is zero, equal, or too large for float64.
+    """Draw every weight and statistic, in place: nothing is zero, equal, or too large for float64.
 
     A bare parameter keeps its signs and its size (it may be a temperature, of which the logarithm is taken).
 

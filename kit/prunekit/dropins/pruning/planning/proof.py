@@ -3,7 +3,7 @@
 
 About half of each group's channels, drawn at random, are taken out of one copy by the very functions that prune; in
 another copy the layers that would lose them as inputs get zeros for them in their weights. All weights and statistics
-are drawn anew first (a zero hides an error behind it). Both copies see one random image, in float64, and the input and
+are random first (a zero hides an error behind it). Both copies see one random image, in float64, and the input and
 the output of *every module* must agree: an error inside an attention block is invisible at the output of a random
 network.
 A module that does not agree is not looked into any more: what is tied to it keeps its channels, and the proof begins
@@ -96,7 +96,7 @@ def prove(
     calm: set[str] = set()
     compared = _calmed(tracing, calm)
     for _ in range(_ROUNDS):
-        randomise(dense, model, own.draw)  # anew: a round masks its weights
+        randomise(dense, model, own.draw)  # again: a round masks its weights
         try:
             film = _compared(dense, own, (tracing, compared), {**(ignored or {}), **kept}, tuple(rules), opaque)
             seconds = time.perf_counter() - started

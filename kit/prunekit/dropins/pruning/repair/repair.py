@@ -39,7 +39,7 @@ def repair(
     """Solve the weights, biases and BatchNorm means of a pruned network towards the dense one's outputs, in place.
 
     Every eighth batch, at least the last, is kept out of all fits. Of three networks, as it was, repaired, and repaired
-    with BatchNorm measured anew, the one stays whose outputs on those images come nearest to the dense network's. A
+    with BatchNorm measured again, the one stays whose outputs on those images come nearest to the dense network's. A
     single image leaves none to judge by: the network stays as it is.
 
     Args:
@@ -86,7 +86,7 @@ def _settle(
     untouched: dict[str, Tensor],
     done: Repaired,
 ) -> None:
-    """Of the network as it was, repaired, and with BatchNorm anew: keep the best on batches that no fit has seen."""
+    """Of the network as it was, repaired, and recalibrated: keep the best on batches that no fit has seen."""
     repaired = _state(model)
     recalibrate(model, lambda: (forward(model, [batch]) for batch in fitted))
     frozen_modes(model)

@@ -43,7 +43,7 @@ def plan_only(
 ) -> Plan:
     """Make the plan of a one-step run, write it to `target`, say what it comes to, and prune nothing.
 
-    The planned network is made in memory, its BatchNorm statistics are measured anew on training images, and it is
+    The planned network is made in memory, its BatchNorm statistics are measured again on training images, and it is
     validated beside the dense one: accuracy at zero epochs, the floor under fine-tuning.
     `without`: why there is no data set to do that with; otherwise `Family.check_data` has found it.
     `shallow`: the network without the bottlenecks that go first, where some do.

@@ -47,7 +47,7 @@ def write_report(state: State, chart: str) -> None:
 
 
 def rewrite_text(state: State) -> None:
-    """Write report.md anew after its record has changed, with the pictures that it has."""
+    """Write report.md again after its record has changed, with the pictures that it has."""
     text = state.folder / TEXT
     old = text.read_text(encoding="utf-8").splitlines() if text.is_file() else []
     write_text(text, _markdown(state, [line for line in old if line.startswith("![")]))

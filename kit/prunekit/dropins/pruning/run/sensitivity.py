@@ -35,7 +35,7 @@ RATIOS = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class Asked:
-    """What is measured: by which criterion channels go, how many, and whether BatchNorm is measured anew each time."""
+    """What is measured: by which criterion channels go, how many, and whether BatchNorm is measured again each time."""
 
     importance: str = "lamp"
     ratios: tuple[float, ...] = RATIOS

@@ -35,7 +35,7 @@ def trained(
         The last checkpoint, not the best: the most accurate epoch is one of the first, and so the least sparse.
 
     Raises:
-        PruneError: what the user can mend, before training starts.
+        PruneError: what the user can fix, before training starts.
     """
     if "-h" in argv or "--help" in argv:
         print(description, help_text(), TRUST, sep="\n")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""BatchNorm statistics after pruning: measured anew on training images, without gradients.
+"""BatchNorm statistics after pruning: measured again on training images, without gradients.
 
 Channels that are gone shift what the next layers see, and running means and variances still describe the old network.
-Measuring them anew is most of what a pruned network can get back without training, and ranks candidates (Li et al.,
+Measuring them again is most of what a pruned network can get back without training, and ranks candidates (Li et al.,
 EagleEye, ECCV 2020, arXiv:2007.02491, section 3.3).
 """
 

@@ -93,7 +93,7 @@ def _rehearse(opt: argparse.Namespace, task: str, classes: int) -> None:
 
 
 def _built(opt: argparse.Namespace, task: str, classes: int) -> Network:
-    """The checkpoint's network, or that of a YAML; with other classes than the data has, its head is made anew."""
+    """The checkpoint's network, or that of a YAML; with other classes than the data has, its head is made again."""
     structure: Any = opt.cfg
     if not opt.cfg:
         model = Yolov5().load(Path(opt.weights))

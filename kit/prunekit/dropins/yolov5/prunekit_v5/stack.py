@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Start a script: is what YOLOv5 needs there? Then run it; what the user can mend is one line."""
+"""Start a script: is what YOLOv5 needs there? Then run it; what the user can fix is one line."""
 
 from __future__ import annotations
 

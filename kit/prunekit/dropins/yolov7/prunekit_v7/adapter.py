@@ -178,7 +178,7 @@ class Yolov7:
         hyp["lr0"] *= schedule.rate
         if schedule.warmup is not None and schedule.warmup < hyp["warmup_iters"] < 1:  # from 1 on it is iterations
             hyp["warmup_iters"] = schedule.warmup
-        hyp.pop("anchors", None)  # a number of anchors to begin with anew
+        hyp.pop("anchors", None)  # a number of anchors to begin with
         return hyp
 
     def evaluate(self, weights: Path) -> Metrics:

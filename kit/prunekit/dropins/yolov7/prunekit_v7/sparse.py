@@ -97,7 +97,7 @@ def _fresh(options: dict[str, Any], trainer: str) -> dict[str, Any]:
 def _checked_network(options: dict[str, Any], files: dict[str, str], trainer: str) -> str:
     """The checkpoint to begin with ("" for none), its classes held against the data set's."""
     path = find_weights(options["weights"]) if options["weights"] else None
-    if path is not None and not options["cfg"]:  # with another YAML the head is made anew
+    if path is not None and not options["cfg"]:  # with another YAML the head is made again
         data.check_data(files["data"], Yolov7().load(path), path, trainer, options["single_cls"])
     else:
         data.check_set(files["data"], options["single_cls"])

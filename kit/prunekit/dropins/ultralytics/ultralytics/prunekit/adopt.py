@@ -3,7 +3,7 @@
 
 Such files pickle split blocks by the name of a class in the script that made them (`__main__.C2f_v2`,
 `train_utils.C3k2_v2`). A module's weights and children lie in the file, only its `forward` does not; a class that is
-not to hand is stood in for while the file is read, and the blocks are then recognised by their children.
+not there is stood in for while the file is read, and the blocks are then recognised by their children.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:
     None for a file that is not here (upstream finds and downloads its own), and within a reading of the same file.
 
     Raises:
-        PruneError: the file holds another class that is not to hand.
+        PruneError: the file holds another class that is not there.
     """
     file = next((str(place) for place in (Path(weight), Path(SETTINGS["weights_dir"]) / weight) if place.is_file()), "")
     within = _reading.__dict__.setdefault("files", set())
@@ -66,7 +66,7 @@ def read(load: Callable[..., Any], weight: str | Path, *how: Any) -> Any:
         within.discard(file)
     for model in _models(ckpt):
         if type(getattr(model, "criterion", None)).__name__ == "OldLoss":
-            model.__dict__.pop("criterion")  # made anew where it is needed; None in its place fails before 8.3
+            model.__dict__.pop("criterion")  # made again where it is needed; None in its place fails before 8.3
         merged = merge_blocks(model, RULES) + merge_split_blocks(model)
         if merged and RANK in {-1, 0}:
             LOGGER.info(f"{colorstr('prunekit: ')}{file}: {merged} split blocks read as stock blocks")

@@ -12,7 +12,7 @@ from .adopt import StandIn
 
 
 class OldLoss:
-    """The loss of an early 8.0, which lay in its trainers' files; a network makes its own anew."""
+    """The loss of an early 8.0, which lay in its trainers' files; a network makes its own again."""
 
 
 # Upstream's own list of renamed modules (`torch_safe_load`), and what lies in them under another name.
