@@ -90,5 +90,5 @@ def test_an_upstream_without_patches_does_not_pass(place: Place) -> None:
     assert place.prunekit("pins", "smoke", place.root / "fork") == 4 and "tests names none" in place.out
     (place.kit / "patches/small/series").write_text("")
     assert place.prunekit("pins", "smoke", place.root / "fork") == 4
-    for missing in ("series names no patch", "tests names no test", "no walk for small", "CONTRIBUTING.md"):
+    for missing in ("series names no patch", "tests names no test", "no walk_small.yaml", "CONTRIBUTING.md"):
         assert missing in place.out
