@@ -369,6 +369,29 @@ class Scaled(nn.Module):
         return self.out(self.cv(x) * self.gamma)
 
 
+class FReLU(nn.Module):
+    """The funnel activation (arXiv 2007.11824): max(x, T(x)), T a depthwise convolution with its BatchNorm."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False), nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.max(x, self.bn(self.conv(x)))
+
+
+class Funnelled(nn.Module):
+    """A convolution whose activation has layers, and so widths, of its own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cv, self.bn = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        self.act = FReLU(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.bn(self.cv(x)))
+
+
 def _shuffled() -> nn.Module:
     return nn.ChannelShuffle(4)
 

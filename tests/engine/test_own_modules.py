@@ -6,13 +6,15 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from engine_helpers import build, image, modules
-from own_blocks import Scaled, told_before
+from own_blocks import Funnelled, Scaled, told_before
 from torch import nn
 
 pytestmark = pytest.mark.upstream
@@ -48,29 +50,47 @@ def test_the_documented_rule(kit: SimpleNamespace, tmp_path: Path, monkeypatch: 
     assert {group.tie for group in found[1].groups if group.name.startswith("model.2.cv")} >= {"model.2"}
 
 
-def test_a_network_that_could_not_be_rebuilt_once_pruned(
-    kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+Saved = Callable[[type[nn.Module]], tuple[Any, Path]]
+
+
+@pytest.fixture
+def saved(kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Saved:
+    """The adapter and a checkpoint of a small network with a user's block of 32 channels as layer 2."""
+
+    def make(block: type[nn.Module]) -> tuple[Any, Path]:
+        monkeypatch.setattr(block, "__module__", kit.block.__name__)
+        for module in (kit.block, kit.tasks):
+            monkeypatch.setattr(module, block.__name__, block, raising=False)
+        rows = [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [32, 3, 2]], [-1, 1, block.__name__, [32]]]
+        rows += [[-1, 1, "Conv", [32, 3, 2]]]
+        model = kit.tasks.DetectionModel(
+            {"nc": 2, "backbone": rows, "head": [[[2, 3], 1, "Detect", ["nc"]]]}, verbose=False
+        )
+        weights, model.args, model.task = tmp_path / "own.pt", {}, "detect"
+        torch.save({"model": model, "train_args": {}}, weights)
+        adapter = importlib.import_module("ultralytics.prunekit.adapter")
+        return adapter.Ultralytics({"imgsz": 64}), weights
+
+    return make
+
+
+def test_a_network_that_could_not_be_rebuilt_once_pruned(saved: Saved) -> None:
     """Before anything is validated or trained: what cannot be rebuilt, and the option that keeps it, which helps."""
-    adapter = importlib.import_module("ultralytics.prunekit.adapter")
     parts = modules("run.loop", "settings", package="ultralytics.pruning")
-    monkeypatch.setattr(Scaled, "__module__", kit.block.__name__)
-    for module in (kit.block, kit.tasks):
-        monkeypatch.setattr(module, "Scaled", Scaled, raising=False)
-    rows = [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [32, 3, 2]], [-1, 1, "Scaled", [32]]]
-    rows += [[-1, 1, "Conv", [32, 3, 2]]]
-    model = kit.tasks.DetectionModel(
-        {"nc": 2, "backbone": rows, "head": [[[2, 3], 1, "Detect", ["nc"]]]}, verbose=False
-    )
-    weights, model.args, model.task = tmp_path / "own.pt", {}, "detect"
-    torch.save({"model": model, "train_args": {}}, weights)
-    family = adapter.Ultralytics({"imgsz": 64})
+    family, weights = saved(Scaled)
     refused, *fine = told_before(parts.loop, parts.settings.Settings, family, weights)
     assert refused.startswith(
         f"{weights}: pruned, this network could not be rebuilt from its YAML (structure: 1 tensors"
     )
     assert "first 'model.2.gamma': the model has (1, 1, 1, 1), a rebuild (1, 32, 1, 1)" in refused
     assert refused.endswith("Keep these channels: --ignore model.2.cv") and fine == ["", ""]
+
+
+def test_an_activation_with_layers_of_its_own_is_pruned_with_its_block(saved: Saved) -> None:
+    """Its class stands in the user's code, its widths in the block: nothing about it has to be refused."""
+    parts = modules("run.loop", "settings", package="ultralytics.pruning")
+    family, weights = saved(Funnelled)
+    assert told_before(parts.loop, parts.settings.Settings, family, weights) == ["", "", ""]
 
 
 @pytest.mark.parametrize("head", ["RTDETRDecoder", "WorldDetect", "YOLOEDetect"])

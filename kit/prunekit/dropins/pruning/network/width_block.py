@@ -58,6 +58,9 @@ def close_block(
     closed = deepcopy(dict(plain))
     block: dict[str, Any] = {"version": VERSION, "stem": closed["backbone"][0][2], **extra}
     block["widths"] = read_widths(owner, outputs, stem_of(owner))
+    # First the widths: an activation with layers of its own (FReLU) reads as another one until they agree.
+    there = {name for name, _ in fresh.named_modules()}
+    apply_widths(fresh, {name: width for name, width in block["widths"].items() if name in there})
     acts, arguments = differing_acts(fresh, owner)
     differences = {"act": acts, "act_args": arguments, "bn": differing_norms(fresh, owner)}
     block.update({key: value for key, value in differences.items() if value})
