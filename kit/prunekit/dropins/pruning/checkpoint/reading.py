@@ -8,6 +8,7 @@ holds for every `torch.load` of the process, upstream's own ones included, which
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import pickletools
@@ -104,7 +105,8 @@ def stay(*, trust: bool = False) -> None:
     """A `door()` that stays to the end of the process, for a script that is not ours to wrap."""
     kept = door(trust=trust)
     kept.__enter__()
-    _door.setdefault("kept", []).append(kept)  # a generator that is thrown away would open the door
+    # Kept until then (a generator that is thrown away would open the door), and ended while this module still exists.
+    atexit.register(kept.__exit__, None, None, None)
 
 
 def inherit(rules: Callable[[], Rules]) -> None:
