@@ -119,8 +119,27 @@ def _helpers() -> list[Variant]:
         "reconstruction",
         *REPAIR,
     )
+    ranked = _pruned(
+        "reconstruction-global-repair",
+        "reconstruction, one ranking, multiples of 8, repaired before fine-tuning",
+        *("--importance", "reconstruction", "--scope", "global", "--round-to", "8"),
+        *REPAIR,
+    )
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
-    return [recalibrated, *repaired, table, *pulls, *pulled, finer, solved, *widths, *rates, warm, *_schedules()]
+    return [
+        recalibrated,
+        *repaired,
+        table,
+        *pulls,
+        *pulled,
+        finer,
+        solved,
+        ranked,
+        *widths,
+        *rates,
+        warm,
+        *_schedules(),
+    ]
 
 
 def _schedules() -> list[Variant]:
