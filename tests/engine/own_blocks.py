@@ -507,3 +507,21 @@ def _told(loop: Any, family: Any, weights: Path, settings: Any) -> str:
     except loop.PruneError as error:
         return str(error)
     return ""
+
+
+def told_by(network: Any, family: Any) -> list[str]:
+    """The same within a fork of YOLOv5 or YOLOv7, whose class of networks and adapter are given."""
+    from models import common, yolo
+    from pruning.run import loop
+    from pruning.settings import Settings
+
+    Scaled.__module__ = common.__name__
+    common.Scaled = yolo.Scaled = Scaled
+    rows = [[-1, 1, "Conv", [16, 3, 8]], [-1, 1, "Conv", [32, 3, 2]], [-1, 1, "Scaled", [32]]]
+    rows += [[-1, 1, "Conv", [32, 3, 2]]]
+    head = [[[2, 3], 1, "Detect", ["nc", "anchors"]]]
+    anchors = [[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119]]
+    whole = {"nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0, "anchors": anchors, "backbone": rows, "head": head}
+    weights = Path("own.pt").resolve()
+    torch.save({"model": network(whole)}, weights)
+    return told_before(loop, Settings, family, weights)
