@@ -369,6 +369,22 @@ class Scaled(nn.Module):
         return self.out(self.cv(x) * self.gamma)
 
 
+class Eights(nn.Module):
+    """Two convolutions that a checkpoint takes back only with a width that eight divides: a kernel of the user's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cv, self.out = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.cv.out_channels % 8:
+            raise RuntimeError(f"Eights: {self.cv.out_channels} channels, which 8 does not divide")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.cv(x))
+
+
 class FReLU(nn.Module):
     """The funnel activation (arXiv 2007.11824): max(x, T(x)), T a depthwise convolution with its BatchNorm."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from engine_helpers import build, image, modules
-from own_blocks import Funnelled, Scaled, told_before
+from own_blocks import Eights, Funnelled, Scaled, told_before
 from torch import nn
 
 pytestmark = pytest.mark.upstream
@@ -84,6 +84,29 @@ def test_a_network_that_could_not_be_rebuilt_once_pruned(saved: Saved) -> None:
     )
     assert "first 'model.2.gamma': the model has (1, 1, 1, 1), a rebuild (1, 32, 1, 1)" in refused
     assert refused.endswith("Keep these channels: --ignore model.2.cv") and fine == ["", ""]
+
+
+def test_a_users_block_that_raises_torchs_own_error(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A RuntimeError of the network is told like any other; one of torch's writer (a full disk) stays what it is."""
+    parts = modules("run.loop", "settings", package="ultralytics.pruning")
+    family, weights = saved(Eights)
+    refused, _, fine = told_before(parts.loop, parts.settings.Settings, family, weights)
+    assert "(RuntimeError: Eights: 1 channels, which 8 does not divide). Keep these channels: --ignore model" in refused
+    assert fine == ""
+    monkeypatch.setattr(type(family), "save", lambda *_: torch.save({}, weights.parent / "gone" / "pruned.pt"))
+    with pytest.raises(RuntimeError, match="does not exist"):
+        parts.loop.preflight(family, weights, parts.settings.Settings())
+
+
+def test_a_users_block_that_its_own_yaml_no_longer_builds(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code has changed since the training: told in words, with what to do, before anything is pruned."""
+    parts = modules("run.loop", "settings", package="ultralytics.pruning")
+    family, weights = saved(Eights)
+    monkeypatch.setattr(Eights, "__init__", lambda self, width, heads: None)
+    with pytest.raises(
+        parts.loop.PruneError, match=r"cannot be rebuilt from its own YAML \(TypeError: .*heads.* class"
+    ):
+        parts.loop.preflight(family, weights, parts.settings.Settings())
 
 
 def test_an_activation_with_layers_of_its_own_is_pruned_with_its_block(saved: Saved) -> None:

@@ -28,13 +28,12 @@ from ..planning.plan import Plan, plan_table
 from ..planning.plan_file import write_plan
 from ..planning.scores import DATA_CRITERIA
 from ..runtime.onnx_check import check_onnx
-from ..scratch import temporary_folder
 from ..settings import CRITERIA, Settings
 from ..training.recalibrate import recalibrate
 from .beside import look
 from .depth import Shallow, remove_blocks
 from .finetune import finetune_step, require_one_process, same_shape, schedule_of
-from .rebuild import require_rebuild
+from .rebuild import require_rebuild, require_structure
 from .record import State
 from .repair_step import repaired
 from .report import write_report
@@ -152,12 +151,6 @@ def preflight(
     made, _ = plan_step(family, model, graph, asked, dense_of(family, weights, shallow), 1)
     require_rebuild(family, start, settings, model, graph, made, replayed=False)
     return None
-
-
-def require_structure(family: Family, weights: Path) -> None:
-    """PruneError for a network that could not be rebuilt once it is pruned: found by rebuilding the dense one."""
-    with temporary_folder() as folder:
-        family.write_yaml(weights, Path(folder) / "dense.yaml")
 
 
 def _measure_dense(state: State, family: Family, say: Say) -> None:

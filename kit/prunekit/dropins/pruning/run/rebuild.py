@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from traceback import extract_tb
 
 import torch
 from torch import nn
@@ -22,8 +23,24 @@ from .step import open_model
 
 Unit = Sequence[PlanEntry]  # groups that only go together: the halves of a split block
 _NAMED = 8  # groups that an error names
-# What a user's block raises when it is built otherwise; not what a full disk raises (OSError, RuntimeError).
-_REASONS = (PruneError, AttributeError, LookupError, TypeError, ValueError)
+# What a user's block raises when it is built otherwise; a full disk is an OSError, or a RuntimeError of torch's writer.
+_REASONS = (PruneError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
+
+
+def require_structure(family: Family, weights: Path) -> None:
+    """PruneError for a network that could not be rebuilt once it is pruned: found by rebuilding the dense one."""
+    try:
+        with temporary_folder() as folder:
+            family.write_yaml(weights, Path(folder) / "dense.yaml")
+    except PruneError:
+        raise
+    except _REASONS as error:
+        if _of_file(error):
+            raise
+        raise PruneError(
+            f"{weights}: this network cannot be rebuilt from its own YAML ({_said(error)}), so a pruned one could not "
+            "be either. Has its code changed since it was trained? Bring back the class that it was trained with."
+        ) from error
 
 
 def require_rebuild(
@@ -66,9 +83,20 @@ def _reason(family: Family, weights: Path, model: nn.Module, graph: PruningGraph
             family.save(model, weights, pruned)
             family.write_yaml(pruned, pruned.with_suffix(".yaml"))
         except _REASONS as error:
-            first = next(iter(str(error).splitlines()), "")
-            return str(error) if isinstance(error, PruneError) else f"{type(error).__name__}: {first}"
+            if _of_file(error):
+                raise
+            return str(error) if isinstance(error, PruneError) else _said(error)
     return None
+
+
+def _said(error: Exception) -> str:
+    """An error of somebody else's code in one line."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
+def _of_file(error: Exception) -> bool:
+    """Does an error come from torch's reading or writing of a file, and not from the network in it?"""
+    return extract_tb(error.__traceback__)[-1].filename == torch.serialization.__file__
 
 
 def _units(plan: Plan) -> list[Unit]:
