@@ -31,6 +31,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from comparing.infork import stock_pruned
 from support import seam
 
 RATIO, IMAGE = 0.5, 64
@@ -62,28 +63,9 @@ def ours(here: SimpleNamespace, part: Part, model: Any, steps: int) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def theirs(here: SimpleNamespace, part: Part, model: Any, steps: int) -> int:
+def theirs(here: SimpleNamespace, _part: Part, model: Any, steps: int) -> int:
     """Torch-Pruning's own pruner; returns the parameters left."""
-    import torch_pruning as tp
-
-    surgery = part("network.surgery")
-    surgery.split_blocks(model, here.rules)
-    kept = here.ignored(model)
-    with here.tracing(model):
-        pruner = tp.pruner.BasePruner(
-            model,
-            torch.zeros(1, 3, IMAGE, IMAGE),
-            importance=tp.importance.GroupMagnitudeImportance(),
-            pruning_ratio=RATIO,
-            iterative_steps=steps,
-            in_channel_groups={},
-            out_channel_groups={},
-            num_heads={},
-            ignored_layers=[module for name, module in model.named_modules() if name in kept],
-        )
-        for _ in range(steps):
-            pruner.step()
-    surgery.merge_blocks(model, here.rules)
+    stock_pruned(here, model, torch.zeros(1, 3, IMAGE, IMAGE), RATIO, steps)
     return sum(p.numel() for p in model.parameters())
 
 

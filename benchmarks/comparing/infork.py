@@ -75,14 +75,15 @@ def stock(out: Path, found: Any, fraction: float) -> None:
     low, high = 0, 256
     while high - low > 1:
         middle = (low + high) // 2
-        macs = count(_stock_pruned(found.family, deepcopy(dense), example, middle / 256), example).macs
+        macs = count(stock_pruned(found.family, deepcopy(dense), example, middle / 256), example).macs
         low, high = (middle, high) if macs > wanted else (low, middle)
-    pruned = _stock_pruned(found.family, dense, example, high / 256)
+    pruned = stock_pruned(found.family, dense, example, high / 256)
     found.family.save(pruned, found.weights, out)
     print(f"ratio {high / 256}: {count(pruned, example)}")
 
 
-def _stock_pruned(family: Any, model: Any, example: torch.Tensor, ratio: float) -> Any:
+def stock_pruned(family: Any, model: Any, example: torch.Tensor, ratio: float, steps: int = 1) -> Any:
+    """The model, pruned by `tp.pruner.BasePruner` as it comes; `family` has the rules and the ignored layers."""
     surgery = engine("network.surgery")
     surgery.split_blocks(model, family.rules)
     kept = family.ignored(model)
@@ -92,12 +93,14 @@ def _stock_pruned(family: Any, model: Any, example: torch.Tensor, ratio: float) 
             example,
             importance=tp.importance.GroupMagnitudeImportance(),
             pruning_ratio=ratio,
+            iterative_steps=steps,
             ignored_layers=[module for name, module in model.named_modules() if name in kept],
             in_channel_groups={},
             out_channel_groups={},
             num_heads={},
         )
-        pruner.step()
+        for _ in range(steps):
+            pruner.step()
     surgery.merge_blocks(model, family.rules)
     return model
 
