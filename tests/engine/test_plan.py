@@ -100,10 +100,10 @@ def test_unreachable_targets_name_the_nearest(engine: SimpleNamespace, graph: An
 def test_floor_is_a_note_with_numbers(engine: SimpleNamespace, graph: Any, scores: Any) -> None:
     plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=10)
     assert plan.keep == {"stem.0": 10, "wide.0": 12, "grow": 10, "hidden": 10}
-    assert plan.notes[0].startswith("3 groups at their least width (floor 10, rounding 1")
+    assert plan.notes[0].startswith("3 groups at the least width (--min-channels 10, --round-to 1")
     plan = engine.plan.make_plan(graph, scores, ratio=0.5, floor=14)
     assert plan.keep["grow"] == 12  # narrower than the floor already: stays
-    assert any("1 groups not above the least width" in note and "grow" in note for note in plan.notes)
+    assert any("1 group not above the least width" in note and "grow" in note for note in plan.notes)
 
 
 def test_rounding_gives_multiples_or_dense(engine: SimpleNamespace, graph: Any, scores: Any) -> None:
@@ -268,7 +268,7 @@ def test_table_is_readable(engine: SimpleNamespace, graph: Any, scores: Any) -> 
         f"MACs        {dense.macs:,.0f} -> {pruned.macs:,.0f} ({pruned.macs / dense.macs:.1%}, at 3x16x16)",
         f"parameters  {dense.params:,} -> {pruned.params:,} ({pruned.params / dense.params:.1%})",
         "not pruned  2 layers",
-        "note: 1 groups at their least width (floor 7, rounding 1, at most 100% of a layer): grow",
+        "note: 1 group at the least width (--min-channels 7, --round-to 1): grow",
     ]
 
 

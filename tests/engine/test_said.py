@@ -143,6 +143,32 @@ def test_a_plan_without_data(
     assert [file.name for file in best.parent.rglob("exp/*")] == ([] if code else ["plan.yaml"])
 
 
+def test_a_run_ends_with_what_was_reached(parts: SimpleNamespace, best: Path) -> None:
+    """One line of before and after; a warning where most of the accuracy is gone."""
+    lost, kept = (_run(parts, best, values, steps=1)[1] for values in ([0.8, 0.3, 0.3], [0.8, 0.3, 0.7]))
+    assert kept[-2].startswith("Dense -> pruned: mAP50 0.800 -> 0.700, mAP50-95 ") and "WARNING" not in kept[-2]
+    assert "\nWARNING: more than half of the accuracy is gone: " in lost[-2]
+
+
+def test_ctrl_c_ends_with_the_command_that_goes_on(
+    parts: SimpleNamespace, best: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run's folder may be hundreds of lines up, and have another number than README's."""
+    family, folder = Told(parts, [0.8] * 9), best.parent / "a run"
+
+    def finetune(*_: Any, **__: Any) -> Path:
+        raise KeyboardInterrupt
+
+    family.finetune = finetune  # type: ignore[method-assign]
+    upstream = SimpleNamespace(
+        help_text=lambda: "", open=lambda *_, **__: parts.contract.Opened(family, best, lambda: folder)
+    )
+    asked = parts.settings.Settings(prune_ratio=0.4, importance="l2", min_channels=2, round_to=1)
+    words = ["--weights", str(best), "--no-export"]
+    assert parts.prune.guarded(lambda: parts.prune.prune("", asked, words, upstream)) == 130
+    assert capsys.readouterr().err == f"interrupted: go on with: python prune.py --resume '{folder}'\n"
+
+
 def test_the_report_says_what_latency_was_reached_and_no_target_that_nobody_typed(
     parts: SimpleNamespace, best: Path
 ) -> None:

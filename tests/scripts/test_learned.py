@@ -30,7 +30,7 @@ BAD = {
     "--weights runs/half/pruned.pt --max-map-drop 2": "--max-map-drop 2.0",
     "--weights runs/half/pruned.pt --calibration-images 0": "--calibration-images 0",
     "--weights runs/half/pruned.pt --data nowhere.yaml": "nowhere.yaml",
-    "--weights runs/half/pruned.pt --data digits/data.yaml single_cls=False": "has 1 classes",
+    "--weights runs/half/pruned.pt --data digits/data.yaml single_cls=False": "has 1 class, ",
 }
 DRIVER = """
 import contextlib, io, json, os, runpy, sys

@@ -161,6 +161,23 @@ def test_default_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (world.root / "forks" / "s1" / "prune.py").is_file()
 
 
+def test_a_folder_within_a_fork_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """README's `prunekit setup TARGET && cd forks/TARGET`, typed twice: one line, and the fork is as it was."""
+    monkeypatch.chdir(world.root)
+    assert world.prunekit("setup", "s1") == 0
+    monkeypatch.chdir("forks/s1")
+    before = world.tree_of(world.root / "forks")
+    assert world.prunekit("setup", "s1") == 2
+    assert "forks/s1 is a fork already, and" in world.err and "lies within it: nothing was set up." in world.err
+    assert world.tree_of(world.root / "forks") == before
+
+
+def test_a_target_that_there_is_not(world: World) -> None:
+    """One line, and no step that failed before it."""
+    assert world.prunekit("setup", "s9") == 2
+    assert "unknown target 's9'" in world.err and "failed" not in world.out + world.err
+
+
 def test_empty_folder_and_space_in_name(world: World) -> None:
     """An empty DIR is taken, and a name with a space is quoted in the closing lines."""
     folder = world.root / "my work" / "a fork"
@@ -229,9 +246,9 @@ def test_alone_it_says_what_to_type_next(world: World, tmp_path: Path, monkeypat
     assert "prunekit setup s1" in world.out and "prunekit demo v8" in world.out and not world.err
     folder = tmp_path / "forks/of mine"
     assert world.prunekit("setup", "s1", folder) == 0, world.err
-    assert world.prunekit() == 0 and "cd 'forks/of mine' && python prune.py --weights" in world.out
+    assert world.prunekit() == 0 and "cd 'forks/of mine' && python prune_one_shot.py --weights" in world.out
     monkeypatch.chdir(folder)
-    assert world.prunekit() == 0 and "\npython prune.py --weights" in world.out
+    assert world.prunekit() == 0 and "\npython prune_one_shot.py --weights" in world.out
     (folder / ".git/prunekit.json").write_text("{")
     assert world.prunekit() == 0 and "prunekit --help" in world.out
 

@@ -24,7 +24,7 @@ from prunekit.fork.setup import Outcome
 from prunekit.fork.status import Fork, Status, Verdict, diff_of
 from prunekit.fork.takeout import Removed
 from prunekit.fork.upgrade import Upgraded
-from prunekit.upstream.pins import Pins
+from prunekit.upstream.pins import UNRESOLVED, Pins
 
 _NEEDED = ("torch", "torchvision", "torch-pruning")
 
@@ -108,7 +108,7 @@ def show_status(statuses: Sequence[Status], console: Console) -> None:
     for item in statuses:
         record = item.fork.record
         at = " (--into)" if record.into else " (--at)" if record.at else ""
-        names = (record.target, f"{record.upstream} {record.release}{at}", record.commit[:12])
+        names = (record.target, f"{record.upstream} {record.release}{at}", _pin(record))
         rows.append((_short(item.fork.directory), *names, item.state, item.work.describe()))
     console.table(("fork", "target", "upstream", "pin", "state", "local work"), rows)
     warn_of_owners([item.fork.directory for item in statuses], console)
@@ -123,6 +123,11 @@ def show_status(statuses: Sequence[Status], console: Console) -> None:
             for item in statuses
         ]
     )
+
+
+def _pin(record: Record) -> str:
+    """The commit that a fork was made of, shortened; a source distribution names none."""
+    return "from the sdist" if record.commit == UNRESOLVED else record.commit[:12]
 
 
 def warn_of_owners(folders: Sequence[Path], console: Console) -> None:

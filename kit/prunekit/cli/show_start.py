@@ -12,7 +12,7 @@ from prunekit.console import Console
 from prunekit.fork.status import Fork
 from prunekit.upstream.pins import Pins
 
-_PRUNE = "python prune.py --weights best.pt --data my.yaml --epochs 10 --target-macs 0.5"
+_PRUNE = "python prune_one_shot.py --weights best.pt --data my.yaml --epochs 20 --target-macs 0.5"
 
 
 def show_start(pins: Pins, forks: Sequence[Fork], console: Console) -> None:
@@ -31,7 +31,7 @@ def _without_fork(pins: Pins) -> list[tuple[str, str]]:
     firsts: dict[str, str] = {}
     for name, target in pins.targets.items():
         firsts.setdefault(target.upstream.name, name)
-    rows = [("prunekit demo v8", "prunes a small detector on bundled data: minutes on a CPU")]
+    rows = [("prunekit demo v8", "prunes a small detector on bundled data: about ten minutes on a CPU")]
     for upstream, name in firsts.items():
         alike = [it.name for it in pins.targets.values() if it.upstream.name == upstream and it.name != name]
         also = f" (the same: {', '.join(alike)})" if alike else ""

@@ -61,7 +61,8 @@ _PATH = click.Path(path_type=Path)
 def demo(kit: Kit, target: str, show: bool | None, as_json: bool, fresh: bool, **options: Any) -> None:
     """Train, prune and fine-tune a small network on handwritten digits, and compare.
 
-    Needs no GPU, no download but the fork's, and under 8 minutes on 2 CPU cores. Interrupted, it goes on where it was.
+    Needs no GPU, no download but the fork's, and about 10 minutes on 2 CPU cores; --quick is faster, and shows less.
+    Interrupted, it goes on where it was.
     """
     console = Console(as_json=as_json)
     made = plan_demo(target, console=console, **options)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from prunekit.atomic import claimed, free_name
 from prunekit.console import Console
-from prunekit.errors import DiskFull, DriftError, from_os_error
+from prunekit.errors import DiskFull, DriftError, UserError, from_os_error
 from prunekit.fork import repository as fork
 from prunekit.fork.at import Origin, find_version, is_pin, known_of, need_version, record_of, unpinned
 from prunekit.fork.compose import compose_moved
@@ -62,9 +63,10 @@ def set_up(kit: Kit, wish: Wish, console: Console) -> Outcome:
     Raises UserError, PatchConflict or DriftError; whatever happens, DIR is whole, as it was, or absent.
     """
     try:
+        target = read_pins(kit.pins).target(wish.target)
+        _need_outside(wish.directory)
         with console.step("pin") as step:
             need_git()
-            target = read_pins(kit.pins).target(wish.target)
             manifest = read_manifest(kit.manifests / f"{target.upstream.name}.txt", target.upstream.tree)
             upstream = target.upstream
             at = None if wish.at is None or is_pin(upstream, wish.at) else wish.at
@@ -78,6 +80,16 @@ def set_up(kit: Kit, wish: Wish, console: Console) -> Outcome:
             return _create(kit, target, manifest, replace(wish, at=at), staging, console)
     except OSError as error:
         raise from_os_error(error, wish.directory) or error from error
+
+
+def _need_outside(directory: Path) -> None:
+    """Raise UserError for a folder within a fork: the command was typed again, after `cd` into what it had made."""
+    for above in directory.parents:
+        if (above / fork.RECORD).is_file():
+            raise UserError(
+                f"{above} is a fork already, and {directory} lies within it: nothing was set up. Go on in the fork, or "
+                f"make another beside it: cd {shlex.quote(str(above.parent))}"
+            )
 
 
 @contextmanager

@@ -27,6 +27,12 @@ from .allowed import FusedError, Rules, entries_for
 from .archive import Damaged, require_plain
 from .label_cache import restricted_arrays
 
+TARGETS = {
+    "a YOLOv5": "v5",
+    "a YOLOv7": "v7",
+    "a YOLOv5 or YOLOv7": "v5 (or v7)",
+    "an ultralytics (YOLOv8 or later)": "v8",
+}
 KINDS = {"models.": "a YOLOv5 or YOLOv7", "ultralytics.": "an ultralytics (YOLOv8 or later)"}
 # YOLOv5 and YOLOv7 share their modules' names: classes that one of them has, and what it is then.
 MARKS = {
@@ -194,20 +200,22 @@ def _restricted(path: str | Path, file: IO[bytes], rules: Rules, how: dict[str, 
         raise _hard_to_read(path, file, error, rules) from error
 
 
+def _elsewhere(path: str | Path, kind: str, listed: str) -> _Refused:
+    """What is said of another upstream's checkpoint."""
+    told = f"{path}: this is {kind} checkpoint. Prune it in a fork of that upstream: prunekit setup {TARGETS[kind]}"
+    return _Refused(told, listed)
+
+
 def _refusal(path: str | Path, foreign: list[str], rules: Rules) -> _Refused:
     """What is said of names that are not on the list."""
     own = tuple(f"{package.partition('.')[0]}." for package in rules.packages)
     listed = ", ".join(sorted(foreign)[:8])
     for kind, marks in MARKS.items():
         if "models." in own and any(f"models.{mark}" in foreign for mark in marks):
-            return _Refused(
-                f"{path}: this is {kind} checkpoint. Prune it in a fork of that upstream: prunekit list", listed
-            )
+            return _elsewhere(path, kind, listed)
     for prefix, kind in KINDS.items():
         if prefix not in own and own and any(name.startswith(prefix) for name in foreign):
-            return _Refused(
-                f"{path}: this is {kind} checkpoint. Prune it in a fork of that upstream: prunekit list", listed
-            )
+            return _elsewhere(path, kind, listed)
     if foreign == ["builtins.getattr"]:  # a bound method: what upstream's fuse() leaves in its modules
         return _Refused(
             f"{path}: a fused network, by the methods pickled in it; it cannot be trained again. Give the checkpoint "

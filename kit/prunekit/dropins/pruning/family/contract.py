@@ -48,7 +48,7 @@ class Found:
     outline: Sequence[tuple[float, float]] = ()
 
 
-NEXT_TO_NOTHING = 0.01  # of the loose accuracy: what an untrained network, or one of other data, comes to
+NEXT_TO_NOTHING = 0.05  # of the loose accuracy: what an untrained network, or one of other data, comes to
 
 
 def low_accuracy(found: Metrics, which: str = "the dense network", what: str = "pruning") -> str | None:

@@ -35,7 +35,9 @@ def check_places(data: str, key: str, value: Any, endings: Collection[str]) -> N
     for place in map(Path, listed):
         if not place.exists():
             where = "" if place.is_absolute() else f" below {Path.cwd()}"
-            raise PruneError(f"--data {data}: {key}: {place} is not there{where}. Give an existing data set.")
+            raise PruneError(
+                f"--data {data}: {key}: {place} is not there{where}. Correct its paths, or give another --data."
+            )
         if loop := looping(place):
             raise PruneError(f"--data {data}: {key}: {loop} is a link to a folder that it lies in. Remove the link.")
         if is_barren(place, endings) or (place.is_file() and not _lists_images(place, endings)):

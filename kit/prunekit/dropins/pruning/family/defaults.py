@@ -104,8 +104,13 @@ def require_classes(own: int, classes: int, weights: Path, data: object, single:
         train: the command that trains the network on this data.
     """
     if own != classes:
-        hint = f"If all of them count as one, add {single}." if own == 1 else f"Train it on this data first: {train}"
-        raise PruneError(f"{weights} has {own} classes, {data} has {classes}: accuracy could not be compared. {hint}")
+        hint = f"Give the data set it was trained on, or train it on this one first: {train}"
+        if own == 1:
+            hint += f". If all classes count as one, add {single}."
+        raise PruneError(
+            f"{weights} has {own} class{'' if own == 1 else 'es'}, {data} {classes}: accuracy could not be compared. "
+            + hint
+        )
 
 
 def look_at_data(losses: Callable[[], Iterator[Tensor]], images: Callable[[], Any], epochs: int, data: str) -> None:

@@ -248,18 +248,24 @@ def _notes(
     held = [
         n for unit, width in zip(units, widths, strict=True) if width == unit.least < unit.channels for n in unit.names
     ]
-    limit = f"floor {limits.floor}, rounding {limits.round_to}, at most {limits.max_ratio:.0%} of a layer"
+    limit = f"--min-channels {limits.floor}, --round-to {limits.round_to}"
+    if limits.max_ratio < 1:
+        limit += f", at most {limits.max_ratio:.0%} of a layer removed"
     small = [n for unit in units if len(unit.allowed) == 1 for n in unit.names]
     planned = {name for unit in units for name in unit.names}
     unscored = [group.name for group in graph.groups if group.name not in planned]
     equal = [name for name in planned if flat(scores[name])]
     found = (
-        (held, f"at their least width ({limit})"),
+        (held, f"at the least width ({limit})"),
         (small, f"not above the least width, kept dense ({limit})"),
         (unscored, "without a score by this criterion, kept dense"),
         (equal, "with equal scores for all channels, taken in order of index"),
     )
-    return tuple(f"{len(names)} groups {text}: {_some(sorted(names))}" for names, text in found if names)
+    return tuple(
+        f"{len(names)} group{'' if len(names) == 1 else 's'} {text}: {_some(sorted(names))}"
+        for names, text in found
+        if names
+    )
 
 
 def _some(names: list[str], most: int = 4) -> str:

@@ -35,7 +35,7 @@ def require_one_process(family: Family, settings: Settings) -> None:
 
 def schedule_of(state: State, cost: Cost, number: int, say: Callable[[str], None]) -> Schedule:
     """What the step's fine-tuning is scaled to, from what the step removed."""
-    if state.settings.schedule == "given":
+    if state.settings.schedule == "given" or state.arguments.get("epochs") == 0:
         return GIVEN
     last, settings = state.steps[-1] if state.steps else {"macs": state.dense["macs"], "step": 0}, state.settings
     even = settings.max_map_drop is not None

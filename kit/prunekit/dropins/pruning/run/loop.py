@@ -307,7 +307,23 @@ def _finish(state: State, family: Family, say: Say, style: Style) -> None:
     look(state, family, say)
     write_report(state, style.chart)
     state.save()
+    say(_ending(state, last))
     say(f"Pruned network: {target}\nReport: {state.folder / 'report.html'}, and as text: report.md")
+
+
+def _ending(state: State, last: Mapping[str, Any]) -> str:
+    """The run in one line, and a warning where the network is of no use as it is."""
+    dense = state.dense
+    parts = [
+        f"{name} {dense[key]:.3f} -> {last[key]:.3f}"
+        for name, key in zip(state.measures(), ("map50", "map50_95"), strict=True)
+    ]
+    parts += [f"{what} {last[key] / dense[key]:.1%}" for what, key in (("MACs", "macs"), ("parameters", "params"))]
+    line = f"Dense -> pruned: {', '.join(parts)} of the dense network's"
+    if last["map50"] < dense["map50"] / 2:
+        more = "train longer (--epochs)" if state.arguments.get("epochs") != 0 else "fine-tune it (--epochs)"
+        line += f"\nWARNING: more than half of the accuracy is gone: {more}, or prune less."
+    return line
 
 
 def _require_export(state: State) -> None:

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import select
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,9 +42,7 @@ from .options import Parser, add_options, normalise, settings_of, typed
 USER_ERROR = PruneError.exit_code
 
 
-def guarded(
-    program: Callable[[], Any], interrupted: str = "if a run folder is named above, go on with --resume and that folder"
-) -> int:
+def guarded(program: Callable[[], Any], interrupted: str = "nothing was begun") -> int:
     """Run a script's body; whatever ends it is one line and exit code 2 (or the error's own).
 
     Args:
@@ -268,7 +267,17 @@ def _gone_on(
         family.check(step)
     family.check_data(weights)
     plan = read_plan(state.folder / state.plan) if state.plan else None
-    return outcome_of(engine.run(state, family, plan=plan, style=style, watch=watch))
+    with _told_how_to_go_on(state.folder):
+        return outcome_of(engine.run(state, family, plan=plan, style=style, watch=watch))
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Ctrl-C in a run names its folder, which may be hundreds of lines up; a deployment names its own afterwards."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"go on with: python prune.py --resume {shlex.quote(str(folder))}") from None
 
 
 def carry(
@@ -300,7 +309,8 @@ def carry(
                 write_whole(folder / state.plan, partial(write_plan, plan))
             state.save()
             print(f"Run folder: {folder} (if interrupted, go on with --resume {whole or folder})")
-            return outcome_of(engine.run(state, opened.family, plan=plan, style=style, watch=watch))
+            with _told_how_to_go_on(folder):
+                return outcome_of(engine.run(state, opened.family, plan=plan, style=style, watch=watch))
         except Exception:
             if not state.dense:  # nothing that --resume could go on with
                 take_back(folder, made)

@@ -64,7 +64,7 @@ def data_set(data: str, *, named: bool = True) -> Mapping[str, Any]:
     except (Exception, SystemExit) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         fetched = "" if named else " What a file remembers is never downloaded."
-        text = f"--data {data}: {reason.rstrip('.')}.{fetched} Give an existing data set with --data."
+        text = f"--data {data}: {reason.rstrip('.')}.{fetched} Correct its paths, or give another --data."
         raise PruneError(text) from error
     for key in ("train", "val"):
         check_places(data, key, known.get(key), IMG_FORMATS)

@@ -156,7 +156,9 @@ class Ultralytics:
             found = check_cls_dataset(data) if self.task == "classify" else check_det_dataset(data)
         except (Exception, SystemExit) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise PruneError(f"data set {data}: {first.rstrip('.')}. Give an existing data set with --data.") from error
+            raise PruneError(
+                f"data set {data}: {first.rstrip('.')}. Correct its paths, or give another --data."
+            ) from error
         split = self._given.get("split", "val")
         if not found.get(split):
             raise PruneError(f"--split {split}: {data} has no such split to validate on.")

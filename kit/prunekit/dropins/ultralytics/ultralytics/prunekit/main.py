@@ -71,7 +71,7 @@ def _open(
     """Find and check the network before anything is written; a configuration file may name it, too."""
     given = given or str(overrides.get("model") or "")
     if not given:
-        raise PruneError("no network given: --weights best.pt")
+        raise PruneError("no network given: --weights best.pt (or model=best.pt)")
     if "sparsity_beta" in overrides:
         raise PruneError("--sparsity-beta belongs to train_sparse.py; here it is as strong as --sparsity.")
     if settings.sparsity and overrides.get("epochs") == 0:

@@ -96,7 +96,7 @@ def _check_data(data: str, task: str) -> None:
         found = check_cls_dataset(data) if task == "classify" else check_det_dataset(data)
     except (Exception, SystemExit) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise PruneError(f"--data {data}: {first.rstrip('.')}. Give an existing data set with --data.") from error
+        raise PruneError(f"--data {data}: {first.rstrip('.')}. Correct its paths, or give another --data.") from error
     for key in ("train", "val"):
         check_places(data, key, found.get(key), IMG_FORMATS)
     check_names(found["names"], data)
