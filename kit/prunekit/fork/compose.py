@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,18 +52,22 @@ def compose_moved(
     """
     patches, names = read_series(kit, pin), [path.name for path in read_series(kit, pin)]
     moves, head = _moved(repo, pin, version, patches, names, report, base)
-    bad = {move.name for move in moves if move.verdict == FAILED}
-    older = {old for old in _older(kit, pin) if any(name.startswith(old[0]) for name in bad)}
-    if older:
-        with temporary() as folder:
-            patches = [_in_older_form(path, older, folder) for path in patches]
-            moves, head = _moved(repo, pin, version, patches, names, report, base)
+    with temporary() as folder:
+        if older := older_patches(kit, pin, patches, moves, folder):
+            moves, head = _moved(repo, pin, version, older, names, report, base)
     _need_places(moves, version, base)
     head = [head, *(move.commit for move in moves if move.commit)][-1]
     repo.run("read-tree", head)
     head, count = commit_dropins(fork.dated(repo, version), kit, version, head)
     patched = sum(move.verdict != ABSORBED for move in moves)
     return Composed(head, repo.text("rev-parse", f"{head}^{{tree}}"), patched, count), moves
+
+
+def older_patches(kit: Kit, pin: Upstream, patches: Sequence[Path], moves: Iterable[Move], folder: Path) -> list[Path]:
+    """Return the patches, those without a place in the form for older versions; none where no such form may help."""
+    bad = {move.name for move in moves if move.verdict == FAILED}
+    older = {old for old in _older(kit, pin) if any(name.startswith(old[0]) for name in bad)}
+    return [_in_older_form(path, older, folder) for path in patches] if older else []
 
 
 def _moved(

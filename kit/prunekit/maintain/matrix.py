@@ -10,12 +10,13 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prunekit.console import Report
 from prunekit.errors import PrunekitError, UserError
 from prunekit.fork.compatibility import USUAL, Row, read_rows, release_key, save_rows, series_digest
+from prunekit.fork.compose import older_patches
 from prunekit.git import GitError, Repo
 from prunekit.kit import PINS, Kit
 from prunekit.kit_commit import dirty
@@ -23,7 +24,7 @@ from prunekit.maintain.edit_series import pick
 from prunekit.maintain.series_repo import Bench, scratch, set_up_bench
 from prunekit.maintain.smoke import Subject, import_modules, try_fork
 from prunekit.maintain.staged_kit import make_fork, new_files, root_commit, trial_kit
-from prunekit.patches.canonical import export_series
+from prunekit.patches.canonical import commit_series, export_series
 from prunekit.patches.lint import read_tests
 from prunekit.porting.file import FAILED
 from prunekit.porting.series import Move, move_series
@@ -92,13 +93,17 @@ def try_release(kit: Kit, name: str, release: str, trial: Trial) -> Row:
     plain, usual, reason, applied = "", "", "", 0.0
     try:
         with scratch() as folder:
-            bench = set_up_bench(kit, upstream, From(), folder / "old", lambda _: None)
+            bench = set_up_bench(kit, upstream, From(), folder / "old", _silent)
             old = read_manifest(kit.manifests / f"{name}.txt", upstream.tree)
-            candidate = from_sdist(upstream, old, release, None, folder / "new", lambda _: None)
+            candidate = from_sdist(upstream, old, release, None, folder / "new", _silent)
             target = root_commit(bench, candidate)
             plain = _taken(bench.repo, target, bench.patches)
             usual = _taken(bench.repo, target, sorted((kit.root / USUAL / name).glob("*.diff")))
-            moves = move_series(bench.repo, bench.root, bench.commits, [p.name for p in bench.patches], target)
+            moves = _moves(bench, target)
+            if older := older_patches(kit, upstream, bench.patches, moves, folder):  # as `setup --at` does
+                bench.repo.run("read-tree", bench.root)
+                bench = replace(bench, patches=older, commits=commit_series(bench.repo, older, bench.root, _silent))
+                moves = _moves(bench, target)
             reason = "; ".join(f"{m.name[:4]} {c.path}: {c.reason}" for m in moves for c in m.conflicts)
             applied = time.monotonic() - begun
             if not reason and trial.level != "none":
@@ -109,6 +114,14 @@ def try_release(kit: Kit, name: str, release: str, trial: Trial) -> Row:
     seconds = (round(applied, 1), round(time.monotonic() - begun - applied, 1))
     made_at = (trial.digest, trial.kit_commit)
     return Row(release, *made_at, verdicts, plain, usual, trial.level, not reason, reason, *seconds)
+
+
+def _moves(bench: Bench, target: str) -> list[Move]:
+    return move_series(bench.repo, bench.root, bench.commits, [path.name for path in bench.patches], target)
+
+
+def _silent(_: str) -> None:
+    """Nobody reads what one release of many says."""
 
 
 def _smoke(
@@ -125,7 +138,7 @@ def _smoke(
     if trial.level == "import":
         tried = [import_modules(made, files, trial.python, folder / "smoke")]
     else:
-        tried = try_fork(subject, trial.python, folder / "smoke", lambda _: None, tests=trial.level == "full")
+        tried = try_fork(subject, trial.python, folder / "smoke", _silent, tests=trial.level == "full")
     bad = [item for item in tried if not item.passed]
     return f"{bad[0].name}: {' | '.join(bad[0].said.splitlines()[-4:]) or 'failed'}" if bad else ""
 
