@@ -16,7 +16,7 @@ import yaml
 from engine_helpers import modules
 from test_quantify import BINS, images, saved
 
-NAMES = ("runtime.openvino_int8", "runtime.exported", "runtime.runtimes", "errors")
+NAMES = ("runtime.openvino_int8", "runtime.exported", "runtime.processor", "runtime.runtimes", "errors")
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,16 @@ def outputs(parts: SimpleNamespace, path: Path) -> torch.Tensor:
     return torch.cat([network.outputs(image)[0] for image in images()])
 
 
-def test_near_float_with_the_decoding_in_float(parts: SimpleNamespace, made: SimpleNamespace) -> None:
-    """Boxes, 0 to 1200, within 2% of that (seen: 12.3), scores within 2% (seen: 0.01)."""
-    apart = (outputs(parts, made.small) - outputs(parts, made.full)).abs()
+def test_near_float_with_the_decoding_in_float(parts: SimpleNamespace, made: SimpleNamespace, tmp_path: Path) -> None:
+    """Boxes, 0 to 1200, within 2% of that (seen: 12.3), scores within 2% (seen: 0.01).
+
+    With 8-bit weights on a CPU without VNNI, whose sums saturate: 27.5.
+    """
+    small = made.small
+    if parts.processor.saturates():
+        small = tmp_path / "net_int8_openvino_model"
+        parts.openvino_int8.quantize_openvino(made.full, small, images(), seven_bits=True)
+    apart = (outputs(parts, small) - outputs(parts, made.full)).abs()
     assert 0 < apart[:, 0].max() < 24 and apart[:, 1].max() < 0.02
     assert made.sizes.layers == 2 and made.sizes.float_layers == 0  # the integral was not learned
     assert made.sizes.integers == 24 * 27 + (BINS + 1) * 24
