@@ -27,7 +27,9 @@ class LocalWork:
     def describe(self) -> str:
         """Return one line that says how much there is."""
         parts = [_count(len(self.commits), "own commit"), _count(len(self.changed), "changed file")]
-        parts.append(_count(len(self.untracked), "file") + " that git does not track or ignores" if self.untracked else "")
+        parts.append(
+            _count(len(self.untracked), "file") + " that git does not track or ignores" if self.untracked else ""
+        )
         return ", ".join(part for part in parts if part) or "no local work"
 
 
