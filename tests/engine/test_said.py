@@ -31,7 +31,7 @@ def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
     return modules(
         "run.step run.loop run.report run.charts run.preview run.sensitivity planning.plan planning.scores",
-        "family.contract scripts.prune settings errors",
+        "run.repair_step family.contract scripts.prune settings errors",
     )
 
 
@@ -204,3 +204,16 @@ def test_charts_name_what_they_show(parts: SimpleNamespace, best: Path) -> None:
     (axis,) = widths.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == list(state.dense["widths"])
     assert {text.get_text() for text in axis.get_legend().get_texts()} == {"dense", "pruned"}
+
+
+def test_the_default_criterion_is_by_images_where_nothing_is_trained(parts: SimpleNamespace, best: Path) -> None:
+    """Not with a table of sensitivity.py, which has one of its own, nor in a plan without a data set."""
+    asked = parts.settings.Settings(prune_ratio=0.4)
+    trained, untrained = Told(parts, []), Told(parts, [])
+    untrained.arguments = lambda: {"epochs": 0}  # type: ignore[method-assign]
+    trained.arguments = lambda: {"epochs": 3}  # type: ignore[method-assign]
+    ranked = parts.repair_step.ranked
+    assert ranked(untrained, asked).importance == "reconstruction"
+    assert ranked(trained, asked) == ranked(untrained, asked, "no data set was named") == asked
+    table = dataclasses.replace(asked, sensitivity="table.json")
+    assert ranked(untrained, table) == table

@@ -19,6 +19,7 @@ from ..run.folders import claimed, take_back
 from ..run.int8 import calibration_images
 from ..run.int8_request import RUNTIMES, Request
 from ..run.record import REPORT, State
+from ..run.repair_step import ranked
 from ..runtime.exported import refuse_exported
 from ..runtime.int8_graph import require_onnx
 from ..runtime.openvino_int8 import require_openvino
@@ -73,6 +74,8 @@ def _new(options: argparse.Namespace, words: list[str], upstream: Upstream) -> D
     opened.choose()  # refuses a place where no folder can be
     opened.family.check_data(opened.weights)
     calibration_images(opened.family, opened.weights, 1)
+    if options.importance is None:
+        settings = ranked(opened.family, settings)
     settings = replace(settings, max_map_drop=settings.max_map_drop if settings.steps > 1 else None, export=False)
     if settings.target_latency is None:
         engine.preflight(opened.family, opened.weights, settings)

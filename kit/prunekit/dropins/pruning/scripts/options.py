@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import PruneError
+from ..run.repair_step import UNTRAINED
 from ..runtime.runtimes import RUNTIMES
 from ..settings import CRITERIA, HEADS, SCHEDULES, SCOPES, Settings, within
 
@@ -65,7 +66,11 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
     add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
     valued("--runtime", "onnxruntime", "where --target-latency is measured", choices=RUNTIMES)
     valued("--steps", defaults.steps, "prune and fine-tune in this many steps", type=int)
-    valued("--importance", defaults.importance, "criterion that scores channels", choices=CRITERIA)
+    add(
+        "--importance",
+        choices=CRITERIA,
+        help=f"criterion that scores channels; with --epochs 0 {UNTRAINED} unless given (default {defaults.importance})",
+    )
     valued("--scope", defaults.scope, "same ratio in each layer, or one ranking of all", choices=SCOPES)
     add("--sensitivity", metavar="FILE", help="widths by what sensitivity.py measured (its table), not by --scope")
     valued("--round-to", defaults.round_to, "keep multiples of N channels, or dense", type=int, metavar="N")
@@ -137,6 +142,7 @@ def settings_of(options: argparse.Namespace, defaults: Settings) -> Settings:
     """The checked settings of a parsed command line; the default ratio or target counts where nothing else does."""
     names = {field.name for field in fields(Settings)}
     values = {key: value for key, value in vars(options).items() if key in names}
+    values["importance"] = values["importance"] or defaults.importance
     if options.keep is not None:
         values["prune_ratio"] = _ratio_of(options)
     told = ("prune_ratio", "target_macs", "target_params", "target_latency")

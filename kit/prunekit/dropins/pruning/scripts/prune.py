@@ -34,7 +34,7 @@ from ..run.latency_target import resolved
 from ..run.outcome import Outcome, outcome_of, outcome_of_plan
 from ..run.preview import plan_only
 from ..run.record import State
-from ..run.repair_step import settled
+from ..run.repair_step import ranked, settled
 from ..settings import Settings
 from .keywords import option_words, words_from
 from .options import Parser, add_options, normalise, settings_of, typed
@@ -172,6 +172,8 @@ def prune(
             raise
         without = str(error)
     latency: dict[str, Any] = {}
+    if options.importance is None:
+        settings = ranked(opened.family, settings, without)
     if plan is not None:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     with tried(opened.family, opened.weights, settings, plan.blocks if plan else ()) as shallow:
