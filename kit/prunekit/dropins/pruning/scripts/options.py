@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
     add(
         "--importance",
         choices=CRITERIA,
-        help=f"criterion that scores channels; with --epochs 0 {UNTRAINED} unless given (default {defaults.importance})",
+        help=f"criterion for channels; with --epochs 0 {UNTRAINED} unless given (default {defaults.importance})",
     )
     valued("--scope", defaults.scope, "same ratio in each layer, or one ranking of all", choices=SCOPES)
     add("--sensitivity", metavar="FILE", help="widths by what sensitivity.py measured (its table), not by --scope")
