@@ -142,6 +142,12 @@ def test_other_tasks(workshop: Workshop, tmp_path: Path, task: str, suffix: str)
     assert report["steps"][0]["params"] < 0.8 * report["dense"]["params"]
     rebuilt = workshop.python("-c", REBUILD, f"runs/{task}/t/pruned.yaml", f"runs/{task}/t/pruned.pt")
     assert "difference 0.0" in rebuilt
+    untrained = (f"data={data}", "--name", "u", *QUICK, "--epochs", "0", "--no-export")
+    said = workshop.python("prune_one_shot.py", "--model", "task.pt", *untrained)
+    report, first = workshop.report(f"runs/{task}/u"), report["steps"][0]
+    assert report["settings"]["importance"] == "reconstruction" and "Dense -> pruned: " in said
+    assert report["steps"][0]["params"] == first["params"], "the criterion changes which channels go, not how many"
+    assert report["steps"][0]["repair"]["after"] < report["steps"][0]["repair"]["before"]
 
 
 # A network of a task, trained for one epoch so that its head fits the data (classes, key points).
