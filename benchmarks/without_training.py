@@ -29,7 +29,11 @@ WAYS = {
     "random": "--importance random",
     "fpgm": "--importance fpgm",
     "fpgm, 8": "--importance fpgm --round-to 8",
+    "fpgm, 1": "--importance fpgm --round-to 1",
     "reconstruction, global, 8": GLOBAL,
+    "reconstruction, 8": "--importance reconstruction --round-to 8",
+    "reconstruction, 16": "--importance reconstruction",
+    "reconstruction, global, 1": "--importance reconstruction --scope global --round-to 1",
 }
 # Runs the script with NMS as upstream has it, but for the seconds after which it gives up.
 DRIVER = """
