@@ -99,7 +99,7 @@ def test_the_commands_of_the_pages(workshop: Workshop, tiny_set: Path, tmp_path:
     workshop = as_at_home(workshop, tmp_path / "config")
     lines = typed()
     assert len(lines) > 10
-    shutil.copy(tiny_set, workshop.root / "VOC.yaml")
+    shutil.copy(tiny_set, workshop.root / "my.yaml")
     workshop.network("yolov8n.yaml", "best.pt")
     said = workshop.python("-c", DRIVER, json.dumps(lines))
     runs = [part.rpartition("ENDED ") for part in said.split("TYPED ")[1:]]
