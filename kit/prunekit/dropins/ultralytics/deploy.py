@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From a trained checkpoint to the fastest file within a loss: prune, repair, INT8, export, validate, time.
 
-    python deploy.py --weights best.pt --data VOC.yaml --target-latency 0.33 --max-map-drop 0.01
+    python deploy.py --weights best.pt --data my.yaml --target-latency 0.33 --max-map-drop 0.01
 
 Prints a ladder of files (dense and pruned, float and INT8) and names the fastest one within --max-map-drop. Without
 --epochs nothing is trained: the pruned network is repaired on images alone. Every train argument may follow.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Prune a trained network step by step, fine-tuning and validating after each.
 
-    python prune.py --weights best.pt --data VOC.yaml --epochs 10 --prune-ratio 0.5 --steps 5
+    python prune.py --weights best.pt --data my.yaml --epochs 10 --prune-ratio 0.5 --steps 5
 
 --epochs is per step; of the earlier ones the last step gets half (--schedule).
 Every upstream train argument may follow, in upstream's spelling.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Prune a trained network once, then fine-tune and validate it.
 
-    python prune_one_shot.py --weights best.pt --data VOC.yaml --epochs 50 --target-macs 0.5
+    python prune_one_shot.py --weights best.pt --data my.yaml --epochs 50 --target-macs 0.5
 
 Every upstream train argument may follow, in upstream's spelling.
 """

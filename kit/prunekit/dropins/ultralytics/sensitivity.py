@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which layers can lose channels, and which cannot? Prunes each alone, untrained, and validates.
 
-    python sensitivity.py --weights best.pt --data VOC.yaml --imgsz 640
-    python prune.py --weights best.pt --data VOC.yaml --target-macs 0.5 --sensitivity sensitivity.json
+    python sensitivity.py --weights best.pt --data my.yaml --imgsz 640
+    python prune.py --weights best.pt --data my.yaml --target-macs 0.5 --sensitivity sensitivity.json
 
 Prints a table, draws a heat map, and writes a file from which prune.py makes plans. Three validations for each unit of
 the network; interrupt it at any time, the same command goes on.

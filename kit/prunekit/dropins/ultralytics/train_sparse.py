@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Train under a penalty on the BatchNorm scales, which drives those of channels that are not needed to zero.
 
-    python train_sparse.py --weights yolov8n.pt --data VOC.yaml --epochs 50
+    python train_sparse.py --weights yolov8n.pt --data my.yaml --epochs 50
     python inspect_bn.py --weights runs/detect/train/weights/last.pt
 
 Every upstream train argument may follow, as --key value or key=value. --sparsity (on gamma, decays to 10% over the

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Prune a trained network step by step, fine-tuning and validating after each.
 
-    python prune.py --data VOC.yaml --weights best.pt --epochs 2 --cache --img 416 --project VOC --name prune_yolo
+    python prune.py --data my.yaml --weights best.pt --epochs 2 --cache --img 416 --project VOC --name prune_yolo
 
 --epochs is per step; of the earlier ones the last step gets half (--schedule).
 Every flag of train.py (for a segmentation network, of segment/train.py) may follow.
@@ -9,7 +9,7 @@ Every flag of train.py (for a segmentation network, of segment/train.py) may fol
 From Python, with every flag as a keyword:
 
     import prune
-    report = prune.run(weights="best.pt", data="VOC.yaml", target_macs=0.5, epochs=10)
+    report = prune.run(weights="best.pt", data="my.yaml", target_macs=0.5, epochs=10)
 """
 
 import sys

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Train under a penalty on the BatchNorm scales, which drives those of channels that are not needed to zero.
 
-    python train_sparse.py --weights yolov5s.pt --data VOC.yaml --epochs 50
+    python train_sparse.py --weights yolov5s.pt --data my.yaml --epochs 50
     python inspect_bn.py --weights runs/train/exp/weights/last.pt
 
 Every flag of train.py (for a segmentation network, of segment/train.py) may follow. --sparsity (on gamma, decays to 10%

@@ -120,8 +120,8 @@ class Yolov5:
         data = self._given["data"]
         if not data:
             if self._gone:
-                raise PruneError(f"no data set given, and that of {weights}, {self._gone}, is gone: --data VOC.yaml")
-            raise NoData(f"no data set given, and {weights} remembers none: --data VOC.yaml")
+                raise PruneError(f"no data set given, and that of {weights}, {self._gone}, is gone: --data my.yaml")
+            raise NoData(f"no data set given, and {weights} remembers none: --data my.yaml")
         known = data_set(data, named=self.named)
         print(f"Data set: {data}. Image size: {self._given['imgsz']} px.")
         model, classes = self.load(weights), 1 if self._given["single_cls"] else known["nc"]

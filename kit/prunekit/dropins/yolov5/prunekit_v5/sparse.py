@@ -68,7 +68,7 @@ def _fresh(options: dict[str, Any], task: str) -> dict[str, Any]:
     bn_view.check_strengths(given)
     values, said = bn_view.with_defaults(given, f"python {'segment/' if task == 'segment' else ''}train.py ...")
     if not options["data"]:
-        raise PruneError("no data set given: --data VOC.yaml")
+        raise PruneError("no data set given: --data my.yaml")
     if options["cfg"] and Path(options["cfg"]).suffix not in (".yaml", ".yml"):
         raise PruneError(f"--cfg {options['cfg']}: not a YAML of a network, such as models/yolov5s.yaml")
     weights = str(find_weights(options["weights"])) if options["weights"] else ""

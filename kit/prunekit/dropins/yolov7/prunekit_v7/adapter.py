@@ -104,7 +104,7 @@ class Yolov7:
         """See `Family.check_data`."""
         model = self.load(weights)
         if self._gone and not self._given["data"]:
-            raise PruneError(f"no data set given, and that of {weights}, {self._gone}, is gone: --data VOC.yaml")
+            raise PruneError(f"no data set given, and that of {weights}, {self._gone}, is gone: --data my.yaml")
         data.check_data(self._given["data"], model, weights, self.trainer, self._given["single_cls"])
         check_freezing(self._given.get("freeze"), len(model.model))
         calibration.check_val(model, Namespace(**self._given))

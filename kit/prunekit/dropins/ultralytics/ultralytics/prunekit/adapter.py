@@ -148,9 +148,9 @@ class Ultralytics:
         if not data:
             if self._not_here:
                 raise PruneError(
-                    f"no data set given, and that of {weights} is not used: {self._not_here}: --data VOC.yaml"
+                    f"no data set given, and that of {weights} is not used: {self._not_here}: --data my.yaml"
                 )
-            raise NoData(f"no data set given, and {weights} remembers none: --data VOC.yaml")
+            raise NoData(f"no data set given, and {weights} remembers none: --data my.yaml")
         check_yaml("--data", Path(str(data)))
         try:
             found = check_cls_dataset(data) if self.task == "classify" else check_det_dataset(data)
