@@ -206,14 +206,14 @@ def test_charts_name_what_they_show(parts: SimpleNamespace, best: Path) -> None:
     assert {text.get_text() for text in axis.get_legend().get_texts()} == {"dense", "pruned"}
 
 
-def test_the_default_criterion_is_by_images_where_nothing_is_trained(parts: SimpleNamespace, best: Path) -> None:
-    """Not with a table of sensitivity.py, which has one of its own, nor in a plan without a data set."""
+def test_the_default_criterion_is_another_where_nothing_is_trained(parts: SimpleNamespace, best: Path) -> None:
+    """Not with a table of sensitivity.py, which was measured with one of its own."""
     asked = parts.settings.Settings(prune_ratio=0.4)
     trained, untrained = Told(parts, []), Told(parts, [])
     untrained.arguments = lambda: {"epochs": 0}  # type: ignore[method-assign]
     trained.arguments = lambda: {"epochs": 3}  # type: ignore[method-assign]
     ranked = parts.repair_step.ranked
-    assert ranked(untrained, asked).importance == "reconstruction"
-    assert ranked(trained, asked) == ranked(untrained, asked, "no data set was named") == asked
+    assert ranked(untrained, asked).importance == "fpgm"
+    assert ranked(trained, asked) == asked
     table = dataclasses.replace(asked, sensitivity="table.json")
     assert ranked(untrained, table) == table

@@ -145,7 +145,7 @@ def test_other_tasks(workshop: Workshop, tmp_path: Path, task: str, suffix: str)
     untrained = (f"data={data}", "--name", "u", *QUICK, "--epochs", "0", "--no-export")
     said = workshop.python("prune_one_shot.py", "--model", "task.pt", *untrained)
     report, first = workshop.report(f"runs/{task}/u"), report["steps"][0]
-    assert report["settings"]["importance"] == "reconstruction" and "Dense -> pruned: " in said
+    assert report["settings"]["importance"] == "fpgm" and "Dense -> pruned: " in said
     assert report["steps"][0]["params"] == first["params"], "the criterion changes which channels go, not how many"
     assert report["steps"][0]["repair"]["after"] < report["steps"][0]["repair"]["before"]
 

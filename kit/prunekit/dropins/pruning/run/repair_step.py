@@ -18,8 +18,9 @@ from ..settings import Settings
 
 DEFAULT = 128  # images, where no fine-tuning follows
 # The default criterion there: on the networks measured it keeps more than LAMP and than random channels, a difference
-# that fine-tuning makes up for and a repair does not (docs/benchmarks.md).
-UNTRAINED = "reconstruction"
+# that fine-tuning makes up for and a repair does not (docs/benchmarks.md). "reconstruction" keeps as much or more, but
+# costs minutes for each step and needs images.
+UNTRAINED = "fpgm"
 
 
 def settled(family: Family, weights: Path, settings: Settings, say: Callable[[str], None] = print) -> Settings:
@@ -39,14 +40,13 @@ def settled(family: Family, weights: Path, settings: Settings, say: Callable[[st
     return replace(settings, repair=wanted)
 
 
-def ranked(family: Family, settings: Settings, without: str = "") -> Settings:
+def ranked(family: Family, settings: Settings) -> Settings:
     """These settings with the criterion that is the default where none was typed: UNTRAINED before no fine-tuning.
 
-    Args:
-        without: why there is no data set, in a plan without one: only weights can be looked at then.
+    A table of sensitivity.py was measured with a criterion of its own.
     """
-    blind = without or settings.sensitivity or family.arguments().get("epochs") != 0
-    return settings if blind else replace(settings, importance=UNTRAINED)
+    trained = family.arguments().get("epochs") != 0
+    return settings if trained or settings.sensitivity else replace(settings, importance=UNTRAINED)
 
 
 def _no_images(family: Family, weights: Path) -> str | None:

@@ -173,7 +173,7 @@ def prune(
         without = str(error)
     latency: dict[str, Any] = {}
     if options.importance is None:
-        settings = ranked(opened.family, settings, without)
+        settings = ranked(opened.family, settings)
     if plan is not None:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     with tried(opened.family, opened.weights, settings, plan.blocks if plan else ()) as shallow:
