@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..runtime.processor import saturates
-
 EXPECTED_RATIO = 0.35
 
 
@@ -45,11 +43,8 @@ def _others(record: dict[str, Any]) -> list[str]:
         timed = {name: speed for name, speed in record["placements"].items() if name != "float"}
         tried = ", ".join(f"{name} {speed['ratio']:.2f}" for name, speed in timed.items())
         lines.append(f"Layers in INT8: {placement}" + (f" (times as fast as float: {tried})" if tried else ""))
-    if not record.get("seven_bits") and saturates():
-        lines.append(
-            "WARNING: this CPU has no VNNI: sums of 8-bit products saturate, so the INT8 file may be less exact here "
-            "than elsewhere. For CPUs like this one: --seven-bits"
-        )
+    if record.get("seven_bits"):
+        lines.append("Weights have 7 bits: on CPUs without VNNI sums of 8-bit products would saturate")
     if not record["pays"]:
         lines.append(
             f"WARNING: INT8 does not pay here: {record['fastest']} is the fastest. Integers pay on larger images, on "

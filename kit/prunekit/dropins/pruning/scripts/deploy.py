@@ -23,6 +23,7 @@ from ..run.repair_step import ranked
 from ..runtime.exported import refuse_exported
 from ..runtime.int8_graph import require_onnx
 from ..runtime.openvino_int8 import require_openvino
+from ..runtime.processor import saturates
 from ..settings import Settings
 from ..training import ddp
 from .options import Parser, add_options, add_valued, normalise, settings_of, typed
@@ -67,6 +68,7 @@ def _new(options: argparse.Namespace, words: list[str], upstream: Upstream) -> D
         max_map_drop=options.max_map_drop,
         threads=options.threads,
         runtime=options.runtime,
+        seven_bits=saturates(),
     ).checked()
     _require_runtime(request.runtime)
     refuse_exported(options.weights or "")

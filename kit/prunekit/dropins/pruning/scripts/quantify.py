@@ -13,6 +13,7 @@ from ..runtime.exported import refuse_exported
 from ..runtime.int8_graph import METHODS, require_onnx
 from ..runtime.openvino_int8 import require_openvino
 from ..runtime.placement import PLACEMENTS
+from ..runtime.processor import saturates
 from ..settings import Settings
 from .options import Parser, add_valued, normalise
 
@@ -32,7 +33,7 @@ def quantify_command(description: str, argv: list[str], upstream: Upstream) -> N
         method=options.method,
         images=options.calibration_images,
         max_map_drop=options.max_map_drop,
-        seven_bits=options.seven_bits,
+        seven_bits=options.seven_bits or saturates(),
         threads=options.threads,
         runtime=options.runtime,
         placement=options.placement,
@@ -76,7 +77,11 @@ def _parser(description: str, defaults: Request, upstream: Upstream) -> argparse
     add_valued(parser, "--max-map-drop", defaults.max_map_drop, drop, type=float, metavar="D")
     images = "training images to calibrate with"
     add_valued(parser, "--calibration-images", defaults.images, images, type=int, metavar="N")
-    add("--seven-bits", action="store_true", help="weights of 7 bits, for CPUs without VNNI (8-bit sums may saturate)")
+    add(
+        "--seven-bits",
+        action="store_true",
+        help="weights of 7 bits, for CPUs without VNNI (8-bit sums saturate); always on one",
+    )
     add("--threads", type=int, default=defaults.threads, metavar="N", help="threads to time with (default 1)")
     add("--trust", action="store_true", help="load a checkpoint that runs code of its own when loaded")
     return parser
