@@ -20,7 +20,7 @@ def test_quantify_line5(home: Home, tiny5: dict[str, Path]) -> None:
     home.python(HERE / "make_five.py", "yolov5n best.pt 10")
     shutil.copy(tiny5["detect"], home.root / "VOC.yaml")
     words = "quantify.py --weight best.pt --method static --data VOC.yaml --img 64 --workers 0 --calibration_images 4"
-    words += " --placement all"
+    words += " --placement all --max-map-drop 1"  # it has learned next to nothing
     said = home.python(*words.split())
     folder = home.root / "runs/quantify/exp"
     record = json.loads((folder / "quantify.json").read_text())
