@@ -118,7 +118,8 @@ def test_a_dense_network_that_scores_next_to_nothing_is_said_before_anything_is_
     settings = parts.settings.Settings(prune_ratio=0.4, importance="l2", min_channels=2, round_to=1, steps=1)
     parts.preview.plan_only(Told(parts, DENSE_LOW), best, settings, best.parent / "plan.yaml", planned.append)
     assert planned[0].startswith(LOW)
-    assert not any(LOW in line for line in _run(parts, best, [0.8] * 3, steps=1)[1])
+    for value, warned in ((0.8, False), (0.051, False), (0.049, True)):
+        assert any(LOW in line for line in _run(parts, best, [value] * 3, steps=1)[1]) is warned
 
 
 @pytest.mark.parametrize(("raised", "code"), [("NoData", 0), ("PruneError", 2)])

@@ -14,13 +14,20 @@ from home_five import HERE, Home
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 
 
+SATURATES = "from pruning.runtime.processor import saturates; print(saturates())"
+
+
 def test_quantify_line5(home: Home, tiny5: dict[str, Path]) -> None:
     """Opset 17 (12, upstream's default inside Python, has no INT8 per channel), a third of the size, outputs finite."""
     onnx = pytest.importorskip("onnx")
     home.python(HERE / "make_five.py", "yolov5n best.pt 10")
     shutil.copy(tiny5["detect"], home.root / "VOC.yaml")
     words = "quantify.py --weight best.pt --method static --data VOC.yaml --img 64 --workers 0 --calibration_images 4"
-    words += " --placement all --max-map-drop 1"  # it has learned next to nothing
+    words += " --placement all"
+    if home.python("-c", SATURATES).strip().endswith("True"):
+        words += (
+            " --max-map-drop 1"  # without VNNI an untrained network at mAP50-95 0.05 loses 0.026, at 7 bits and at 8
+        )
     said = home.python(*words.split())
     folder = home.root / "runs/quantify/exp"
     record = json.loads((folder / "quantify.json").read_text())

@@ -94,7 +94,8 @@ def _stage(state: Deployment, family: Family, weights: Path, name: str, say: Say
     for done in (folder / QUANTIZED, folder / FLOAT):
         if done.is_file():
             return dict(json.loads(done.read_text(encoding="utf-8")))
-    say(f"Exporting and quantizing the {name} network")
+    bits = ", weights of 7 bits: this CPU has no VNNI" if state.request.seven_bits else ""
+    say(f"Exporting and quantizing the {name} network{bits}")
     try:
         return quantify(family, weights, fresh(folder), state.request, say)
     except PruneError as error:

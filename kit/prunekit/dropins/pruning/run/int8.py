@@ -91,9 +91,10 @@ def quantify(
 def require_accuracy(record: dict[str, Any], folder: Path) -> None:
     """LessAccurate if a record says so."""
     if record["status"] != "done":
+        hint = advice(record["method"], record.get("seven_bits", False))
         raise LessAccurate(
             f"{record['measures'][1]} fell by {record['drop']:.4f}, more than --max-map-drop {record['limit']}: "
-            f"{folder / record['int8']['file']} is there, but less accurate than allowed. {advice(record['method'])}"
+            f"{folder / record['int8']['file']} is there, but less accurate than allowed. {hint}"
         )
 
 

@@ -57,7 +57,8 @@ def _other_runtime(runtime: str) -> str:
     return "" if runtime == "openvino" else "; --runtime openvino may do better"
 
 
-def advice(method: str) -> str:
+def advice(method: str, seven_bits: bool = False) -> str:
     if method == "dynamic":
         return "Try --method static, whose weights have a scale for each channel."
-    return "Try more --calibration-images, or --seven-bits (this CPU may saturate 8-bit sums), or fine-tune first."
+    more = "" if seven_bits else "or --seven-bits (this CPU may saturate 8-bit sums), "
+    return f"Try more --calibration-images, {more}or fine-tune first."
