@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +33,7 @@ def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
     return modules(
         "run.step run.loop run.report run.charts run.preview run.sensitivity planning.plan planning.scores",
-        "run.repair_step family.contract scripts.prune settings errors",
+        "run.repair_step family.contract scripts.prune scripts.options settings errors",
     )
 
 
@@ -184,7 +186,19 @@ def test_the_report_says_what_latency_was_reached_and_no_target_that_nobody_type
     text = (state.folder / "report.md").read_text()
     assert "Latency: 0.590 of the dense time (0.570 to 0.610), target 0.6: measured in onnxruntime, 16 px" in text
     settings = next(line for line in text.splitlines() if line.startswith("Settings:"))
-    assert "target_latency 0.6" in settings and "target_macs" not in settings and "round_to" not in settings
+    assert "--target-latency 0.6" in settings and "target-macs" not in settings and "round-to" not in settings
+
+
+def test_the_report_has_the_settings_as_they_are_typed(parts: SimpleNamespace) -> None:
+    """What is off is not among them; a command line made of them means the same settings."""
+    asked = parts.settings.Settings(prune_ratio=None, target_macs=0.5, repair=0, ignore=("a b", "c"), recalibrate=True)
+    flags = asked.as_flags()
+    assert "None" not in flags and "False" not in flags and "sparsity" not in flags
+    parser = argparse.ArgumentParser()
+    defaults = parts.settings.Settings(prune_ratio=0.3, importance="l2", min_channels=4)
+    parts.options.add_options(parser, defaults)
+    assert parts.options.settings_of(parser.parse_args(shlex.split(flags)), defaults) == asked
+    assert "--max-map-drop 0.0" in parts.settings.Settings(max_map_drop=0.0).as_flags()  # asked for, not off
 
 
 def test_charts_name_what_they_show(parts: SimpleNamespace, best: Path) -> None:

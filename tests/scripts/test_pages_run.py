@@ -39,6 +39,7 @@ SMALL = {
     "quantify.py": "--imgsz 64 --device cpu --workers 0".split(),
 }
 INSTEAD = {"--epochs": "1", "--imgsz": "64", "--steps": "2", "--repair": "8"}
+FOLDERS = {"RUN": "runs/detect/prune"}  # the word that stands for a folder: the first run's
 ELSEWHERE = {
     "python deploy.py": "scripts/test_learned.py::test_deploy_is_one_command",
     "python train_sparse.py --resume": "series/test_sparse_scripts.py::test_interrupted",
@@ -79,7 +80,7 @@ def typed() -> list[list[str]]:
         for line in pages.commands(texts[page]):
             if line.startswith("prunekit ") or any(line.startswith(it) for it in ELSEWHERE):
                 continue
-            _, script, *words = shlex.split(line)
+            _, script, *words = (FOLDERS.get(word, word) for word in shlex.split(line))
             for flag, value in INSTEAD.items():
                 if flag in words and words[words.index(flag) + 1] != "0":
                     words[words.index(flag) + 1] = value

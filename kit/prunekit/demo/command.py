@@ -69,6 +69,8 @@ def demo(kit: Kit, target: str, show: bool | None, as_json: bool, fresh: bool, *
     runner.check_installed()
     if fresh:
         clear(made.folder)
+    long = "a minute" if made.recipe.quick else "10 minutes"
+    console.say(f"about {long} on 2 CPU cores; interrupted, it goes on where it was")
     _set_up(kit, made)
     try:
         comparison = run_demo(made)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -57,6 +58,22 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
         return asdict(self)
+
+    def as_flags(self) -> str:
+        """The settings as a command line has them, without what is off. What no option asks for is not among them."""
+        values = self.as_dict()
+        hidden = {"compound", "export"} | ({"scope"} if self.sensitivity else set())
+        if self.target_latency is not None:
+            hidden |= {"target_macs", "round_to"}  # measured, not typed
+        words = []
+        for key, value in values.items():
+            flag = "--" + key.replace("_", "-")
+            off = value is None or value is False or (value == 0 and key in ("sparsity", "distill", "remove_blocks"))
+            if key in hidden or off:
+                continue
+            many = value if isinstance(value, tuple) else (value,)
+            words += [flag if value is True else f"{flag} {shlex.quote(str(each))}" for each in many]
+        return " ".join([*words, *([] if self.export else ["--no-export"])])
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:

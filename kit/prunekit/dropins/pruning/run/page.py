@@ -51,7 +51,7 @@ def write_page(state: State) -> Path:
         no_frozen="Nothing: every layer could be pruned."
         if last
         else "No network was kept, so there is no plan of it.",
-        settings=", ".join(f"{key} {value}" for key, value in state.settings.as_dict().items()),
+        settings=state.settings.as_flags(),
     )
     path = state.folder / PAGE
     write_text(path, text)

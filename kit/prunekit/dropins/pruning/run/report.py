@@ -77,7 +77,6 @@ def _table_csv(state: State) -> str:
 
 
 def _markdown(state: State, pictures: list[str]) -> str:
-    settings = ", ".join(f"{key} {value}" for key, value in _typed_settings(state).items())
     loose, strict = state.measures()
     lines = [
         f"# Pruning report: {Path(state.weights).name}",
@@ -95,7 +94,7 @@ def _markdown(state: State, pictures: list[str]) -> str:
         *_repair_lines(state),
         *_latency_lines(state),
         *_final_lines(state),
-        f"Settings: {settings}",
+        f"Settings: `{state.settings.as_flags()}`",
         "",
         *pictures,
     ]
@@ -145,12 +144,6 @@ def _repair_lines(state: State) -> list[str]:
         *(f"| {name} | {fit['before']:.4f} | {fit['after']:.4f} |" for name, fit in fits.items()),
         "",
     ]
-
-
-def _typed_settings(state: State) -> dict[str, Any]:
-    """The settings without what nobody typed: --target-latency turns into MACs and a rounding of its own."""
-    values = state.settings.as_dict()
-    return {key: value for key, value in values.items() if not (state.latency and key in ("target_macs", "round_to"))}
 
 
 def _latency_lines(state: State) -> list[str]:

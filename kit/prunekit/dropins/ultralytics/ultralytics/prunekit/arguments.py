@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,8 @@ def scheduled(overrides: dict[str, Any], schedule: Schedule) -> dict[str, Any]:
 
 
 def help_text() -> str:
-    """The upstream group of `--help`: every train argument with its default."""
-    rows = [f"  --{key} {'' if value is None else value}".rstrip() for key, value in DEFAULT_CFG_DICT.items()]
-    return "upstream train arguments (passed through; defaults shown):\n" + "\n".join(rows)
+    """The upstream group of `--help`: every train argument with its default, as a paragraph: there are a hundred."""
+    pairs = [f"--{key} {'' if value is None else value}".rstrip() for key, value in DEFAULT_CFG_DICT.items()]
+    glued = ", ".join(pairs).replace(" ", "\0").replace(",\0", ", ")  # a line ends between two pairs, never in one
+    rows = textwrap.fill(glued, 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return "upstream train arguments (passed through; defaults shown):\n" + rows.replace("\0", " ")
