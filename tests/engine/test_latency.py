@@ -68,7 +68,8 @@ def test_every_runtime_computes_the_network(parts: SimpleNamespace, tmp_path: Pa
         if not parts.runtimes.missing(runtime):
             got = parts.runtimes.FROM_ONNX[runtime](tmp_path / "x.onnx", image, threads=1)()
             first = torch.tensor(next(iter(got.values())) if hasattr(got, "values") else got[0])
-            assert (first - wanted).abs().max() < 1e-4, runtime
+            own = parts.runtimes.own_precision(runtime)  # with AMX OpenVINO computes in bfloat16: 8 bits
+            assert (first - wanted).abs().max() < (1e-4 if not own else 2**-6 * wanted.abs().max()), runtime
 
 
 def test_speed_and_macs_ratio_are_two_columns(parts: SimpleNamespace) -> None:

@@ -171,7 +171,7 @@ def _cost_by(costs: CostModel | None, graph: PruningGraph) -> Cost:
 
 
 def plan_table(plan: Plan) -> str:
-    """The plan as a text table: one row for each group, then totals, notes and what stays."""
+    """The plan as a text table: one row for each group, then `plan_summary`."""
     rows = [("layer", "before", "after", "kept", "with")]
     for entry in plan.entries:
         others = len(entry.layers) - 1
@@ -181,14 +181,19 @@ def plan_table(plan: Plan) -> str:
     line = "  ".join("-" * size for size in sizes)
     form = "  ".join([f"{{:<{sizes[0]}}}", *(f"{{:>{size}}}" for size in sizes[1:])])
     table = [form.format(*row).rstrip() for row in rows]
-    return "\n".join([table[0], line, *table[1:], line, *_summary(plan), *(_labelled(note) for note in plan.notes)])
+    return "\n".join([table[0], line, *table[1:], line, plan_summary(plan)])
+
+
+def plan_summary(plan: Plan) -> str:
+    """The plan in lines: totals, what stays, notes."""
+    return "\n".join([*_totals(plan), *(_labelled(note) for note in plan.notes)])
 
 
 def _labelled(note: str) -> str:
     return note if note.startswith("warning: ") else f"note: {note}"
 
 
-def _summary(plan: Plan) -> list[str]:
+def _totals(plan: Plan) -> list[str]:
     total = sum(entry.channels for entry in plan.entries)
     size = "x".join(str(side) for side in plan.example[1:])
     macs, params = plan.pruned.macs / plan.dense.macs, plan.pruned.params / plan.dense.params

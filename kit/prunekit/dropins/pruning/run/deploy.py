@@ -23,6 +23,7 @@ from ..runtime.int8_graph import name_nodes, quantize
 from ..runtime.onnx_check import check_onnx
 from ..runtime.openvino_int8 import quantize_openvino
 from ..runtime.placement import placements
+from ..runtime.runtimes import own_precision
 from . import ladder
 from .deployment import RECORD, SCHEMA, Deployment
 from .int8 import RECORD as QUANTIZED
@@ -194,10 +195,11 @@ def _finish(state: Deployment, rungs: list[Rung], shape: tuple[int, ...], say: S
     target = _copied(state.folder / best["file"], state.folder)
     state.chosen = {"name": best["name"], "file": target.name}
     text = ladder.table(state.ladder, state.measures)
+    request, precision = state.request, own_precision(state.request.runtime)
     seen = (
-        f"Measured in {state.request.runtime}, {state.image} px, {state.request.threads} thread(s), all in turns on "
-        f"one image; accuracies are the files' own. Chosen: {best['name']}, the fastest within --max-map-drop "
-        f"{state.request.max_map_drop}: {target.name}"
+        f"Measured in {request.runtime}{f' ({precision})' if precision else ''}, {state.image} px, {request.threads} "
+        f"thread(s), all in turns on one image; accuracies are the files' own. Chosen: {best['name']}, the fastest "
+        f"within --max-map-drop {request.max_map_drop}: {target.name}"
     )
     write_text(state.folder / TEXT, f"# Deployment of {Path(state.weights).name}\n\n{text}\n\n{seen}\n")
     state.save()

@@ -23,7 +23,7 @@ from ..runtime.int8_sizes import Sizes
 from ..runtime.onnx_check import check_onnx
 from ..runtime.openvino_int8 import quantize_openvino
 from ..runtime.placement import fastest
-from ..runtime.runtimes import FROM_ONNX, onnx_call
+from ..runtime.runtimes import FROM_ONNX, onnx_call, own_precision
 from ..runtime.timing import Speed, interleaved
 from ..scratch import temporary_folder
 from .int8_request import RUNTIMES, Request
@@ -84,6 +84,8 @@ def quantify(
             copy_exported(path, folder / path.name)
         write_json(folder / RECORD, record)
     say(summary(record))
+    if precision := own_precision(request.runtime):
+        say(f"Timed with {precision}")
     say(f"Files: {folder / small.name}, {folder / full.name}, {folder / RECORD}")
     return record
 

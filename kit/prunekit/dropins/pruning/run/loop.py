@@ -24,7 +24,7 @@ from ..network.deployed import deployed_cost, deployed_line
 from ..network.surgery import merge_blocks
 from ..planning.apply import apply_plan, require_scores
 from ..planning.depth import BlockEntry
-from ..planning.plan import Plan, plan_table
+from ..planning.plan import Plan, plan_summary
 from ..planning.plan_file import write_plan
 from ..planning.scores import DATA_CRITERIA
 from ..runtime.onnx_check import check_onnx
@@ -256,7 +256,7 @@ def _prune(
         plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed, source)
     made = state.folder / f"step{number}_plan.yaml"
     write_whole(made, partial(write_plan, plan))
-    say(plan_table(plan))
+    say(f"{plan_summary(plan)}\neach layer  {made}")
     dense_model = copy.deepcopy(model) if state.settings.repair else None
     survivors: dict[str, Any] = {}
     fits: dict[str, Any] = {}

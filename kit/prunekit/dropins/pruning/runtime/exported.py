@@ -36,8 +36,7 @@ def open_exported(path: Path) -> Exported:
     if path.name.endswith(OPENVINO):
         import openvino
 
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        network = openvino.Core().compile_model(str(file_of(path)), "CPU", settings)
+        network = openvino.Core().compile_model(str(file_of(path)), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
         return Exported(
             int(network.input(0).shape[-1]),
             lambda image: [torch.from_numpy(value.copy()) for value in network([image.numpy()]).values()],

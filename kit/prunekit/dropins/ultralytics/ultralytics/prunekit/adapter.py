@@ -178,7 +178,8 @@ class Ultralytics:
         if trains:
             small = copy(self)
             small._given = {**self._given, "batch": 2, "cache": False, "plots": False}
-            rehearse(small.losses(model), str(self._given["data"]))
+            with defaults.quiet(LOGGER):  # a trainer's own opening lines are those of no training
+                rehearse(small.losses(model), str(self._given["data"]))
 
     def _check_classes(self, weights: Path, found: Mapping[str, Any]) -> None:
         """PruneError unless the data set has the network's classes and key points."""
@@ -263,7 +264,8 @@ class Ultralytics:
     def losses(self, model: Network) -> Iterator[Tensor]:
         """See `Family.losses`: upstream's loss on batches of its own train loader, one scalar a batch."""
         overrides = {**self._overrides(Path(self._scratch.name) / "calibration"), "model": "calibration.pt"}
-        trainer = TRAINERS[self.task](overrides=overrides)  # for its data; the model is handed to it
+        with defaults.quiet(LOGGER):
+            trainer = TRAINERS[self.task](overrides=overrides)  # for its data; the model is handed to it
         model.args = trainer.args
         forget_loss(model)
         trainer.model, trainer.args.workers = model, 0
@@ -340,11 +342,13 @@ class Ultralytics:
 
     def found(self, weights: Path, images: Sequence[Tensor]) -> Sequence[list[Found]]:
         """See `Family.found`."""
-        return found_in(weights, self.task, images, self._given["imgsz"], self._scratch.name)
+        with defaults.quiet(LOGGER):
+            return found_in(weights, self.task, images, self._given["imgsz"], self._scratch.name)
 
     def reference(self, weights: Path, image: Tensor) -> Sequence[Tensor]:
         """See `Family.reference`: outputs in export form."""
-        model = load_checkpoint(weights, fuse=True)[0].float()
+        with defaults.quiet(LOGGER):
+            model = load_checkpoint(weights, fuse=True)[0].float()
         for module in model.modules():
             if hasattr(module, "export"):
                 module.export, module.format, module.max_det = True, "onnx", self._most_detections()
