@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from prunekit.fork.compose import OLDER
 from prunekit.fork.dropins import dropins
 from prunekit.kit import Kit
 from prunekit.kit_commit import write
@@ -71,9 +72,9 @@ def save_rows(kit: Kit, name: str, rows: Iterable[Row]) -> None:
 
 
 def series_digest(kit: Kit, upstream: Upstream) -> str:
-    """Return a hash of what is tried: the patches and the drop-ins."""
-    total = hashlib.sha256()
-    for path in [*read_series(kit, upstream), *dropins(kit, upstream).values()]:
+    """Return a hash of what is tried: the patches, their lines for older versions, and the drop-ins."""
+    total, older = hashlib.sha256(), kit.patches / upstream.name / OLDER
+    for path in [*read_series(kit, upstream), *([older] if older.is_file() else []), *dropins(kit, upstream).values()]:
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()[:16]
 
