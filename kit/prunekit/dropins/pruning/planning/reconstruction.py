@@ -188,18 +188,28 @@ def _members(graph: PruningGraph, name: str, readers: Mapping[str, Reader]) -> l
 
 def _removal_costs(members: list[tuple[Reader, Tensor]], channels: int) -> Tensor:
     """(channels,) float64: what each costs when it goes, after all that cost less; never less than those before."""
-    states = [(reader.inverse.clone(), reader.weights.clone(), rows) for reader, rows in members]
+    states = [_only(reader.inverse, reader.weights, rows) for reader, rows in members]
+    alive = torch.arange(channels)  # the channels that the states hold
     left, costs, worst = torch.ones(channels, dtype=torch.bool), torch.zeros(channels, dtype=torch.float64), 0.0
     for number in range(channels):
+        if 4 * int(left.sum()) < 3 * len(left):  # what has gone is only carried along: make the states smaller
+            states, alive = [_only(*state[:2], state[2][left]) for state in states], alive[left]
+            left = torch.ones(len(alive), dtype=torch.bool)
         cost = torch.stack([_costs(*state, left) for state in states]).sum(0)
         cost[~left] = float("inf")
         best = int(cost.argmin())
         worst = max(worst, float(cost[best])) * (1 + 1e-6)  # ties keep the order, in float32, too
-        costs[best], left[best] = worst, False
+        costs[alive[best]], left[best] = worst, False
         if number < channels - 1:
             for state in states:
                 _remove(*state, best)
     return costs
+
+
+def _only(inverse: Tensor, weights: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A reader's state with the features of these channels alone: a removal changes each entry by its own rows only."""
+    at = rows.flatten()
+    return inverse[:, at][:, :, at].contiguous(), weights[:, at].clone(), torch.arange(len(at)).reshape(rows.shape)
 
 
 def _costs(inverse: Tensor, weights: Tensor, rows: Tensor, left: Tensor) -> Tensor:
@@ -217,6 +227,6 @@ def _remove(inverse: Tensor, weights: Tensor, rows: Tensor, channel: int) -> Non
     at = rows[channel]
     gain = torch.linalg.solve(inverse[:, at][:, :, at], inverse[:, at])  # (sets, places, k)
     turned = gain.transpose(1, 2)
-    weights -= turned @ weights[:, at]
-    inverse -= turned @ inverse[:, at]
+    weights.baddbmm_(turned, weights[:, at], alpha=-1)
+    inverse.baddbmm_(turned, inverse[:, at], alpha=-1)
     inverse[:, at], inverse[:, :, at] = 0.0, 0.0
