@@ -3,8 +3,9 @@
 
 Two timings made one after the other differ by whatever the machine did meanwhile (clock, heat, neighbours). So every
 round times each candidate once, in an order that rotates, and a speed-up is the median of the rounds' own ratios.
-Each timed call follows an untimed one of the same candidate: a detector in use finds its weights and kernels in the
-processor's caches, where other candidates would have left theirs (OpenVINO, half a yolov8n: 7.8 ms cold, 5.5 warm).
+Each timed call follows WARM untimed ones of the same candidate: a detector in use finds its weights and kernels in the
+processor's caches, and its vector units awake, where another candidate's call leaves neither (OpenVINO, 0.4 of a
+yolov8n, beside four others: 9.8 ms after another's call, then 6.7, 5.6 and 5.4).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+WARM = 2  # untimed calls before each timed one
 LEAST = 6  # rounds below which no order statistics enclose a median with 95%: 1 - 2 / 2**5 is only 0.94
 
 
@@ -78,7 +80,7 @@ def interleaved(
 def _rounds(
     calls: Mapping[str, Callable[[], object]], rounds: int, limit: float, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Seconds of each call in each round, with warm caches; the garbage collector waits until the end."""
+    """Seconds of each call in each round, warm; the garbage collector waits until the end."""
     names, taken = list(calls), {name: list[float]() for name in calls}
     collecting, started = gc.isenabled(), clock()
     gc.disable()
@@ -86,7 +88,8 @@ def _rounds(
         for number in range(rounds):
             for place in range(len(names)):
                 name = names[(number + place) % len(names)]
-                calls[name]()
+                for _ in range(WARM):
+                    calls[name]()
                 before = clock()
                 calls[name]()
                 taken[name].append(clock() - before)
