@@ -137,6 +137,35 @@ def test_the_fastest_file_within_the_loss(typed: Callable[..., Any], tmp_path: P
     assert noted["file"] == str(small), "the pruning run's report knows its INT8 file"
 
 
+def test_accuracies_are_those_of_the_runtimes_own_precision(
+    typed: Callable[..., Any],
+    parts: SimpleNamespace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where OpenVINO computes float less exactly, its float rungs have what they have there."""
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    for module in (parts.int8, parts.run):
+        monkeypatch.setattr(module, "own_precision", lambda _: "float layers in bf16")
+    there = {"best_float": 0.78, "best_int8": 0.795, "pruned_float": 0.773, "pruned_int8": 0.776}
+    state = typed("--runtime", "openvino", accurate={f"{name}_openvino_model": it for name, it in there.items()})
+    found = {row["name"]: (row["map50_95"], round(row["drop"], 6)) for row in state.ladder}
+    assert found == {
+        "dense": (0.78, 0.0),
+        "dense + INT8": (0.795, -0.015),
+        "dense, ONNX Runtime": (0.8, -0.02),
+        "pruned": (0.773, 0.007),
+        "pruned + INT8": (0.776, 0.004),
+    }
+    record = json.loads((tmp_path / "runs/deploy/pruned/quantify.json").read_text())
+    schemas.check("quantify", record)
+    assert record["float"]["map50_95"] == 0.792 and record["float_as_run"]["map50_95"] == 0.773
+    assert round(record["drop"], 6) == -0.003
+    assert "Measured in openvino (float layers in bf16), 16 px" in capsys.readouterr().out
+
+
 def test_without_a_target_half_the_macs_and_without_epochs_a_repair(typed: Callable[..., Any], tmp_path: Path) -> None:
     state = typed()
     report = json.loads((tmp_path / "runs/deploy/prune/report.json").read_text())

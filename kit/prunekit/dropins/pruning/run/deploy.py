@@ -121,8 +121,10 @@ def _rungs(state: Deployment, name: str, record: dict[str, Any]) -> list[Rung]:
     state.measures = list(record["measures"])
     forms = {name: "float", f"{name}{INT8}": "int8"}
     found = [_rung(state, label, record[form], name) for label, form in forms.items() if form in record]
+    exact, as_run = found[0], record.get("float_as_run", {})
+    found[0] = replace(exact, **as_run)
     if name == DENSE and state.request.runtime != "onnxruntime":
-        found.append(replace(found[0], name=REFERENCE, runtime="onnxruntime"))
+        found.append(replace(exact, name=REFERENCE, runtime="onnxruntime"))
     return found
 
 

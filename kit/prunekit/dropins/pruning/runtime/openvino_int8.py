@@ -68,10 +68,7 @@ def quantize_openvino(source: Path, target: Path, images: Sequence[Tensor], *, s
             ignored_scope=nncf.IgnoredScope(names=float_operations(model), validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
         )
-        name = target.name.removesuffix(OPENVINO)
-        openvino.save_model(made, str(target / f"{name}.xml"), compress_to_fp16=False)
-    for file in ("metadata.yaml", f"{name}.yaml"):
-        (target / file).write_text(yaml.safe_dump(_notes(source), sort_keys=False), encoding="utf-8")
+        _write(made, source, target)
     sizes = _sizes(made, target)
     if not sizes.layers:
         raise PruneError(f"{source.name}: nothing in it could be quantized")
@@ -112,6 +109,24 @@ def _sizes(model: Any, folder: Path) -> Sizes:
         layers=len(small),
         float_layers=len(weights) - len(small),
     )
+
+
+def convert_openvino(source: Path, target: Path) -> None:
+    """Convert a float ONNX file into the folder of an OpenVINO network, as `quantize_openvino` lays it out."""
+    with _alone():
+        import openvino
+
+        _write(openvino.convert_model(str(source)), source, target)
+
+
+def _write(network: Any, source: Path, target: Path) -> None:
+    """Write an OpenVINO network and what its ONNX file notes into a folder."""
+    import openvino
+
+    name = target.name.removesuffix(OPENVINO)
+    openvino.save_model(network, str(target / f"{name}.xml"), compress_to_fp16=False)
+    for file in ("metadata.yaml", f"{name}.yaml"):
+        (target / file).write_text(yaml.safe_dump(_notes(source), sort_keys=False), encoding="utf-8")
 
 
 def _notes(source: Path) -> dict[str, Any]:
