@@ -32,7 +32,7 @@ from .record import REPORT, State
 from .report import rewrite_text
 
 SCHEMA, RECORD = 1, "quantify.json"
-ROUNDS, SECONDS = 101, 60.0
+ROUNDS, SECONDS = 51, 60.0
 
 
 def quantify(

@@ -17,7 +17,7 @@ from ..runtime.runtimes import FROM_ONNX
 from ..runtime.timing import Plenty, timed_calls
 from .latency_target import CLOSE
 
-PLENTY = Plenty(rounds=201, limit=60.0)
+PLENTY = Plenty(rounds=101, limit=60.0)
 DENSE, PRUNED, INT8 = "dense", "pruned", " + INT8"
 REFERENCE = "dense, ONNX Runtime"  # an extra row where the files are for another runtime
 DONE, LOSSY, BEYOND = "done", "less accurate", "unreachable"

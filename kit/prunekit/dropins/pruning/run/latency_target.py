@@ -33,7 +33,7 @@ Finish = Callable[[Path], Path]  # what else a candidate's ONNX file may become:
 CLOSE = 0.02  # of the target: near enough, if the measurement is that sure
 PROBES = 12
 BLOCK = 16  # channels; no kernel asks for wider multiples, and they leave too few plans to choose from
-PROBE, FINAL = Plenty(rounds=61, limit=6.0), Plenty(rounds=201, limit=20.0)
+PROBE, FINAL = Plenty(rounds=31, limit=6.0), Plenty(rounds=101, limit=20.0)
 
 
 @dataclass(frozen=True)
