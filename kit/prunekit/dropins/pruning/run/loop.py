@@ -322,6 +322,8 @@ def _ending(state: State, last: Mapping[str, Any]) -> str:
     line = f"Dense -> pruned: {', '.join(parts)} of the dense network's"
     if last["map50"] < dense["map50"] / 2:
         more = "train longer (--epochs)" if state.arguments.get("epochs") != 0 else "fine-tune it (--epochs)"
+        if not state.settings.repair:
+            more += ", begin with repaired weights (--repair 128)"
         line += f"\nWARNING: more than half of the accuracy is gone: {more}, or prune less."
     return line
 
