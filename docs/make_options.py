@@ -26,7 +26,8 @@ from pruning.settings import Settings  # noqa: E402
 PAGE = DOCS / "options.md"
 ALIKE = {  # what has the options of prune.py
     "prune_one_shot.py": "The options of `prune.py`, but for these:\n",
-    "deploy.py": "The options of `prune.py` (without `--plan`, `--plan-only`, `--no-export`), but for these:\n",
+    "deploy.py": "The options of `prune.py` (without `--plan`, `--plan-only`, `--no-export`, `--remove-blocks`), but for "
+    "these:\n",
 }
 DEFAULT = re.compile(r"\s*\(default:? ([^()]*)\)$")  # as a help text ends
 HEAD = """# Options of the scripts
@@ -104,7 +105,7 @@ def _value(default: object) -> str:
 
 def rows(parser: argparse.ArgumentParser) -> list[tuple[str, str, str]]:
     """The rows of one script's table."""
-    return [row(action) for action in parser._actions if action.dest != "help"]
+    return [row(action) for action in parser._actions if action.dest != "help" and action.help != argparse.SUPPRESS]
 
 
 def page() -> str:

@@ -325,6 +325,13 @@ def test_refused_before_any_work(
     assert said in str(error.value) and not (tmp_path / "runs").exists()
 
 
+def test_help_shows_what_is_taken(typed: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        typed("--help")
+    said = capsys.readouterr().out
+    assert "--calibration-images" in said and "--remove-blocks" not in said
+
+
 def test_no_images_and_earlier_runs(typed: Callable[..., Any], parts: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Family, "images", lambda *_: iter(()))

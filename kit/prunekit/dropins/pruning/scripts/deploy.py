@@ -199,4 +199,7 @@ def _parser(description: str, upstream: Upstream) -> argparse.ArgumentParser:
     valued("--runtime", defaults.runtime, "runtime that the file is for, and measured in", choices=RUNTIMES)
     valued("--calibration-images", defaults.images, "training images to calibrate INT8 with", type=int, metavar="N")
     valued("--threads", defaults.threads, "threads to time with", type=int, metavar="N")
+    for action in parser._actions:
+        if action.dest == "remove_blocks":
+            action.help = argparse.SUPPRESS  # refused, with the reason
     return parser
