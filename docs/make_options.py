@@ -26,8 +26,8 @@ from pruning.settings import Settings  # noqa: E402
 PAGE = DOCS / "options.md"
 ALIKE = {  # what has the options of prune.py
     "prune_one_shot.py": "The options of `prune.py`, but for these:\n",
-    "deploy.py": "The options of `prune.py` (without `--plan`, `--plan-only`, `--no-export`, `--remove-blocks`), but for "
-    "these:\n",
+    "deploy.py": "The options of `prune.py` (without `--plan`, `--plan-only`, `--no-export`, `--remove-blocks`), but "
+    "for these:\n",
 }
 DEFAULT = re.compile(r"\s*\(default:? ([^()]*)\)$")  # as a help text ends
 HEAD = """# Options of the scripts
