@@ -270,6 +270,24 @@ def test_a_network_that_cannot_be_quantized(
     assert "No INT8 file of the dense network: nothing in it could be quantized" in capsys.readouterr().out
 
 
+def test_a_network_that_cannot_be_quantized_has_the_runtimes_accuracy(
+    typed: Callable[..., Any], parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its float file, too, is validated in what OpenVINO computes."""
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+
+    def quantize(*_: Any, **__: Any) -> None:
+        raise parts.errors.PruneError("nothing in it could be quantized")
+
+    monkeypatch.setattr(parts.int8, "write_int8", quantize)
+    for module in (parts.int8, parts.run):
+        monkeypatch.setattr(module, "own_precision", lambda _: "float layers in bf16")
+    there = {"best_float_openvino_model": 0.78, "pruned_float_openvino_model": 0.773}
+    found = {row["name"]: row["map50_95"] for row in typed("--runtime", "openvino", accurate=there).ladder}
+    assert found == {"dense": 0.78, "dense, ONNX Runtime": 0.8, "pruned": 0.773}
+
+
 ROWS = [  # ratio and loss of three files; target; what is chosen, and how it ended
     ([(1.0, 0.0), (1.5, 0.005), (2.0, 0.02)], None, 1, "done"),
     ([(1.0, 0.0), (1.5, 0.02), (2.0, 0.02)], None, 0, "less accurate"),

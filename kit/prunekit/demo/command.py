@@ -14,7 +14,7 @@ import click
 
 from prunekit.console import Console
 from prunekit.demo import report, runner
-from prunekit.demo.flow import Demo, next_commands, run_demo
+from prunekit.demo.flow import COMPARISON, Demo, next_commands, run_demo
 from prunekit.demo.folder import clear
 from prunekit.demo.recipe import NETWORKS, recipe
 from prunekit.errors import UserError, nearest
@@ -69,8 +69,9 @@ def demo(kit: Kit, target: str, show: bool | None, as_json: bool, fresh: bool, *
     runner.check_installed()
     if fresh:
         clear(made.folder)
-    long = "a minute" if made.recipe.quick else "10 minutes"
-    console.say(f"about {long} on 2 CPU cores; interrupted, it goes on where it was")
+    if not (made.folder / COMPARISON).is_file():
+        long = "a minute" if made.recipe.quick else "10 minutes"
+        console.say(f"about {long} on 2 CPU cores; interrupted, it goes on where it was")
     _set_up(kit, made)
     try:
         comparison = run_demo(made)

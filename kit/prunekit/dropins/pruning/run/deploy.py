@@ -27,7 +27,7 @@ from ..runtime.runtimes import own_precision
 from . import ladder
 from .deployment import RECORD, SCHEMA, Deployment
 from .int8 import RECORD as QUANTIZED
-from .int8 import calibration_images, note_quantized, quantify
+from .int8 import accuracy_as_run, calibration_images, note_quantized, quantify
 from .int8_request import Request
 from .ladder import BEYOND, DENSE, INT8, LOSSY, PRUNED, REFERENCE, Row, Rung
 from .latency_target import resolved
@@ -101,17 +101,22 @@ def _stage(state: Deployment, family: Family, weights: Path, name: str, say: Say
         return quantify(family, weights, fresh(folder), state.request, say)
     except PruneError as error:
         say(f"No INT8 file of the {name} network: {error}")
-    return _float_alone(family, weights, folder)
+    return _float_alone(family, weights, folder, state.request)
 
 
-def _float_alone(family: Family, weights: Path, folder: Path) -> dict[str, Any]:
+def _float_alone(family: Family, weights: Path, folder: Path, request: Request) -> dict[str, Any]:
     """The float file alone, of a network that cannot be quantized."""
     target = folder / f"{weights.stem}_float.onnx"
     write_whole(target, lambda scratch: family.export(weights, scratch))
     check_onnx(target, family, weights, family.example(family.load(weights)).shape[-1])
     found = family.evaluate_onnx(target)
     side = {"bytes": target.stat().st_size, "map50": found.map50, "map50_95": found.map50_95}
-    record = {"schema": SCHEMA, "measures": list(found.labels), "float": {"file": target.name, **side}}
+    record = {
+        "schema": SCHEMA,
+        "measures": list(found.labels),
+        "float": {"file": target.name, **side},
+        **accuracy_as_run(family, target, request),
+    }
     write_json(folder / FLOAT, record)
     return record
 

@@ -57,7 +57,7 @@ def quantify(
         check_finite(small, images)
         speeds = time_files(full, small, images[0], request)
         accuracy = [family.evaluate_onnx(path) for path in (full, small)]
-        as_run = _as_run(family, full, request)
+        as_run = accuracy_as_run(family, full, request)
         if warning := low_accuracy(accuracy[0], "the float network", "quantizing"):
             say(warning)
         record = {
@@ -145,7 +145,7 @@ def calibration_images(family: Family, weights: Path, count: int) -> list[Tensor
     return images
 
 
-def _as_run(family: Family, full: Path, request: Request) -> dict[str, Any]:
+def accuracy_as_run(family: Family, full: Path, request: Request) -> dict[str, Any]:
     """{"float_as_run": accuracies} of the float network in a runtime that computes it less exactly."""
     if not own_precision(request.runtime):
         return {}
