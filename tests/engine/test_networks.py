@@ -84,7 +84,9 @@ def test_published_yolov8x(kit: SimpleNamespace) -> None:
 
 QUICK = [("yolov8n", "local"), ("yolo11n", "global"), ("yolo26n-pose", "local"), ("yolov8n-cls", "global")]
 TASKS = ["", "-seg", "-pose", "-obb", "-cls"]
-ALL = [(n + t, s) for n in ("yolov8n", "yolo11n", "yolo26n", "yolo12n") for t in TASKS for s in ("local", "global")]
+NAMES = [name + task for name in ("yolov8n", "yolo11n", "yolo26n", "yolo12n") for task in TASKS]
+WAYS = [[("local", "outputs"), ("global", "head")], [("local", "head"), ("global", "outputs")]]
+ALL = [(name, *way) for at, name in enumerate(NAMES) for way in WAYS[at % 2]]  # each network in both, by turns
 
 
 @pytest.mark.parametrize(("name", "scope"), QUICK)
@@ -93,8 +95,7 @@ def test_pruned_equals_masked(kit: SimpleNamespace, name: str, scope: str) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["outputs", "head"])
-@pytest.mark.parametrize(("name", "scope"), ALL)
+@pytest.mark.parametrize(("name", "scope", "mode"), ALL)
 def test_pruned_equals_masked_everywhere(kit: SimpleNamespace, name: str, scope: str, mode: str) -> None:
     check_pruned_equals_masked(kit, name, scope, mode)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Train, prune, fine-tune in a fork, or load the result in a plain upstream; `python at_release.py ACTION FOLDER`.
 
-The line on which ANSWERS stands holds parameters of the network, before and after, and its outputs on one image, summed.
+The line on which ANSWERS stands holds parameters, of the dense network too, and the outputs on one image, summed.
 """
 
 from __future__ import annotations
