@@ -50,6 +50,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if done.returncode == 2:
         pytest.skip(f"no ultralytics {RELEASE} here: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stdout + done.stderr
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder / "v8")], check=True)  # copies bring it along
     return folder
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`setup --into` on ultralytics' own files: a clone with two own commits and an edited trainer, at two versions."""
+"""`setup --into` on ultralytics' own files: a clone with two own commits and an edited trainer, at another version and at the pin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from prunekit.upstream.pins import read_pins
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 OLD = "6dffa0cef3e30e765b1622d5cc02d57b04d7ee8b"  # 8.3.145
-FORMER = "a5ed6af24e13503b1bd5dac9fedc416751f5af23"  # 8.4.49, the pin before 8.4.190, whose commit nobody knows yet
 TRAINER = "ultralytics/engine/trainer.py"
 CLIPS = "        torch.nn.utils.clip_grad_norm_("
 OWN = "    def own_clip(self):\n        return 1\n\n"
@@ -51,7 +50,7 @@ def cloned(folder: Path, url: str, commit: str) -> None:
     git(folder, "commit", "--quiet", "-am", "own trainer")
 
 
-@pytest.mark.parametrize("at", [OLD, FORMER, "the pin"])
+@pytest.mark.parametrize("at", [OLD, "the pin"])
 def test_a_clone_with_own_commits(at: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Own lines and hooks side by side, importable; status, verify and diff; then all as it was."""
     kit = find_kit()
