@@ -89,10 +89,10 @@ def test_installed_kit_makes_the_same_fork(fork: Path, tmp_path: Path, what: str
     """`pip install .`, `pip install -e .` and the kit's own sdist, without torch: same data, same tree id."""
     source = tmp_path / "source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", ".venv*"))
-    venv.create(tmp_path / "env")
+    venv.create(tmp_path / "env", with_pip=True)  # setup fetches an sdist with it
     python = str(tmp_path / "env" / "bin" / "python")
     asked = str(source) if what != "sdist" else str(build_sdist(source, tmp_path / "dist"))
-    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    command = [python, "-m", "pip", "install", "--quiet"]
     command += ["-e", asked] if what == "editable" else [asked]
     installed = subprocess.run(command, capture_output=True, text=True, check=False)
     if installed.returncode and "Could not find a version" in installed.stderr:
