@@ -251,6 +251,26 @@ def test_a_candidate_counts_as_the_faster_of_its_forms(
         assert (found.share, found.int8) == (share, finish is not None)
 
 
+def test_a_plan_is_timed_once_briefly_and_once_at_length(
+    parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fractions that come to one plan share its figure; the one measured at length stands for both."""
+    family, best, lengths = Family(parts, ACCURATE, len), tmp_path / "best.pt", []
+    best.write_bytes(b"stands for a checkpoint")
+    settings = parts.settings.Settings(prune_ratio=None, target_latency=0.5, importance="l2", min_channels=2)
+
+    def timed(calls: dict[str, Any], plenty: object) -> dict[str, Any]:
+        lengths.append(plenty)
+        return {name: parts.timing.Speed(1, 1.0 + len(lengths), 1, 3, 9) for name in calls}
+
+    monkeypatch.setattr(parts.latency_target, "timed_calls", timed)
+    bench = parts.latency_target.Bench(family, best, settings, "onnxruntime", 1, tmp_path)
+    first, again, sure, after = (bench.probe(f, 1, long) for f, long in ((0.6, 0), (0.601, 0), (0.6, 1), (0.601, 0)))
+    assert lengths == [parts.latency_target.PROBE, parts.latency_target.FINAL]
+    assert (again.asked, again.macs, again.share) == (0.601, first.macs, first.share) and first.share == 0.5
+    assert after.share == sure.share == 1 / 3 and after.confirmed
+
+
 def test_no_step_within_the_loss(typed: Callable[..., Any], parts: SimpleNamespace, tmp_path: Path) -> None:
     """With steps, pruning stops within the loss; where even the first exceeds it, the dense files are the ladder."""
     lost = {"step1_pruned": 0.1}

@@ -50,6 +50,30 @@ def test_finds_the_macs_whose_time_is_the_target(parts: SimpleNamespace, target:
     assert found.macs <= target, "MACs alone would have promised more"
 
 
+@pytest.mark.parametrize("target", [0.33, 0.52, 0.64, 0.85])
+def test_few_plans_are_looked_through_without_asking_for_one_again_and_again(
+    parts: SimpleNamespace, target: float
+) -> None:
+    """Seven plans stand for every fraction; the one whose time is nearest to the target is found."""
+    plans = (0.11, 0.24, 0.36, 0.49, 0.57, 0.74, 0.9)
+    shares = {macs: 0.15 + 0.85 * macs for macs in plans}
+    log: list[float] = []
+
+    def probe(fraction: float, round_to: int, at_length: bool) -> Any:
+        macs = max((it for it in plans if it <= fraction), default=plans[0])
+        log.append(macs)
+        share = shares[macs]
+        return parts.latency_target.Probe(fraction, macs, round_to, share, share - 0.001, share + 0.001, at_length)
+
+    settings = parts.options.Settings(target_latency=target, prune_ratio=None, round_to=16)
+    best = min(shares.values(), key=lambda share: abs(share - target))
+    try:
+        assert parts.latency_target.search(probe, settings, lambda n: 0.05, lambda line: None).share == best
+    except parts.errors.Unreachable as error:
+        assert abs(best - target) > 0.04 * target and f"the nearest plan takes {best:.3f}" in str(error)
+    assert len(set(log)) <= 5 and max(map(log.count, log)) <= 6, log
+
+
 def test_the_faster_rounding_stays(parts: SimpleNamespace) -> None:
     probe, log = machine(parts, lambda m, r: m if r == 16 else min(1.0, m + 0.2))
     settings = parts.options.Settings(target_latency=0.6, prune_ratio=None, round_to=8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`setup --into` on ultralytics' own files: a clone with two own commits and an edited trainer, at another version and at the pin."""
+"""`setup --into` on ultralytics' own files: a clone with own commits and an edited trainer, of another release too."""
 
 from __future__ import annotations
 

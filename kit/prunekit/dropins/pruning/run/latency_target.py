@@ -17,6 +17,7 @@ import torch
 
 from ..errors import PruneError, Unreachable
 from ..family.contract import Family
+from ..network.counts import Cost
 from ..network.surgery import merge_blocks
 from ..planning.apply import apply_plan
 from ..runtime.exported import file_of
@@ -79,6 +80,7 @@ class Bench:
     start: Path = field(init=False)  # what candidates are pruned from
     image: torch.Tensor = field(init=False)
     reference: Callable[[], object] = field(init=False)
+    timed: dict[tuple[Cost, int], Probe] = field(default_factory=dict)  # by what is left, and by the rounding
 
     def __post_init__(self) -> None:
         self.dense = dense_of(self.family, self.weights, self.shallow)
@@ -105,10 +107,14 @@ class Bench:
         return ceiling(graph, scores, replace(self.settings, round_to=round_to)).macs / self.dense.cost.macs
 
     def probe(self, fraction: float, round_to: int, at_length: bool) -> Probe:
-        """Prune to a fraction of the MACs, export, time."""
+        """Prune to a fraction of the MACs, export, time; a plan that was timed before keeps its figure."""
         asked = replace(self.settings, target_macs=fraction, prune_ratio=None, round_to=round_to, steps=1)
         model, graph = open_model(self.family, self.start, asked)
         plan, scores = plan_step(self.family, model, graph, asked, self.dense, 1)
+        key = (plan.pruned, round_to)
+        known = self.timed.get(key)
+        if known and (known.confirmed or not at_length):
+            return replace(known, asked=fraction)
         apply_plan(graph, plan, scores)
         merge_blocks(model, self.family.rules)
         pruned = self.folder / "candidate.pt"
@@ -120,7 +126,8 @@ class Bench:
         best = max(forms, key=lambda form: speeds[form].ratio)
         speed, macs = speeds[best], plan.pruned.macs / self.dense.cost.macs
         shares = 1 / speed.ratio, 1 / speed.high, 1 / speed.low
-        return Probe(fraction, macs, round_to, *shares, at_length, int8=best == "int8")
+        self.timed[key] = Probe(fraction, macs, round_to, *shares, at_length, int8=best == "int8")
+        return self.timed[key]
 
 
 def resolved(
@@ -237,19 +244,26 @@ def _nearest(tried: list[Probe], target: float) -> Probe:
 
 
 def _next(tried: list[Probe], target: float, least: float) -> float | None:
-    """The fraction of the MACs to try next; None if there is nothing left between the neighbours."""
+    """The fraction of the MACs to try next; None if there is nothing left between the neighbours.
+
+    Several fractions can come to one plan. Once a neighbour came again, the middle of what lies between is next.
+    """
     dense = Probe(1.0, 1.0, 1, 1.0, 1.0, 1.0)
-    above = min((one for one in [*tried, dense] if one.share > target), key=lambda one: one.share)
+    above = min((one for one in [*tried, dense] if one.share > target), key=lambda one: (one.share, one.asked))
     under = [one for one in tried if one.share <= target]
     if under:
-        below = max(under, key=lambda one: one.share)
+        below = max(under, key=lambda one: (one.share, one.asked))
     elif above.macs <= least * 1.03:
         return None  # the narrowest is too slow
     else:
         return max(least * 1.02, above.macs * target / above.share)
+    if min(above.asked - below.asked, abs(above.macs - below.macs)) < 0.004:
+        return None
+    macs = [one.macs for one in tried]
+    if max(macs.count(above.macs), macs.count(below.macs)) > 1:
+        return (above.asked + below.asked) / 2
     step = (above.share - target) / max(above.share - below.share, 1e-9)
-    fraction = above.macs + step * (below.macs - above.macs)
-    return None if abs(above.macs - below.macs) < 0.004 else float(fraction)
+    return float(above.macs + step * (below.macs - above.macs))
 
 
 def _accepted(tried: list[Probe], target: float) -> Probe:
