@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,28 @@ head:
   - [[8, 5], 1, Detect, [nc]]
 """
 
+# Runs each line by its script's own `if __name__ == "__main__"`, in one process: torch is imported once.
+LINES = """
+import json, runpy, sys, traceback
+if sys.argv[2] == "bare":
+    from unittest.mock import patch
+    from ultralytics.pruning.run import loop, report
+    patch.object(loop, "look", lambda *words: None).start()
+    patch.object(report, "_draw", lambda *words: []).start()
+for script, *words in json.loads(sys.argv[1]):
+    sys.argv = [script, *words]
+    print("TYPED ", flush=True)
+    try:
+        runpy.run_path(script, run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    print("ENDED ", code, flush=True)
+"""
+
 
 class Workshop(Home):
     """A fork of ultralytics and the environment its commands run in."""
@@ -60,10 +83,20 @@ class Workshop(Home):
         self.python("-c", MAKE, yaml, target, str(classes))
         return target
 
-    def small(self, target: str = "best.pt", classes: int = 10) -> str:
-        """Write an untrained checkpoint of SMALL into the fork, and its YAML as small.yaml."""
-        (self.root / "small.yaml").write_text(SMALL)
+    def small(self, target: str = "best.pt", classes: int = 10, rows: str = SMALL) -> str:
+        """Write an untrained checkpoint of SMALL, or of other rows, into the fork, and its YAML as small.yaml."""
+        (self.root / "small.yaml").write_text(rows)
         return self.network("small.yaml", target, classes)
+
+    def lines(self, *lines: Sequence[str], bare: bool = False, **more: str) -> list[tuple[int, str]]:
+        """Run lines, each [script, word, ...], one after the other in one process; exit code and output of each.
+
+        `bare`: without what makes half of a tiny run's time: measured times, examples, charts, and so no page.
+        """
+        output = self.python("-c", LINES, json.dumps(lines), "bare" if bare else "whole", **more)
+        runs = [part.rpartition("ENDED ") for part in output.split("TYPED ")[1:]]
+        assert len(runs) == len(lines), output[-5000:]
+        return [(int(code), said) for said, _, code in runs]
 
     def report(self, folder: str) -> dict[str, Any]:
         """The report of a run, which is what docs/schemas describes."""

@@ -20,46 +20,42 @@ LINE = (
     "prune.py --weights best.pt --data VOC.yaml --steps 2 --prune-ratio 0.5 --scope global --imgsz 64 --batch 8 "
     "--epochs 1 --device cpu --workers 0 --plots False --val False --no-export --project runs --name it"
 ).split()
-KILLS = 6
+# What is there when a kill may come: the imports are done, the run has a folder, a step is pruned, the last one trains.
+MOMENTS = ("prune.py", "runs/it/report.json", "runs/it/step1_pruned.pt", "runs/it/step2_finetune")
 
 
-def _same_widths(workshop: Workshop, folder: str, wanted: list[dict[str, int]]) -> None:
-    report = workshop.report(folder)
+def test_killed_runs_end_where_the_uninterrupted_one_ends(ready: Workshop) -> None:
+    """One run is killed again and again, a random while after each moment: before it has a folder, and in each part."""
+    started = time.perf_counter()
+    ready.python(*LINE)
+    longest = (time.perf_counter() - started) / 12  # of a whole run
+    wanted = [step["widths"] for step in ready.report("runs/it")["steps"]]
+    assert len(wanted) == 2
+    shutil.rmtree(ready.root / "runs")
+    chance = random.Random(0)
+    line = LINE
+    for moment in MOMENTS:
+        _start_and_kill(ready, line, ready.root / moment, longest * chance.random())
+        _nothing_half_made(ready.root / "runs" / "it")
+        begun = (ready.root / "runs/it/report.json").exists()
+        assert begun == (moment != MOMENTS[0]), "killed before the run had a folder: the line is typed again"
+        line = ["prune.py", "--resume", "runs/it"] if begun else LINE
+    ready.python(*line)
+    report = ready.report("runs/it")
     assert [step["widths"] for step in report["steps"]] == wanted
     assert report["status"] == "done"
 
 
-def test_killed_runs_end_where_the_uninterrupted_one_ends(workshop: Workshop, tiny_set: Path) -> None:
-    shutil.copy(tiny_set, workshop.root / "VOC.yaml")
-    workshop.network("yolov8n.yaml", "best.pt")
-    started = time.perf_counter()
-    workshop.python(*LINE)
-    whole = time.perf_counter() - started
-    wanted = [step["widths"] for step in workshop.report("runs/it")["steps"]]
-    assert len(wanted) == 2
-    chance = random.Random(0)
-    killed = 0
-    for number in range(KILLS):  # one in each sixth of the time after the imports, so that none is left out
-        shutil.rmtree(workshop.root / "runs")
-        killed += _start_and_kill(workshop, whole * (0.25 + 0.75 * (number + chance.random()) / KILLS))
-        _nothing_half_made(workshop.root / "runs" / "it")
-        if (workshop.root / "runs/it/report.json").exists():
-            workshop.python("prune.py", "--resume", "runs/it")
-        else:  # killed before the run had a folder: the line is typed again
-            workshop.python(*LINE)
-        _same_widths(workshop, "runs/it", wanted)
-    assert killed >= KILLS // 2, "most runs ended before they were killed: the test has lost its point"
-
-
-def _start_and_kill(workshop: Workshop, after: float) -> bool:
-    process = workshop.start(*LINE)
+def _start_and_kill(workshop: Workshop, line: list[str], moment: Path, after: float) -> None:
+    process = workshop.start(*line)
+    while not moment.exists() and process.poll() is None:
+        time.sleep(0.02)
     try:
         process.communicate(timeout=after)
-        return False
+        raise AssertionError(f"ended before it was killed at {moment.name}: the test has lost its point")
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return True
 
 
 def _nothing_half_made(folder: Path) -> None:
@@ -73,14 +69,13 @@ def _nothing_half_made(folder: Path) -> None:
             assert torch.serialization.get_unsafe_globals_in_checkpoint(file), file
 
 
-def test_two_processes_on_one_run(workshop: Workshop, tiny_set: Path) -> None:
-    shutil.copy(tiny_set, workshop.root / "VOC.yaml")
-    workshop.network("yolov8n.yaml", "best.pt")
-    first = workshop.start(*LINE)
-    report = workshop.root / "runs/it/report.json"
+def test_two_processes_on_one_run(ready: Workshop) -> None:
+    line = [*LINE[:-1], "two"]
+    first = ready.start(*line)
+    report = ready.root / "runs/two/report.json"
     while not report.exists() and first.poll() is None:
         time.sleep(0.05)
-    output = workshop.python("prune.py", "--resume", "runs/it", code=2)
+    output = ready.python("prune.py", "--resume", "runs/two", code=2)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     assert "another process is working on this run" in output
