@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 sys.path.append(str(Path(__file__).parents[1]))
 from answering import row
+from chartless import leave_charts_empty
 
 held: list[nn.Module] = []
 begin = DistributedDataParallel.__init__
@@ -30,6 +31,7 @@ def keep(wrapped: Any, module: nn.Module, **more: Any) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    leave_charts_empty()
     script, *words = sys.argv[1:]
     DistributedDataParallel.__init__ = keep  # not a subclass: upstream compares types, and pickles the class
     sys.argv, code = [script, *words], 0

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 import yaml
 from engine_helpers import image
-from networks_seven import move_anchors, network, prune
+from networks_seven import move_anchors, network, prune, rows
 from torch import nn
 
 
-def exact(cfg: str) -> Any:
+def exact(cfg: str, width: str = "1") -> Any:
     """Prune, write exact rows, build from the file, prune that again: what each of the two files gave.
 
     First local, then global. [[largest difference of outputs, anchors' difference, parameters of a build, rows whose
@@ -27,8 +27,8 @@ def exact(cfg: str) -> Any:
     from prunekit_v7.deploy import apart, deployed
     from prunekit_v7.quiet import quiet
 
-    dense = yaml.safe_load((_cfg() / f"{cfg}.yaml").read_text())
-    model, x, said = network(cfg, classes=10), image(128, torch.float32), []
+    dense = rows(cfg, float(width))
+    model, x, said = network(cfg, classes=10, width=float(width)), image(128, torch.float32), []
     move_anchors(model.model[-1])
     for number, scope in enumerate(("local", "global")):
         prune(model, x, "lamp", ratio=0.3, scope=scope)

@@ -15,20 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from engine_helpers import image, masked, pruned_and_closed, randomise, relative, tensors, training_form
 from torch import nn
 
-CFG = Path("cfg")
+
+def rows(cfg: str, width: float = 1.0) -> dict[str, Any]:
+    """What one of upstream's YAMLs says ("training/yolov7-tiny"); `width` makes all of its rows narrower."""
+    import models.yolo as yolo
+
+    content = yaml.safe_load((Path(yolo.__file__).parents[1] / "cfg" / f"{cfg}.yaml").read_text())
+    return {**content, "width_multiple": content["width_multiple"] * width}
 
 
-def network(cfg: str, classes: int = 80, seed: int = 0) -> nn.Module:
-    """A fresh network of one of upstream's YAMLs ("training/yolov7-tiny"), random weights and statistics, eval mode."""
+def network(cfg: str, classes: int = 80, seed: int = 0, width: float = 1.0) -> nn.Module:
+    """A fresh network of such rows, random weights and statistics, eval mode."""
     import models.yolo as yolo
     from prunekit_v7.quiet import quiet
 
     torch.manual_seed(seed)
     with quiet():
-        model = yolo.Model(str(Path(yolo.__file__).parents[1] / "cfg" / f"{cfg}.yaml"), ch=3, nc=classes)
+        model = yolo.Model(rows(cfg, width), ch=3, nc=classes)
     randomise(model, seed)
     for name, parameter in model.named_parameters():
         if name.endswith("implicit"):
@@ -65,13 +72,13 @@ def published(cfg: str, fused: str) -> Any:
     return [before.macs, before.params, after.macs, after.params]
 
 
-def equivalence(cfg: str, scope: str) -> Any:
+def equivalence(cfg: str, scope: str, width: str = "1") -> Any:
     """How far, in float64, the pruned network is from the dense one with the same channels silenced.
 
     In evaluation (boxes) and in training form (each level's raw outputs, the auxiliary ones too), after LAMP at one
     half; then how far fusing moves the pruned one's boxes.
     """
-    model = network(cfg, classes=10).double()
+    model = network(cfg, classes=10, width=float(width)).double()
     dense, x = deepcopy(model), image(64)
     graph, plan, scores = prune(model, x, "lamp", ratio=0.5, scope=scope)
     masked(dense, graph.groups, plan, scores)
@@ -117,13 +124,13 @@ def _silence_implicit(dense: nn.Module, groups: Any, plan: Any, scores: Any) -> 
             implicit.implicit[:, order[: len(order) - kept]] = 0
 
 
-def rebuilt(cfg: str, *scopes: str) -> Any:
+def rebuilt(cfg: str, width: str, *scopes: str) -> Any:
     """Prune one time after another, close, go through a YAML file, build, load strictly: [difference, sizes]."""
     from models.yolo import Model
     from prunekit_v7.quiet import quiet
     from prunekit_v7.structure import close_structure
 
-    model, x = network(cfg, classes=10), image(64, torch.float32)
+    model, x = network(cfg, classes=10, width=float(width)), image(64, torch.float32)
     move_anchors(model.model[-1])
 
     def step(scope: str) -> None:

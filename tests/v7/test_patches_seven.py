@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from home_seven import HERE, SERIES, Home
+from home_seven import HERE, SERIES, Home, small
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 STACK, AMP, BN_L1, STRUCTURE, ROWS, OFFLINE, DDP, SHORT, EXPORT, PRUNE, CACHE = range(1, 12)
-DENSE, PRUNED = 6_039_342, 1_524_254  # yolov7-tiny, ten classes; every group halved
+DENSE, FUSED, PRUNED = 573_844, 547_412, 147_492  # the small YAML, ten classes; every group halved
 PROBES = HERE / "series_seven.py"
 GUARD = 'KeyError: "pruned by prunekit: only a prunekit fork can build this network'
 
@@ -43,10 +43,10 @@ except Exception as error:
 
 @pytest.fixture(scope="module")
 def full(fork7: Path, copy7: Callable[[Path], Home]) -> Home:
-    """The whole fork, with dense.pt, pruned.pt (and .yaml) of yolov7-tiny in it."""
+    """The whole fork, with dense.pt, pruned.pt (and .yaml) of the small YAML in it."""
     home = copy7(fork7)
     for words in ("dense.pt 10", "pruned.pt 10 pruned"):
-        home.python(HERE / "make_seven.py", "training/yolov7-tiny", *words.split())
+        small(home, words)
     return home
 
 
@@ -82,7 +82,7 @@ def brisk(full: Home, tmp_path: Path) -> Path:
 def test_runs_on_this_torch_and_numpy(compare: Callable[..., Any], files: dict[str, Path], tiny7: Path) -> None:
     """Loads, without gradients, trains and measures; plain upstream does none of it."""
     (loaded, trained), (broken, untrained) = compare(STACK, ("loads", files["dense"]), ("train", files["dense"], tiny7))
-    assert loaded == [6_031_950, False] and trained == DENSE
+    assert loaded == [FUSED, False] and trained == DENSE
     assert "weights_only" in broken and "weights_only" in untrained
 
 
@@ -95,8 +95,8 @@ def test_amp_is_off(compare: Callable[..., Any], files: dict[str, Path], tiny7: 
 
 def test_penalty_once_a_step(compare: Callable[..., Any], files: dict[str, Path], tiny7: Path, brisk: Path) -> None:
     """Once per optimizer step, it moves gamma, the flag is remembered; frozen networks are an error."""
-    words = (files["dense"], tiny7, "--epochs", "3", "--hyp", brisk, "--sparsity")
-    frozen = ("penalty", *words, "0.05", "--freeze", *range(77))
+    words = (files["dense"], tiny7, "--epochs", "2", "--hyp", brisk, "--sparsity")
+    frozen = ("penalty", *words, "0.05", "--freeze", *range(22))
     (sparse, plain, nothing), (unknown, *_) = compare(
         BN_L1, ("penalty", *words, "0.5"), ("penalty", *words, "0"), frozen
     )
@@ -115,26 +115,19 @@ def test_pruned_network_is_rebuilt_pruned(compare: Callable[..., Any], full: Hom
     assert all(answer.startswith(GUARD) for answer in without[:3]), without  # the stock hub needs pkg_resources
 
 
-def test_resume_keeps_the_structure(full: Home, tiny7: Path, tmp_path: Path) -> None:
-    """A broken training of a pruned network goes on with it, and ends."""
-    (last,) = full.ask(PROBES, ("interrupted", full.root / "pruned.pt", tiny7), cwd=tmp_path)
-    assert full.ask(PROBES, ("resume", last), cwd=tmp_path) == [[PRUNED, -1]]
-
-
 def test_auxiliary_heads_train(full: Home, tiny7: Path, tmp_path: Path) -> None:
-    """train_aux.py on a pruned w6 keeps all eight branches."""
-    full.python(HERE / "make_seven.py", "training/yolov7-w6", tmp_path / "w6.pt", "10", "pruned")
-    (before, after) = full.ask(
-        PROBES, ("size", tmp_path / "w6.pt"), ("train_aux", tmp_path / "w6.pt", tiny7), cwd=tmp_path
-    )
-    assert before == after == 20_360_220
+    """train_aux.py on a pruned network keeps all eight branches."""
+    small(full, "aux.pt 10 pruned", "small-w")
+    weights = full.root / "aux.pt"
+    (before, after) = full.ask(PROBES, ("size", weights), ("train_aux", weights, tiny7), cwd=tmp_path)
+    assert before == after == 132_252
 
 
 def test_exact_rows(compare: Callable[..., Any]) -> None:
-    """A network pruned globally, in rows of its real widths (SPPCSPC and RepConv, DownC in e6): loads strictly."""
-    with_patch, without = compare(ROWS, ("exact", "training/yolov7"), ("exact", "training/yolov7x"))
-    assert [row[0] for row in with_patch] == [0.0, 0.0] and with_patch[0][2] == 3
-    assert all("RuntimeError" in answer or "Error" in answer for answer in without), without
+    """A network pruned globally, in rows of its real widths (SPPCSPC and RepConv): loads strictly."""
+    ((off, _, blocks),), (without,) = compare(ROWS, ("exact", "training/yolov7"))
+    assert off == 0.0 and blocks == 3
+    assert "Error" in without, without
 
 
 def test_start_needs_no_network(compare: Callable[..., Any], files: dict[str, Path]) -> None:
@@ -165,7 +158,7 @@ def test_two_ranks_on_a_cpu(full: Home, prefix7: Callable[[int], Home], tiny7: P
     ]
     full.python(*launch, HERE / "ddp_seven.py", "train.py", *words, cwd=tmp_path)
     ranks = [json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1)]
-    assert ranks[0] == ranks[1] and ranks[0][0]["widths"]["model.0.conv"] == 16 and len(ranks[0][0]["widths"]) == 58
+    assert ranks[0] == ranks[1] and ranks[0][0]["widths"]["model.0.conv"] == 16 and len(ranks[0][0]["widths"]) == 18
     said = prefix7(DDP - 1).python(*launch, HERE / "ddp_seven.py", "train.py", *words, cwd=tmp_path, code=1)
     assert "process group has not been initialized" in said
 
@@ -193,10 +186,12 @@ def test_two_ranks_prune(full: Home, tiny7: Path, tmp_path: Path) -> None:
     assert [row["widths"] for row in ranks[0]] == [step["widths"] for step in steps]
 
 
-def test_short_trainings(compare: Callable[..., Any], files: dict[str, Path], brisk: Path, tiny7: Path) -> None:
+def test_short_trainings(
+    compare: Callable[..., Any], full: Home, files: dict[str, Path], brisk: Path, tiny7: Path
+) -> None:
     """warmup_iters and nbs are what the training does; --epochs 1 trains one epoch more, always."""
     ((lr, steps), more), ((cold, few), none) = compare(
-        SHORT, ("warmup", files["dense"], tiny7, brisk), ("onward", tiny7)
+        SHORT, ("warmup", files["dense"], tiny7, brisk), ("onward", full.root / "cfg/training/small.yaml", tiny7)
     )
     assert lr > 20 * cold > 0 and (steps, few) == (6, 6) and more == 2
     assert "Error" in none
@@ -213,13 +208,13 @@ def test_failed_export_fails(full: Home, prefix7: Callable[[int], Home], files: 
 
 
 def test_prune_and_train(compare: Callable[..., Any], files: dict[str, Path], tiny7: Path) -> None:
-    """--prune_ratio prints both figures, trains the pruned network, and a resumed run does not prune again."""
+    """--prune_ratio prints both figures, trains the pruned network; a resumed run does not prune again, and ends."""
     (((before, after), cut, resumed),), (unknown,) = compare(
         PRUNE, ("first", files["dense"], tiny7, "--prune_ratio", "0.5")
     )
     assert before.startswith("Before Pruning: MACs=") and f"#Params={DENSE / 1e6} M" in before
     assert after.startswith("After Pruning: MACs=") and f"#Params={PRUNED / 1e6} M" in after
-    assert (cut, resumed) == (PRUNED, PRUNED)
+    assert (cut, resumed) == (PRUNED, [PRUNED, -1])
     assert unknown == "SystemExit: 2"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from home_seven import HERE, Home
+from home_seven import CHARTLESS, HERE, YAMLS, Home, small
 from runfiles import FILES
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -34,24 +34,23 @@ TRAIN = (
     "--hyp data/hyp.scratch.custom.yaml --prune_ratio 0.5"
 )
 SMALL = ["--img-size", "64", "64"]
+DENSE, HALVED = 573_844, 147_492  # the small YAML, ten classes; every group halved
 
 
-@pytest.fixture(scope="module")
-def voc(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> Home:
-    """A fresh fork and what the published lines name beside it: a yolov7 of ten classes, data sets, a custom YAML."""
-    home = copy7(fork7)
+def _shop(home: Home, data: Path) -> Home:
+    """What the published lines name beside a fork's own files: data sets and a custom YAML."""
     for place in ("Pascal-Voc-2007-1/data.yaml", "data/custom.yaml"):
         (home.root / place).parent.mkdir(exist_ok=True)
-        shutil.copy(tiny7, home.root / place)
-    home.python(HERE / "make_seven.py", "training/yolov7", "best.pt", "10")
-    home.python(HERE / "make_seven.py", "training/yolov7", "yolov7_training.pt", "80")
+        shutil.copy(data, home.root / place)
     text = (home.root / "cfg/training/yolov7.yaml").read_text()
     (home.root / "cfg/training/yolov7-custom.yaml").write_text(text.replace("nc: 80", "nc: 10"))
     return home
 
 
-def test_published_line(voc: Home) -> None:
-    """As it is published: without a GPU, a line that says what to add; with that added, a whole run."""
+def test_published_line(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> None:
+    """As it is published: without a GPU, a line that says what to add; with that added, a whole run of a yolov7."""
+    voc = _shop(copy7(fork7), tiny7)
+    voc.python(HERE / "make_seven.py", "training/yolov7", "best.pt", "10")
     said = voc.python(*PUBLISHED.split(), code=2)
     assert "error: --device 0: no CUDA device here. Add --device cpu, or leave --device out." in said
     assert not (voc.root / "runs").exists()
@@ -72,47 +71,54 @@ def test_published_line(voc: Home) -> None:
     assert not list(run.rglob(".prunekit-*")) and not (voc.root / "traced_model.pt").exists()
 
 
-def test_one_shot_line(voc: Home) -> None:
-    """As it is published, device and image size apart: five epochs after one pruning."""
-    voc.python(*ONE_SHOT.split(), *QUICK, *SMALL, "--no-export")
-    report = voc.report("runs/prune/exp")
-    assert len(report["steps"]) == 1 and report["arguments"]["epochs"] == 5
-    assert len((voc.root / "runs/prune/exp/step1_finetune/results.txt").read_text().splitlines()) == 5
-
-
-def test_train_line(voc: Home) -> None:
-    """Prune and train in one command, from a checkpoint of 80 classes; without a GPU the line as it stands says so."""
-    assert "--device 0: no CUDA device here" in voc.python(*TRAIN.split(), code=2)
-    said = voc.python(*TRAIN.split(), *QUICK, *SMALL, "--epochs", "1")
-    before, after = (line for line in said.splitlines() if "Pruning: MACs=" in line)
-    assert before.startswith("Before Pruning: ") and "#Params=37.245102 M" in before
-    assert after.startswith("After Pruning: ") and "MACs ratio=" in after
-    assert (voc.root / "runs/train/yolov7-custom/weights/best.pt").stat().st_size < 0.3 * 2 * 37_245_102
-
-
 @pytest.fixture(scope="module")
 def pruned(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> Home:
-    """A fork with a finished run on yolov7-tiny in runs/prune/exp, and one of w6 in runs/prune/aux."""
+    """A fork whose yolov7.yaml is a small one, with a finished run of the one-shot line in runs/prune/exp.
+
+    Another, of a small network with auxiliary heads, is in runs/prune/aux.
+    """
     home = copy7(fork7)
-    for cfg, name, size in (("yolov7-tiny", "exp", "64"), ("yolov7-w6", "aux", "128")):
-        home.python(HERE / "make_seven.py", f"training/{cfg}", "best.pt", "10")
-        words = ("--weights", "best.pt", "--data", tiny7, *QUICK, "--img-size", size, size, "--epochs", "1")
-        said = home.python("prune_one_shot.py", *words, "--name", name, *(["--no-export"] if name == "aux" else []))
+    (home.root / "cfg/training/yolov7.yaml").write_text(YAMLS["small"])
+    _shop(home, tiny7)
+    small(home, "best.pt 10")
+    small(home, "aux.pt 10", "small-w")
+    for line in (ONE_SHOT, f"prune_one_shot.py --weights aux.pt --data {tiny7} --epochs 1 --name aux --no-export"):
+        size = "128" if "aux.pt" in line else "64"
+        said = home.python(CHARTLESS, *line.split(), *QUICK, "--img-size", size, size)
         assert "CoreML" not in said, "nobody asked for the other formats of upstream's export"
     return home
 
 
+def test_one_shot_line(pruned: Home) -> None:
+    """As it is published, device and image size apart: five epochs after one pruning."""
+    report = pruned.report("runs/prune/exp")
+    assert len(report["steps"]) == 1 and report["arguments"]["epochs"] == 5
+    assert len((pruned.root / "runs/prune/exp/step1_finetune/results.txt").read_text().splitlines()) == 5
+
+
+def test_train_line(pruned: Home) -> None:
+    """Prune and train in one command, from a checkpoint of 80 classes; without a GPU the line as it stands says so."""
+    small(pruned, "yolov7_training.pt 80")
+    assert "--device 0: no CUDA device here" in pruned.python(*TRAIN.split(), code=2)
+    said = pruned.python(CHARTLESS, *TRAIN.split(), *QUICK, *SMALL, "--epochs", "1")
+    before, after = (line for line in said.splitlines() if "Pruning: MACs=" in line)
+    assert before.startswith("Before Pruning: ") and f"#Params={DENSE / 1e6} M" in before
+    assert after.startswith("After Pruning: ") and "MACs ratio=" in after
+    best = pruned.root / "runs/train/yolov7-custom/weights/best.pt"
+    assert pruned.ask(HERE / "series_seven.py", ("size", best), cwd=pruned.root) == [HALVED]
+
+
 def test_auxiliary_head_by_train_aux(pruned: Home) -> None:
-    """A run on w6 trained with train_aux.py and kept all branches' widths."""
+    """A run on such a network trained with train_aux.py and kept all branches' widths."""
     report = pruned.report("runs/prune/aux")
     assert report["status"] == "done" and report["steps"][0]["params"] < 0.3 * report["dense"]["params"]
-    assert {"model.122.m.0", "model.122.m2.3"} <= report["steps"][0]["widths"].keys()
+    assert {"model.17.m.0", "model.17.m2.3"} <= report["steps"][0]["widths"].keys()
 
 
 def _used(home: Home, weights: Path, data: Path) -> None:
     """test.py, detect.py and export.py on a checkpoint."""
     common = ("--weights", weights, "--device", "cpu", "--img-size", "64")
-    said = home.python("test.py", *common, "--data", data, "--no-trace")
+    said = home.python(CHARTLESS, "test.py", *common, "--data", data, "--no-trace")
     assert "Results saved to" in said
     home.python("detect.py", *common, "--source", "inference/images/horses.jpg", "--conf-thres", "0.001")
     assert (home.root / "runs/detect/exp/horses.jpg").is_file()
@@ -123,14 +129,13 @@ def _used(home: Home, weights: Path, data: Path) -> None:
 def test_pruned_file_is_used(
     pruned: Home, prefix7: Callable[[int], Home], copy7: Callable[[Path], Home], tiny7: Path
 ) -> None:
-    """By the fork, and by plain upstream with only the first patch; that one cannot train it, and says why."""
+    """By plain upstream with only the first patch; it cannot train it, and says why. The fork: test_stacks_seven.py."""
     made = pruned.root / "runs/prune/exp"
     only_first = copy7(prefix7(1).root)
     for name in ("prunekit_v7", "pruning"):  # plain upstream has neither
         shutil.rmtree(only_first.root / name)
-    for home in (copy7(pruned.root), only_first):
-        copy = Path(shutil.copy(made / "pruned.pt", home.root / "copy.pt"))
-        _used(home, copy, tiny7)
+    copy = Path(shutil.copy(made / "pruned.pt", only_first.root / "copy.pt"))
+    _used(only_first, copy, tiny7)
     common = ("train.py", "--data", tiny7, *QUICK, *SMALL, "--epochs", "1", "--hyp", "data/hyp.scratch.tiny.yaml")
     for words in (("--weights", "copy.pt"), ("--weights", "", "--cfg", made / "pruned.yaml")):
         said = only_first.python("-c", STOCK_TRAIN, *common, *words, code=1)
@@ -157,8 +162,9 @@ def test_data_and_size_are_remembered(pruned: Home) -> None:
 def test_killed_run_goes_on(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> None:
     """kill -9 in the second step's training; --resume ends where an uninterrupted run ends."""
     home = copy7(fork7)
-    home.python(HERE / "make_seven.py", "training/yolov7-tiny", "best.pt", "10")
+    small(home, "best.pt 10")
     words = (
+        CHARTLESS,
         "prune.py",
         "--weights",
         "best.pt",
@@ -169,7 +175,7 @@ def test_killed_run_goes_on(fork7: Path, copy7: Callable[[Path], Home], tiny7: P
         "--steps",
         "2",
         "--epochs",
-        "2",
+        "1",
         "--no-export",
     )
     home.python(*words, "--name", "whole")
@@ -180,7 +186,7 @@ def test_killed_run_goes_on(fork7: Path, copy7: Callable[[Path], Home], tiny7: P
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert len(home.report("runs/prune/cut")["steps"]) == 1
-    home.python("prune.py", "--resume", "runs/prune/cut")
+    home.python(CHARTLESS, "prune.py", "--resume", "runs/prune/cut")
     whole, cut = (home.report(f"runs/prune/{name}") for name in ("whole", "cut"))
     same = ("params", "macs", "map50", "map50_95", "pruned_map50", "widths")
     assert [[step[key] for key in same] for step in whole["steps"]] == [

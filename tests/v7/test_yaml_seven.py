@@ -10,38 +10,25 @@ from pathlib import Path
 
 import pytest
 import yaml
-from home_seven import HERE, Home
+from home_seven import CHARTLESS, HERE, Home, small, typed
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 LINE = "generate_prune_yaml.py --model ./cfg/training/yolov7.yaml --pruned_model"
-TINY = "generate_prune_yaml.py --model cfg/training/yolov7-tiny.yaml"
+MADE = "generate_prune_yaml.py --model cfg/training/small.yaml"
 QUICK = "--batch-size 8 --workers 0 --device cpu --noautoanchor --img-size 64 64 --epochs 1".split()
 B = "--weights tiny.pt --pruned_model new.yaml"
 BAD = {
-    "no run": (f"{TINY} --pruned_model new.yaml", "no finished pruning run"),
+    "no run": (f"{MADE} --pruned_model new.yaml", "no finished pruning run"),
     "no such model": (f"generate_prune_yaml.py --model nowhere.yaml {B}", "--model nowhere.yaml: no such file"),
     "another network": (f"generate_prune_yaml.py --model cfg/training/yolov7.yaml {B}", "row 3 is"),
-    "deploy": (f"generate_prune_yaml.py --model cfg/deploy/yolov7-tiny.yaml {B}", "row 77 is"),
+    "deploy": (f"generate_prune_yaml.py --model cfg/deploy/small.yaml {B}", "row 22 is"),
     "no architecture": (f"generate_prune_yaml.py --model data.yaml {B}", "no 'depth_multiple:' in it"),
-    "no such weights": (f"{TINY} --weights gone.pt --pruned_model new.yaml", "gone.pt: no such file"),
-    "onto itself": (f"{TINY} --weights tiny.pt --pruned-model cfg/training/yolov7-tiny.yaml", "give another name"),
-    "onto the weights": (f"{TINY} --weights tiny.pt --pruned_model tiny.pt", "name it pruned_model.yaml"),
+    "no such weights": (f"{MADE} --weights gone.pt --pruned_model new.yaml", "gone.pt: no such file"),
+    "onto itself": (f"{MADE} --weights tiny.pt --pruned-model cfg/training/small.yaml", "give another name"),
+    "onto the weights": (f"{MADE} --weights tiny.pt --pruned_model tiny.pt", "name it pruned_model.yaml"),
     "deploy onto a folder": ("reparameterize.py --weights tiny.pt --output cfg", "a folder is there"),
     "deploy onto itself": ("reparameterize.py --weights tiny.pt --output tiny.pt", "give another name"),
 }
-# One process goes through the whole table: most of a script's time is importing torch.
-DRIVER = """
-import contextlib, io, json, os, runpy, sys
-said = []
-for script, *words in json.loads(sys.argv[1]):
-    heard, sys.argv = io.StringIO(), [script, *words]
-    with contextlib.redirect_stderr(heard):
-        try:
-            runpy.run_path(os.path.abspath(script), run_name="__main__")
-        except SystemExit as end:
-            said.append([end.code, heard.getvalue()])
-print("ANSWERS" + json.dumps(said))
-"""
 
 
 def finished(home: Home, folder: str, cfg: str) -> Path:
@@ -64,9 +51,11 @@ def finished(home: Home, folder: str, cfg: str) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(fork7: Path, copy7: Callable[[Path], Home], tiny7: Path) -> Home:
-    """A fork with a pruned yolov7-tiny and data, but no run."""
+    """A fork with a pruned network of the small YAML, its deploy form's YAML and data, but no run."""
     home = copy7(fork7)
-    home.python(HERE / "make_seven.py", "training/yolov7-tiny", "tiny.pt", "10", "pruned")
+    small(home, "tiny.pt 10 pruned")
+    text = (home.root / "cfg/training/small.yaml").read_text()
+    (home.root / "cfg/deploy/small.yaml").write_text(text.replace("IDetect", "Detect"))
     shutil.copy(tiny7, home.root / "data.yaml")
     return home
 
@@ -92,9 +81,10 @@ def test_published_lines(fork7: Path, copy7: Callable[[Path], Home]) -> None:
 
 def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
     """train.py --cfg: the pruned network, its weights in it; then once more, from what that training wrote."""
-    written = tiny.python(*f"{TINY} --weights tiny.pt --pruned_model pruned_model.yaml --verify".split())
+    written = tiny.python(*f"{MADE} --weights tiny.pt --pruned_model pruned_model.yaml --verify".split())
     assert "Verified: built from the file, weights loaded strictly, largest difference of outputs 0" in written
     trained = tiny.python(
+        CHARTLESS,
         "train.py",
         "--cfg",
         "pruned_model.yaml",
@@ -113,6 +103,7 @@ def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
     assert int(of) - int(got) == 2, "all but the two anchor buffers, which upstream takes from --cfg"
     best = "runs/train/again/weights/best.pt"
     tiny.python(
+        CHARTLESS,
         "prune_one_shot.py",
         "--weights",
         best,
@@ -130,11 +121,12 @@ def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
     report = tiny.report("runs/prune/twice")
     once, twice = report["dense"]["params"], report["steps"][0]["params"]
     assert f"{once:,} parameters" in written and twice < 0.6 * once
-    said = tiny.python(*f"{TINY} --pruned_model twice.yaml --verify".split())
+    said = tiny.python(*f"{MADE} --pruned_model twice.yaml --verify".split())
     assert f"{twice:,} parameters" in said and "runs/prune/twice/pruned.pt" in said
     said = tiny.python("reparameterize.py", "--weights", "runs/prune/twice/pruned.pt")
     assert "Written: runs/prune/twice/pruned_deploy.pt" in said
     shown = tiny.python(
+        CHARTLESS,
         "test.py",
         "--weights",
         "runs/prune/twice/pruned_deploy.pt",
@@ -154,9 +146,8 @@ def test_the_yaml_trains_prunes_again_and_deploys(tiny: Home) -> None:
 def test_bad_input_is_one_line_and_leaves_nothing(tiny: Home) -> None:
     shutil.rmtree(tiny.root / "runs", ignore_errors=True)  # of the test before: one row is that there is no run
     before = sorted(path.name for path in tiny.root.iterdir())
-    output = tiny.python("-c", DRIVER, json.dumps([words.split() for words, _ in BAD.values()]))
-    said = json.loads(output.rpartition("ANSWERS")[2].splitlines()[0])
-    for name, (code, text) in zip(BAD, said, strict=True):
+    answers = typed(tiny, [words for words, _ in BAD.values()])
+    for name, (code, text) in zip(BAD, answers.values(), strict=True):
         errors = [line for line in text.splitlines() if line.startswith("error: ")]
         assert code == 2 and len(errors) == 1 and BAD[name][1] in errors[0], (name, text)
     assert sorted(path.name for path in tiny.root.iterdir()) == before
