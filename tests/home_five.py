@@ -67,16 +67,20 @@ def copy5(env5: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 @pytest.fixture(scope="session")
 def nets5(fork5: Path, copy5: Callable[[Path], Home], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of untrained checkpoints: dense, seg, six (P6), old (as v5.0), pruned and pruned-seg (with YAMLs)."""
+    """A folder of untrained checkpoints of small networks: dense, seg, six (P6), old (as v5.0), pruned and pruned-seg.
+
+    Those have their YAMLs beside them. nano.pt is upstream's yolov5n.
+    """
     folder = tmp_path_factory.mktemp("nets5")
     made = (
-        "yolov5n dense.pt",
-        "yolov5n-seg seg.pt",
-        "yolov5n6 six.pt",
-        "yolov5n eighty.pt 80",
-        "yolov5n fused.pt 10 fused",
-        "yolov5n pruned.pt 10 pruned",
-        "yolov5n-seg pruned-seg.pt 10 pruned",
+        "yolov5n nano.pt",
+        "small dense.pt",
+        "small-seg seg.pt",
+        "six six.pt",
+        "small eighty.pt 80",
+        "small fused.pt 10 fused",
+        "small pruned.pt 10 pruned",
+        "small-seg pruned-seg.pt 10 pruned",
         "old old.pt 1 single",
     )
     copy5(fork5).python(HERE / "make_five.py", *made, cwd=folder)

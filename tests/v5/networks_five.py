@@ -18,34 +18,32 @@ from typing import Any
 import torch
 import yaml
 from engine_helpers import image, masked, pruned_and_closed, randomise, relative, tensors, training_form
+from small_five import SMALL
 from torch import nn
 
 ROOT = Path.cwd()
 
 
-def network(name: str, classes: int = 80, seed: int = 0) -> nn.Module:
-    """A fresh network of one of upstream's YAMLs (or of BLOCKS), with random weights and statistics, in eval mode.
+def network(name: str, classes: int = 80, seed: int = 0, most: tuple[float, float] | None = None) -> nn.Module:
+    """A fresh network with random weights and statistics, in eval mode; by one of upstream's YAMLs, SMALL or BLOCKS.
 
-    "old" is yolov5n with the stem of v5.0 files (Focus: 12 channels of an image's three) and LeakyReLU.
+    `most`: the largest depth and width that a YAML of upstream's may multiply its rows by.
     """
     from models import common, yolo
 
     common.Conv.default_act = nn.SiLU()  # a YAML's `activation:` sets it for all networks after
-    file = next((str(path) for path in (Path(yolo.__file__).parent).rglob(f"{name}.yaml")), None)
+    file = next((Path(yolo.__file__).parent).rglob(f"{name}.yaml"), None)
+    if file and most:
+        d = yaml.safe_load(file.read_text())
+        depth, width = (min(d[f"{of}_multiple"], limit) for of, limit in zip(("depth", "width"), most, strict=True))
+        structure = {**d, "depth_multiple": depth, "width_multiple": width}
+    else:
+        structure = str(file) if file else deepcopy(SMALL.get(name)) or with_block(name)
     torch.manual_seed(seed)
     kind = yolo.SegmentationModel if "-seg" in name else yolo.DetectionModel
-    model = kind(file or (old() if name == "old" else with_block(name)), ch=3, nc=classes)
+    model = kind(structure, ch=3, nc=classes)
     randomise(model, seed)
     return model.eval()
-
-
-def old() -> dict[str, Any]:
-    """yolov5n's YAML, as of v5.0."""
-    from models import yolo
-
-    structure = yaml.safe_load((Path(yolo.__file__).parent / "yolov5n.yaml").read_text())
-    structure["backbone"][0] = [-1, 1, "Focus", [64, 3]]
-    return {**structure, "activation": "nn.LeakyReLU(0.1)"}
 
 
 # Blocks that upstream builds and none of its YAMLs holds: rows from 64 channels at stride 8 to 64 at stride 16.
@@ -199,7 +197,7 @@ def shallower(name: str) -> Any:
 
 def other_yaml(name: str, size: str = "128") -> Any:
     """One of upstream's other YAMLs: [relative difference to masked, removed, rebuilt difference, what is kept]."""
-    model = network(name, classes=10).double()
+    model = network(name, classes=10, most=(0.33, 0.25)).double()
     for csp in (m for m in model.modules() if type(m).__name__ == "BottleneckCSP"):
         csp.bn.bias.data.zero_(), csp.bn.running_mean.zero_()  # behind a concatenation: silence must stay silence
     dense, x = deepcopy(model), image(int(size))

@@ -58,8 +58,11 @@ def last_validation(weights: str, data: str) -> Any:
     return seen[-1]
 
 
-def classifier(weights: str, images: str) -> Any:
-    """What runs in half precision in classify/ on a device that says it is a GPU: the loss scaler, each forward."""
+def classifier(weights: str, images: str, rows: str) -> Any:
+    """What runs in half precision in classify/ on a device that says it is a GPU: the loss scaler, each forward.
+
+    `rows`: how many of the detector's the classifier keeps.
+    """
     from classify import train
 
     asked: list[bool] = []
@@ -80,26 +83,9 @@ def classifier(weights: str, images: str) -> Any:
         return forward(self, x)
 
     scaler = lambda enabled: asked.append(bool(enabled)) or torch.amp.GradScaler("cpu", enabled=False)  # noqa: E731
-    with patch.object(
-        sys,
-        "argv",
-        [
-            "train.py",
-            "--model",
-            weights,
-            "--data",
-            images,
-            "--epochs",
-            "1",
-            "--imgsz",
-            "64",
-            "--batch-size",
-            "4",
-            "--workers",
-            "0",
-            "--nosave",
-        ],
-    ):
+    words = ["--model", weights, "--data", images, "--cutoff", rows, "--epochs", "1", "--imgsz", "64"]
+    words += ["--batch-size", "4", "--workers", "0", "--nosave"]
+    with patch.object(sys, "argv", ["train.py", *words]):
         opt = train.parse_opt()
     opt.save_dir = Path("cls")
     quiet = patch.object(train, "imshow_cls", lambda *a, **k: Path("none.jpg"))

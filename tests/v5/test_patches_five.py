@@ -14,17 +14,18 @@ from home_five import HERE, Home
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 AMP, BN_L1, STRUCTURE, OFFLINE, DDP = range(1, 6)
-DENSE, PRUNED, PRUNED_FUSED = 1_777_447, 452_311, 449_935  # yolov5n, ten classes; every group halved
-PRUNED_SEG = 493_751
+NANO, PRUNED, PRUNED_FUSED = 1_777_447, 51_434, 50_994  # yolov5n; the small network, every group halved
+PRUNED_SEG = 77_418
+BACKBONE, HEAD = 6, 10  # rows of the small network before they begin
 PROBES = HERE / "series_five.py"
 SMALL = "--img 64 --workers 0 --device cpu --noplots --exist-ok --project . --epochs 1".split()
 
 
 @pytest.fixture(scope="module")
 def full(fork5: Path, copy5: Callable[[Path], Home], nets5: Path) -> Home:
-    """The whole fork, with dense.pt, pruned.pt (and .yaml), pruned-seg.pt and images/ for a classifier in it."""
+    """The whole fork, with nano.pt, dense.pt, pruned.pt (and .yaml), pruned-seg.pt and images/ for a classifier."""
     home = copy5(fork5)
-    for file in (*nets5.glob("dense.pt"), *nets5.glob("pruned*")):
+    for file in (nets5 / "nano.pt", nets5 / "dense.pt", *nets5.glob("pruned*")):
         shutil.copy(file, home.root)
     for place in ("train/a", "train/b", "val/a", "val/b"):
         folder = home.root / "images" / place
@@ -35,28 +36,45 @@ def full(fork5: Path, copy5: Callable[[Path], Home], nets5: Path) -> Home:
 
 
 @pytest.fixture(scope="module")
-def compare(
-    full: Home, without5: Callable[[int], Path], copy5: Callable[[Path], Home], tiny5: dict[str, Path]
-) -> Callable[[int], tuple[list[Any], list[Any]]]:
-    """Answers of the full fork, and of the fork without patch N, to the questions about it."""
+def questions(full: Home, tiny5: dict[str, Path]) -> dict[int, list[tuple[object, ...]]]:
+    """What is asked about each patch; the last one's stays done to the process that answers."""
     data, images, files = tiny5["detect"], full.root / "images", {p.stem: p for p in full.root.glob("*.pt")}
-    sparse = (files["dense"], data, "--sparsity", "0.05", "--epochs", "3")
-    questions = {
-        AMP: [("amp",), ("last_validation", files["dense"], data), ("classifier", files["dense"], images)],
-        BN_L1: [("penalty", *sparse), ("penalty", files["dense"], data, "--epochs", "3")],
+    plain = (files["nano"], data, "--epochs", "3")  # the small one's gradients are too small to be clipped
+    return {
+        AMP: [("amp",), ("last_validation", files["dense"], data), ("classifier", files["dense"], images, BACKBONE)],
+        BN_L1: [("penalty", *plain, "--sparsity", "0.05"), ("penalty", *plain)],
         STRUCTURE: [("train", files["pruned"], data), ("build", full.root / "pruned.yaml")],
         OFFLINE: [("startup", full.root)],
     }
 
+
+@pytest.fixture(scope="module")
+def with_all(full: Home, questions: dict[int, list[tuple[object, ...]]]) -> dict[int, list[Any]]:
+    """Answers of the full fork to all questions, from one process."""
+    place = full.root.parent / "work"
+    place.mkdir()
+    answers = iter(full.ask(PROBES, *(each for asked in questions.values() for each in asked), cwd=place))
+    return {number: [next(answers) for _ in asked] for number, asked in questions.items()}
+
+
+@pytest.fixture(scope="module")
+def compare(
+    with_all: dict[int, list[Any]],
+    questions: dict[int, list[tuple[object, ...]]],
+    without5: Callable[[int], Path],
+    copy5: Callable[[Path], Home],
+) -> Callable[[int], tuple[list[Any], list[Any]]]:
+    """Answers of the full fork to the questions about patch N, and of the fork without it."""
+
     def both(number: int) -> tuple[list[Any], list[Any]]:
         bare = copy5(without5(number))
         (bare.root / ".git").mkdir()  # a fork is a repository: upstream's check would add a remote to it
-        answers = []
-        for home in (full, bare):
-            place = home.root.parent / f"work{number}"
-            place.mkdir()
-            answers.append(home.ask(PROBES, *questions[number], cwd=place))
-        return answers[0], answers[1]
+        place = bare.root.parent / "work"
+        place.mkdir()
+        asked = questions[number][
+            : 1 if number == BN_L1 else None
+        ]  # one that does not know the flag: nothing to compare
+        return with_all[number], bare.ask(PROBES, *asked, cwd=place)
 
     return both
 
@@ -71,7 +89,7 @@ def test_amp_is_off_everywhere(compare: Callable[[int], Any]) -> None:
 
 def test_penalty_once_a_step_and_after_the_clip(compare: Callable[[int], Any]) -> None:
     """It meets gradients that were clipped at 10, once per optimizer step, and moves gamma; the flag is remembered."""
-    (sparse, plain), (unknown, _) = compare(BN_L1)
+    (sparse, plain), (unknown,) = compare(BN_L1)
     assert sparse["steps"] == len(sparse["norms"]) > 0
     assert max(sparse["norms"]) == pytest.approx(10, abs=1e-3)
     assert sparse["gamma"] < plain["gamma"] and plain["norms"] == []
@@ -80,10 +98,10 @@ def test_penalty_once_a_step_and_after_the_clip(compare: Callable[[int], Any]) -
 
 
 def test_frozen_layers_are_counted(full: Home, tiny5: dict[str, Path], tmp_path: Path) -> None:
-    """--freeze 10 keeps the penalty from the backbone's 33 norms, and says so; freezing everything is an error."""
+    """--freeze 6 keeps the penalty from the backbone's 11 norms, and says so; freezing everything is an error."""
     words = (full.root / "dense.pt", tiny5["detect"], "--sparsity", "0.05", "--freeze")
-    part, nothing = full.ask(PROBES, ("penalty", *words, "10"), ("penalty", *words, *range(24)), cwd=tmp_path)
-    assert "does not reach 33 BatchNorm layers: 33 frozen" in part["said"][0]
+    part, nothing = full.ask(PROBES, ("penalty", *words, BACKBONE), ("penalty", *words, *range(HEAD)), cwd=tmp_path)
+    assert "does not reach 11 BatchNorm layers: 11 frozen" in part["said"][0]
     assert nothing.startswith("PruneError") and "has no effect" in nothing
 
 
@@ -95,21 +113,27 @@ def test_pruned_network_is_rebuilt_pruned(compare: Callable[[int], Any]) -> None
 
 
 def test_other_rebuilds(full: Home, tiny5: dict[str, Path], tmp_path: Path) -> None:
-    """--cfg, segment/train.py, the hub, --resume under the penalty; another --cfg is announced."""
+    """--cfg, segment/train.py, the hub, --resume under the penalty.
+
+    The dense --cfg beside a pruned --weights is refused: upstream would train an untrained network, and say nothing.
+    """
     data, pruned, yaml = tiny5["detect"], full.root / "pruned.pt", full.root / "pruned.yaml"
-    by_cfg, segment, hub, last, said = full.ask(
+    last = tmp_path / "cut/weights/last.pt"
+    by_cfg, segment, hub, cut, resumed, said = full.ask(
         PROBES,
         ("train", pruned, data, "--cfg", yaml),
         ("train", full.root / "pruned-seg.pt", tiny5["segment"]),
         ("hub", pruned),
         ("interrupted", pruned, data, "--sparsity", "0.01"),
+        ("resume", last),
         ("replaced", pruned, data, "yolov5n.yaml"),
         cwd=tmp_path,
     )
     assert (by_cfg, segment, hub) == (PRUNED, PRUNED_SEG, PRUNED_FUSED)
+    assert (cut, resumed) == (str(last.resolve()), [PRUNED, 0.01, -1])
     assert (said[0], len(said[1]), said[2]) == (2, 1, False), said
-    assert f"({DENSE:,} parameters against {PRUNED:,})" in said[1][0]
-    assert full.ask(PROBES, ("resume", last), cwd=tmp_path) == [[PRUNED, 0.01, -1]]
+    assert f"({NANO:,} parameters against {PRUNED:,})" in said[1][0] and "leave --cfg out" in said[1][0]
+    assert "--cfg" in said[1][0] and "is not the pruned network of --weights" in said[1][0]
 
 
 def test_start_touches_nothing(compare: Callable[[int], Any]) -> None:
@@ -134,7 +158,7 @@ def test_two_ranks_on_a_cpu(
     words = ("train", "--weights", full.root / "pruned.pt", "--data", tiny5["detect"], *SMALL, "--batch-size", "8")
     full.python(*LAUNCH, HERE / "ddp_five.py", *words, cwd=tmp_path)
     (first,), (second,) = (json.loads((tmp_path / f"rank{n}.json").read_text()) for n in (0, 1))
-    assert first == second and first["widths"]["model.0.conv"] == 8 and len(first["widths"]) == 60
+    assert first == second and first["widths"]["model.0.conv"] == 8 and len(first["widths"]) == 19
     assert full.ask(PROBES, ("size", tmp_path / "exp/weights/last.pt"), cwd=tmp_path) == [PRUNED]
     bare = copy5(without5(DDP))
     assert "insufficient CUDA devices" in bare.python(*LAUNCH, HERE / "ddp_five.py", *words, cwd=tmp_path, code=1)
