@@ -46,8 +46,8 @@ print("ANSWERS" + json.dumps(said))
 
 KEEPS = (0.8, 0.5, 0.2)
 LOSS = 0.005  # of mAP50, that issue 15 allows
-# Digits have one size: nothing would reach the branch of a second scale, and its BatchNorm scales would stay equal. What
-# they do not need lies in the deep layers, as in published networks.
+# Digits have one size: nothing would reach the branch of a second scale, and its BatchNorm scales would stay equal.
+# What they do not need lies in the deep layers, as in published networks.
 ONE_SCALE = (
     SMALL.replace("[[8, 5], 1, Detect", "[[8], 1, Detect")
     .replace("Conv, [256, 3, 2]]\n  - [-1, 1, SPPF", "Conv, [512, 3, 2]]\n  - [-1, 1, SPPF")
