@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The demo as typed: quick, killed and gone on with, and whole; and each task's data set in upstream's trainer."""
+"""The demo as typed: quick, killed and gone on with, and whole.
+
+Upstream's trainer takes the set of each other task in `scripts/test_runs.py`.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,7 @@ import schemas
 pytest.importorskip("torch", reason="the demo needs an upstream's extra: pip install -e '.[ultralytics]'")
 pytest.importorskip("sklearn", reason="the demo needs an upstream's extra: pip install -e '.[ultralytics]'")
 
-from prunekit.demo import digits
-
 pytestmark = [pytest.mark.slow, pytest.mark.upstream]
-
-ROOTS = {
-    "detect": "yolov8n.yaml",
-    "segment": "yolov8n-seg.yaml",
-    "pose": "yolov8n-pose.yaml",
-    "obb": "yolov8n-obb.yaml",
-    "classify": "yolov8n-cls.yaml",
-}
-YOLO = ["-c", "from ultralytics.cfg import entrypoint; entrypoint()"]
 
 
 def _command(target: str, fork: Path, folder: Path, *words: str) -> list[str]:
@@ -61,6 +53,13 @@ def test_the_quick_demo_goes_through_every_step(quick: tuple[Path, dict[str, Any
     assert page == folder / "pruned" / "report.html" and "Pruning report: best.pt" in page.read_text()
     assert "Accuracy against MACs" in page.read_text() and not (folder / "report.html").exists()
     assert not (folder / "running").exists()
+
+
+def test_upstream_reads_every_label_of_the_set(quick: tuple[Path, dict[str, Any]]) -> None:
+    """It leaves out labels that it cannot read, with a warning only."""
+    said = (quick[0] / "logs" / "dense.log").read_text()
+    assert "64 images" in said and "0 corrupt" in said, "it tells what it leaves out"
+    assert "corrupt" not in said.replace("0 corrupt", "") and "ignoring" not in said
 
 
 def test_a_finished_demo_is_not_run_again(quick: tuple[Path, dict[str, Any]], fork: Path) -> None:
@@ -116,27 +115,3 @@ def test_the_demo_keeps_its_promise(fork: Path, tmp_path: Path) -> None:
     assert networks["dense"]["map50"] > 0.8
     assert networks["pruned"]["macs"] == pytest.approx(0.5 * networks["dense"]["macs"], rel=0.01)
     assert networks["pruned"]["map50"] > networks["extra"]["map50"] - 0.05
-
-
-@pytest.mark.parametrize("task", digits.TASKS)
-def test_upstream_trains_on_every_task(task: str, fork: Path, offline_env: dict[str, str], tmp_path: Path) -> None:
-    data = digits.build(tmp_path / "data", train=24, val=8, task=task)
-    words = [
-        task,
-        "train",
-        f"model={ROOTS[task]}",
-        f"data={data}",
-        "epochs=1",
-        "imgsz=64",
-        "batch=8",
-        "workers=0",
-        "optimizer=SGD",
-    ]
-    command = [sys.executable, *YOLO, *words, "plots=False", f"project={tmp_path}", "name=run"]
-    environment = {**os.environ, **offline_env, "YOLO_VERBOSE": "true"}
-    done = subprocess.run(command, cwd=fork, env=environment, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said[-3000:]
-    assert (tmp_path / "run" / "weights" / "best.pt").is_file()
-    # Upstream leaves out labels that it cannot read, with a warning only.
-    assert "corrupt" not in said.replace("0 corrupt", "") and "ignoring" not in said

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,18 @@ pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 AMP = "import sys, torch; print('amp', torch.load(sys.argv[1], weights_only=False)['train_args']['amp'])"
 
 
-def test_published_arguments(workshop: Workshop, tiny_set: Path) -> None:
-    shutil.copy(tiny_set, workshop.root / "VOC.yaml")
-    workshop.network("yolov8n.yaml", "best.pt")
+def test_published_arguments(ready: Workshop) -> None:
     device = "0" if torch.cuda.is_available() else "cpu"
     line = f"prune_one_shot.py --weights best.pt --data VOC.yaml --epochs 5 --imgsz 640 --device {device}"
-    workshop.python(*line.split())
-    report = workshop.report("runs/detect/prune")
+    ready.python(*line.split())
+    report = ready.report("runs/detect/prune")
     assert report["image"] == 640 and report["arguments"]["epochs"] == 5 and report["status"] == "done"
-    assert "amp False" in workshop.python("-c", AMP, "runs/detect/prune/step1_finetune/weights/last.pt")
+    assert "amp False" in ready.python("-c", AMP, "runs/detect/prune/step1_finetune/weights/last.pt")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-def test_network_trains_on_the_gpu_without_amp(workshop: Workshop, tiny_set: Path) -> None:
-    workshop.network("yolov8n.yaml", "best.pt")
+def test_network_trains_on_the_gpu_without_amp(ready: Workshop, tiny_set: Path) -> None:
     probe = f"""
 from ultralytics import YOLO
 seen = []
@@ -40,4 +36,4 @@ yolo.add_callback("on_train_batch_end", look)
 yolo.train(data={str(tiny_set)!r}, epochs=1, imgsz=64, device=0, plots=False)
 print("seen", set(seen))
 """
-    assert "seen {(False, False, True)}" in workshop.python("-c", probe)
+    assert "seen {(False, False, True)}" in ready.python("-c", probe)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from generations import ELEVEN
 from test_stock import USE, in_stock
-from workshop import Workshop
+from workshop import SMALL, Workshop
 
+# Two blocks, of four and of two bottlenecks.
+DEEP = SMALL.replace("[0.33, 0.25, 1024]", "[0.67, 0.0625, 512]").replace("3, C2f, [256, True]", "6, C2f, [256, True]")
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 
 
@@ -28,10 +31,7 @@ def numbers(file: Path) -> list[int]:
 
 
 def test_fewer_bottlenecks_then_fewer_channels(workshop: Workshop, stock: Path, tiny_set: Path, tmp_path: Path) -> None:
-    file = workshop.root / "ultralytics/cfg/models/v8/yolov8.yaml"
-    rows = {**yaml.safe_load(file.read_text()), "scales": {"n": [0.67, 0.0625, 512]}}
-    (workshop.root / "yolov8n-deep.yaml").write_text(yaml.safe_dump(rows, sort_keys=False))
-    workshop.network("yolov8n-deep.yaml", "deep.pt")
+    workshop.small("deep.pt", rows=DEEP)
     limits = ("--steps", "2", "--target-macs", "0.5", "--round-to", "1", "--min-channels", "1", "--repair", "16")
     said = workshop.python(
         "prune.py", *words_for(tiny_set, "run"), *limits, "--remove-blocks", "3", "--epochs", "1", "--no-export"
@@ -43,7 +43,7 @@ def test_fewer_bottlenecks_then_fewer_channels(workshop: Workshop, stock: Path, 
     assert report["steps"][-1]["macs"] == pytest.approx(0.5 * report["dense"]["macs"], rel=0.03), "of all blocks"
     for page in ("report.md", "report.html"):
         assert "3 bottlenecks removed: model." in (folder / page).read_text(), page
-    built = [2, 4, 4, 2, 2, 2, 2, 2]  # upstream's, by this depth; the fine-tuned network has what the rows say
+    built = [4, 2]  # upstream's, by this depth; the fine-tuned network has what the rows say
     scaled = [max(round(0.67 * n), 1) if n > 1 else n for n in numbers(folder / "pruned.yaml")]
     assert sum(built) - sum(scaled) == 3 and sum(a != b for a, b in zip(built, scaled, strict=True)) == len(
         report["blocks"]
@@ -81,7 +81,7 @@ print(sum(p.numel() for p in YOLO(sys.argv[1]).model.parameters()))
 
 
 def test_networks_with_single_bottlenecks_are_told(workshop: Workshop, tiny_set: Path) -> None:
-    workshop.network("yolo11n.yaml", "deep.pt")
+    workshop.small("deep.pt", rows=ELEVEN)
     said = workshop.python("prune.py", *words_for(tiny_set, "none"), "--remove-blocks", "2", code=2)
-    assert "none of the 9 blocks has more than one bottleneck" in said and "Traceback" not in said
+    assert "none of the 2 blocks has more than one bottleneck" in said and "Traceback" not in said
     assert not (workshop.root / "runs/detect/none").exists()

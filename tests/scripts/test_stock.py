@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from workshop import Workshop
+from generations import ELEVEN
+from workshop import SMALL, Workshop
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 
@@ -46,11 +47,11 @@ def in_stock(stock: Path, env: dict[str, str], cwd: Path, code: str, *words: str
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("network", ["yolov8n.yaml", "yolo11n.yaml"])
+@pytest.mark.parametrize("rows", [SMALL, ELEVEN], ids=["eight", "eleven"])
 def test_stock_upstream_takes_what_a_run_made(
-    workshop: Workshop, stock: Path, tiny_set: Path, tmp_path: Path, network: str
+    workshop: Workshop, stock: Path, tiny_set: Path, tmp_path: Path, rows: str
 ) -> None:
-    workshop.network(network, "best.pt")
+    workshop.small(rows=rows)
     words = ("prune_one_shot.py", "--weights", "best.pt", "--data", str(tiny_set), "--imgsz", "64", "--epochs", "1")
     workshop.python(*words, "--device", "cpu", "--workers", "0", "--plots", "False", "--name", "run", "--no-export")
     away = tmp_path / "away"
