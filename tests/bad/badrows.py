@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,17 @@ V8_INTS = (
 )
 OWN_FLOATS = "prune-ratio target-macs target-params target-latency max-map-drop sparsity distill"
 OWN_INTS = "steps round-to min-channels seed"
+# Values that are no numbers, or that nobody can mean: for each flag, and for those that are prunekit's own to read.
+FLOAT_VALUES, MORE_FLOAT_VALUES = ("nan", "-1"), ("1e309", "text")
+INT_VALUES, MORE_INT_VALUES = ("-7", "99999999999999999999"), ("1.5", "nan", "text")
+# Plans, tables and settings are read by the engine, the same in every fork: all of these files are typed into one, and
+# into the others some of each kind.
+WHOLE = "v5"
+SOME = (
+    *("p_deep", "p_keep_huge", "p_list", "p_name_none", "p_seed_text", "p_tag"),
+    *("t_broken", "t_real_nan", "t_row_list", "t_text", "t_units_list"),
+    *("c_date", "c_deep", "c_inf", "c_list", "c_nan", "c_tag", "c_words", "d_pipe"),
+)
 FLAGS = {
     "v8": Flags("v8", V8_FLOATS, V8_INTS, batch="--batch", files="--cfg", quiet="--plots False"),
     "v5": Flags(
@@ -182,12 +193,15 @@ def _with(words: list[str], flag: str, value: str) -> list[str]:
 
 def _values(flags: Flags, good: list[str]) -> Iterator[Row]:
     """Numbers that are none, or that nobody can mean."""
-    for flag in flags.floats.split():
-        for value in ("nan", "1e309", "-1", "text"):
-            yield f"{flag} {value}", ["prune_one_shot.py", *good, "--epochs", "1", f"--{flag}", value]
-    for flag in flags.ints.split():
-        for value in ("-7", "99999999999999999999", "1.5", "nan", "text"):
-            yield f"{flag} {value}", ["prune_one_shot.py", *good, "--epochs", "1", f"--{flag}", value]
+    for names, own, each, more in (
+        (flags.floats, OWN_FLOATS, FLOAT_VALUES, MORE_FLOAT_VALUES),
+        (flags.ints, OWN_INTS, INT_VALUES, MORE_INT_VALUES),
+    ):
+        first, *_ = names.split()
+        for flag in names.split():
+            read_here = flag == first or flag.replace("_", "-") in own.split()
+            for value in (*each, *(more if read_here else ())):
+                yield f"{flag} {value}", ["prune_one_shot.py", *good, "--epochs", "1", f"--{flag}", value]
     for value in (
         "0",
         "-64",
@@ -236,21 +250,13 @@ def _values(flags: Flags, good: list[str]) -> Iterator[Row]:
 def _records(flags: Flags, good: list[str], folder: Path) -> Iterator[Row]:
     """Plans, tables, records of runs and files of settings."""
     bare = [word for word in good if word not in ("--round-to", "8")] if flags.batch == "--nothing" else good
-    for file in sorted(folder.glob("p_*.yaml")):
+    for file in _typed(flags, folder.glob("p_*.yaml")):
         words = ["--weights", "best.pt", "--data", "tiny.yaml", *settings(flags)[2:]]
         yield f"plan {file.name}", ["prune.py", *words, "--epochs", "0", "--plan", file.name]
-    for file in sorted(folder.glob("t_*.json")):
+    for file in _typed(flags, folder.glob("t_*.json")):
         yield f"table {file.name}", ["prune.py", *bare, "--epochs", "0", "--steps", "1", "--sensitivity", file.name]
-    for name in (
-        "t_text",
-        "t_deep",
-        "t_units_list",
-        "t_row_list",
-        "t_folder",
-        "t_real_nan",
-        "t_real_text",
-        "t_real_none",
-    ):
+    tables = "t_text t_deep t_units_list t_row_list t_folder t_real_nan t_real_text t_real_none".split()
+    for name in (file.stem for file in _typed(flags, map(Path, tables))):
         line = ["sensitivity.py", *good[:4], flags.size, "64", "--device", "cpu", "--out", f"{name}.json"]
         yield f"sensitivity into {name}", line
     for file in sorted(folder.glob("r_*")):
@@ -259,12 +265,19 @@ def _records(flags: Flags, good: list[str], folder: Path) -> Iterator[Row]:
             yield f"yaml of {file.name}", ["generate_prune_yaml.py", "--model", "net.yaml", "--weights", file.name]
     for file in sorted(folder.glob("h_*.yaml")):
         yield f"hyp {file.name}", ["prune_one_shot.py", *good, "--epochs", "1", "--hyp", file.name]
-    for file in (*sorted(folder.glob("c_*.yaml")), Path("d_folder.yaml"), Path("d_link.yaml"), Path("d_pipe.yaml")):
+    others = (Path("d_folder.yaml"), Path("d_link.yaml"), Path("d_pipe.yaml"))
+    configurations = [*sorted(folder.glob("c_*.yaml")), *others]
+    for file in configurations if flags.name == "v8" else _typed(flags, configurations):
         yield f"{flags.files} {file.name}", ["prune_one_shot.py", *good, "--epochs", "1", flags.files, file.name]
-        if flags.name == "v8":
+        if flags.name == "v8" and file.stem in SOME:
             words = ["--model", "best.pt", "--data", "tiny.yaml", "--device", "cpu", "--imgsz", "64"]
             line = ["yolo11_pruning.py", *words, "--iterative-steps", "1", "--epochs", "0", "--cfg", file.name]
             yield f"yolo11 --cfg {file.name}", line
+
+
+def _typed(flags: Flags, files: Iterable[Path]) -> list[Path]:
+    """Those of the engine's files that are typed into this upstream's fork."""
+    return sorted(file for file in files if flags.name == WHOLE or file.stem in SOME)
 
 
 def _places(good: list[str]) -> Iterator[Row]:

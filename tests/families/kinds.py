@@ -86,14 +86,14 @@ torch.save({"model": DetectionModel()}, sys.argv[1])
 
 
 def best_eight(home: Workshop) -> None:
-    """A yolov8n, found as an installed fork is."""
+    """A small network, found as an installed fork is."""
     home.env["PYTHONPATH"] = str(home.root)
-    home.network("yolov8n.yaml", "best.pt")
+    home.small()
 
 
 def files_eight(home: Workshop, request: Request) -> None:
     """One of 80 classes, a fused one, one of YOLOv5, settings with a misspelled key."""
-    home.network("yolov8n.yaml", "eighty.pt", classes=80)
+    home.network("small.yaml", "eighty.pt", classes=80)
     for name, code in (("fused.pt", FUSED), ("five.pt", OF_YOLOV5)):
         home.python("-c", code, name)
     (home.root / "default.yaml").write_text("epocs: 3")  # as upstream calls its own, which the fork keeps elsewhere
@@ -151,7 +151,7 @@ FIVE = Family(
     record="yolov5",
     fixtures=("fork5", "copy5"),
     data=lambda request: request.getfixturevalue("tiny5")["detect"],
-    best=lambda home: home.python(home_five.HERE / "make_five.py", "yolov5n best.pt"),
+    best=lambda home: home.python(home_five.HERE / "make_five.py", "small best.pt"),
     quick="--img 64 --batch-size 8 --epochs 1 --device cpu --workers 0 --noplots",
     scripts=without_words(SCRIPTS),
     resumed=SPARSE,

@@ -25,7 +25,7 @@ TINY_FIVE = {
     "data": "tiny.yaml",
     "weights": "best.pt",
     "img": 64,
-    "epochs": 2,
+    "epochs": 1,
     "steps": 2,
     "latency": ["--rounds", "11"],
     "more": ["--batch-size", "8", "--workers", "0", "--device", "cpu", "--noplots"],

@@ -87,7 +87,7 @@ def test_trust_says_what_it_runs(damaged: Forks) -> None:
 
 def test_equal_gammas_cannot_be_ranked(damaged: Forks) -> None:
     bench = damaged(EIGHT)
-    bench.python("-c", "from ultralytics import YOLO; y = YOLO('yolov8n.yaml'); y.save('flat.pt')")
+    bench.python("-c", "from ultralytics import YOLO; y = YOLO('small.yaml'); y.save('flat.pt')")
     words = ("prune_one_shot.py", "--weights", "flat.pt", "--importance", "bn_scale", "--plan-only", "--imgsz", "64")
     output = bench.python(*words, code=2)
     assert "error: " in output and "bn_scale" in output
