@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from generations import ELEVEN
 from test_stock import USE, in_stock
 from workshop import SMALL, Workshop
 
@@ -81,7 +80,7 @@ print(sum(p.numel() for p in YOLO(sys.argv[1]).model.parameters()))
 
 
 def test_networks_with_single_bottlenecks_are_told(workshop: Workshop, tiny_set: Path) -> None:
-    workshop.small("deep.pt", rows=ELEVEN)
+    workshop.network("yolo11n.yaml", "deep.pt")
     said = workshop.python("prune.py", *words_for(tiny_set, "none"), "--remove-blocks", "2", code=2)
-    assert "none of the 2 blocks has more than one bottleneck" in said and "Traceback" not in said
+    assert "none of the 9 blocks has more than one bottleneck" in said and "Traceback" not in said
     assert not (workshop.root / "runs/detect/none").exists()
