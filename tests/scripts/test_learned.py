@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from runfiles import THRESHOLD
-from workshop import SMALL, Workshop
+from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 LEARN = (
@@ -46,13 +46,6 @@ print("ANSWERS" + json.dumps(said))
 
 KEEPS = (0.8, 0.5, 0.2)
 LOSS = 0.005  # of mAP50, that issue 15 allows
-# Digits have one size: nothing would reach the branch of a second scale, and its BatchNorm scales would stay equal.
-# What they do not need lies in the deep layers, as in published networks.
-ONE_SCALE = (
-    SMALL.replace("[[8, 5], 1, Detect", "[[8], 1, Detect")
-    .replace("Conv, [256, 3, 2]]\n  - [-1, 1, SPPF", "Conv, [512, 3, 2]]\n  - [-1, 1, SPPF")
-    .replace("SPPF, [256", "SPPF, [512")
-)
 PRUNE = "prune_one_shot.py --importance bn_scale --scope global --round-to 1 --no-export --repair 0 epochs=0"
 STAYS = re.compile(r"(\d+) \((?:coupled|floor|in layers)")
 
@@ -77,15 +70,14 @@ print("ANSWERS" + json.dumps(found))
 
 @pytest.fixture(scope="module")
 def learned(fork: Path, copy8: Callable[[Path], Workshop]) -> Workshop:
-    """A fork with a trained small network (runs/dense) and the same at half its channels (runs/half, a pruning run)."""
+    """A fork with a trained yolov8n (runs/dense) and the same at half its channels (runs/half, a pruning run)."""
     from prunekit.demo.digits import build
 
     made = copy8(fork)
     root = made.root
-    (root / "small.yaml").write_text(ONE_SCALE)
     build(root / "digits", train=96, val=48, imgsz=64, seed=0)
     words = [*LEARN, f"project={root / 'runs'}"]  # upstream puts a relative one elsewhere
-    made.python("-c", TRAIN, "detect", "train", "model=small.yaml", "epochs=14", "name=dense", *words)
+    made.python("-c", TRAIN, "detect", "train", "model=yolov8n.yaml", "epochs=14", "name=dense", *words)
     made.python(
         "prune_one_shot.py",
         "--weights",
