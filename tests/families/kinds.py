@@ -178,15 +178,10 @@ FIVE = Family(
 # YOLOv7
 
 
-def make_seven(home: Home, words: str) -> str:
-    """A yolov7-tiny: TARGET CLASSES [KIND]."""
-    return home.python(home_seven.HERE / "make_seven.py", "training/yolov7-tiny", *words.split())
-
-
 def files_seven(home: Home, request: Request) -> None:
     """Other networks, and data sets with something wrong in each."""
     for words in ("twenty.pt 20", "fused.pt 10 fused", "orepa.pt 10 orepa"):
-        make_seven(home, words)
+        home_seven.small(home, words)
     home.python("-c", badlines.EIGHT, "eight.pt")
     home.python("-c", "import torch; torch.save({'model': None}, 'bare.pt')")
     text = (home.root / "tiny.yaml").read_text()
@@ -204,7 +199,7 @@ SEVEN = Family(
     record="yolov7",
     fixtures=("fork7", "copy7"),
     data=lambda request: request.getfixturevalue("tiny7"),
-    best=lambda home: make_seven(home, "best.pt 10"),
+    best=lambda home: home_seven.small(home, "best.pt 10"),
     quick="--img-size 64 64 --batch-size 8 --epochs 1 --device cpu --workers 0 --noautoanchor",
     scripts={
         **without_words((*SCRIPTS, "pruner.py", "pruner_one_shot.py", "reparameterize.py", "train.py", "train_aux.py")),
