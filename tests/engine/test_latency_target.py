@@ -74,6 +74,23 @@ def test_few_plans_are_looked_through_without_asking_for_one_again_and_again(
     assert len(set(log)) <= 5 and max(map(log.count, log)) <= 6, log
 
 
+BUMPS = {  # fewer MACs that take longer: the time without them, a range of MACs, the time there
+    "the first try down": (lambda m: m + 0.05, (0.545, 0.57), 0.9),
+    "between the neighbours": (lambda m: 0.4 if m < 0.5 else m + 0.15 if m > 0.55 else m + 0.08, (0.527, 0.535), 0.9),
+}
+
+
+@pytest.mark.parametrize("name", BUMPS)
+def test_fewer_macs_that_take_longer_do_not_hold_the_search_up(parts: SimpleNamespace, name: str) -> None:
+    """Kernels have widths that they do not like; no fraction is asked for twice, but to be measured at length."""
+    usual, (low, high), slow = BUMPS[name]
+    probe, log = machine(parts, lambda m, r: slow if low < m < high else usual(m))
+    settings = parts.options.Settings(target_latency=0.6, prune_ratio=None, round_to=16)
+    found = parts.latency_target.search(probe, settings, lambda n: 0.05, lambda line: None)
+    assert abs(found.share - 0.6) <= 0.05 * 0.6 and any(low < macs < high for macs, _ in log), log
+    assert max(map(log.count, log)) <= 2, log
+
+
 def test_the_faster_rounding_stays(parts: SimpleNamespace) -> None:
     probe, log = machine(parts, lambda m, r: m if r == 16 else min(1.0, m + 0.2))
     settings = parts.options.Settings(target_latency=0.6, prune_ratio=None, round_to=8)

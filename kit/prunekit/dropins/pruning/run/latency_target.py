@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -244,26 +245,31 @@ def _nearest(tried: list[Probe], target: float) -> Probe:
 
 
 def _next(tried: list[Probe], target: float, least: float) -> float | None:
-    """The fraction of the MACs to try next; None if there is nothing left between the neighbours.
+    """The fraction of the MACs to try next, none that was asked before; None if nothing is left between the neighbours.
 
-    Several fractions can come to one plan. Once a neighbour came again, the middle of what lies between is next.
+    Several fractions can come to one plan, and fewer MACs can take longer: where the straight line leads nowhere new,
+    or a neighbour came again, the middle of the widest gap is next.
     """
     dense = Probe(1.0, 1.0, 1, 1.0, 1.0, 1.0)
+    asked = {one.asked for one in tried}
     above = min((one for one in [*tried, dense] if one.share > target), key=lambda one: (one.share, one.asked))
     under = [one for one in tried if one.share <= target]
     if under:
         below = max(under, key=lambda one: (one.share, one.asked))
+        if min(abs(above.asked - below.asked), abs(above.macs - below.macs)) < 0.004:
+            return None
+        macs = [one.macs for one in tried]
+        step = (above.share - target) / max(above.share - below.share, 1e-9)
+        straight = above.macs + step * (below.macs - above.macs)
+        low, high = sorted((above.asked, below.asked))
+        points = sorted({low, high, *(one for one in asked if low < one < high)})
+        middle = max((b - a, (a + b) / 2) for a, b in pairwise(points))[1]
+        ways = [middle] if max(macs.count(above.macs), macs.count(below.macs)) > 1 else [straight, middle]
     elif above.macs <= least * 1.03:
         return None  # the narrowest is too slow
     else:
-        return max(least * 1.02, above.macs * target / above.share)
-    if min(above.asked - below.asked, abs(above.macs - below.macs)) < 0.004:
-        return None
-    macs = [one.macs for one in tried]
-    if max(macs.count(above.macs), macs.count(below.macs)) > 1:
-        return (above.asked + below.asked) / 2
-    step = (above.share - target) / max(above.share - below.share, 1e-9)
-    return float(above.macs + step * (below.macs - above.macs))
+        ways = [max(least * 1.02, above.macs * target / above.share), (least * 1.02 + min(asked)) / 2]
+    return next((way for way in ways if way not in asked), None)
 
 
 def _accepted(tried: list[Probe], target: float) -> Probe:
