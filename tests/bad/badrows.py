@@ -45,8 +45,10 @@ INT_VALUES, MORE_INT_VALUES = ("-7", "99999999999999999999"), ("1.5", "nan", "te
 # into the others some of each kind.
 WHOLE = "v5"
 SOME = (
-    *("p_deep", "p_keep_huge", "p_list", "p_name_none", "p_seed_text", "p_tag"),
-    *("t_broken", "t_real_nan", "t_row_list", "t_text", "t_units_list"),
+    *("p_deep", "p_folder", "p_list", "p_name_none", "p_seed_text", "p_tag"),
+    *(f"p_keep_{value}" for value in ("float", "huge", "inf", "list", "minus", "nan", "none", "text", "true")),
+    *("t_broken", "t_deep", "t_folder", "t_row_list", "t_text", "t_units_list"),
+    *("t_real_nan", "t_real_none", "t_real_text"),
     *("c_date", "c_deep", "c_inf", "c_list", "c_nan", "c_tag", "c_words", "d_pipe"),
 )
 FLAGS = {

@@ -22,7 +22,7 @@ from prunekit.kit import find_kit
 from prunekit.upstream.pins import read_pins
 
 ROOT = Path(__file__).parents[2]
-PIPS = ("23.0.1", "25.3")  # those that come with Python 3.10 and late 3.12: the first and the last of what died
+PIPS = ("23.0.1", "24.2", "25.3")  # those that come with Python 3.10, 3.13 and late 3.12
 DELETED = "prunekit/dropins/pruning/deleted_long_ago.py"
 READS_ONLY = {"patches list", "patches show", "pins show", "pins freeze"}
 

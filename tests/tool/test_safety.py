@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from smallworld import World, git, write
 
-KILLS = 8
+KILLS = 20
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def kill_at(world: World, moment: float) -> bool:
 
 @pytest.mark.slow
 def test_killed_at_any_moment(world: World) -> None:
-    """SIGKILL at eight random moments: DIR is absent or whole; the next setup succeeds and leaves nothing behind."""
+    """SIGKILL at 20 random moments: DIR is absent or whole, and the next setup succeeds and leaves nothing behind."""
     begin = time.monotonic()
     assert start(world).wait() == 0
     whole = time.monotonic() - begin
