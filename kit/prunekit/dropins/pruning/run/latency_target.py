@@ -189,7 +189,8 @@ def search(
 
     Where there are two roundings, the first two candidates differ in it only, and the faster stays. Then the target is
     looked for between the nearest candidate above it and the nearest below, on the straight line through both (regula
-    falsi), or, where that leads nowhere new, in the middle of the widest gap. What seems to meet it is measured again, at length, and counts with that figure.
+    falsi), or, where that leads nowhere new, in the middle of the widest gap. What seems to meet it is measured again,
+    at length, and counts with that figure.
 
     Args:
         probe: times a candidate: (fraction of MACs, rounding, at length).
