@@ -271,6 +271,22 @@ def test_a_plan_is_timed_once_briefly_and_once_at_length(
     assert after.share == sure.share == 1 / 3 and after.confirmed
 
 
+def test_candidates_share_one_ranking(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The channels of the start are worth the same in each candidate; a ranking on images takes minutes."""
+    family, best, asked = Family(parts, ACCURATE, len), tmp_path / "best.pt", []
+    best.write_bytes(b"stands for a checkpoint")
+    settings = parts.settings.Settings(
+        prune_ratio=None, target_latency=0.5, importance="reconstruction", min_channels=2
+    )
+    monkeypatch.setattr(
+        parts.latency_target, "timed_calls", lambda calls, _: {n: parts.timing.Speed(1, 2.0, 1, 3, 9) for n in calls}
+    )
+    family.images = lambda weights: asked.append(weights) or iter([family.example(None)] * 4)  # type: ignore[attr-defined]
+    bench = parts.latency_target.Bench(family, best, settings, "onnxruntime", 1, tmp_path)
+    macs = [bench.probe(fraction, 1, False).macs for fraction in (0.8, 0.6, 0.8)]
+    assert asked == [best] and macs[0] == macs[2] > macs[1]
+
+
 def test_no_step_within_the_loss(typed: Callable[..., Any], parts: SimpleNamespace, tmp_path: Path) -> None:
     """With steps, pruning stops within the loss; where even the first exceeds it, the dense files are the ladder."""
     lost = {"step1_pruned": 0.1}

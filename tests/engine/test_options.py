@@ -62,4 +62,7 @@ def test_help_says_every_default(options: Any) -> None:
     for action in parser._actions:
         if action.nargs != 0 and not silent & set(action.option_strings):
             assert "default" in action.help, action.option_strings
-    assert "(default 16)" in parser.format_help() and "(default lamp)" in parser.format_help()
+    said = " ".join(parser.format_help().split())
+    assert "(default reconstruction with a target, fpgm with --epochs 0, else lamp)" in said
+    assert "(default global beside the default criterion of a target, else local)" in said
+    assert "(default 8 beside the default criterion of a target, else 16)" in said

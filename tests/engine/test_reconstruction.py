@@ -105,6 +105,59 @@ def test_wide_layers_are_looked_at_place_by_place(
     assert torch.equal(whole.argsort(), apart.argsort()) and not torch.equal(whole, apart)
 
 
+class Row(nn.Module):
+    """Layers in a row, as a YOLO has them; the third changes what it is given, which the last reads, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.ReLU(inplace=True), Both())
+        for at, source in enumerate([-1, -1, -1, [-1, 1, 0]]):
+            self.model[at].i, self.model[at].f = at, source
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.model[0](x)
+        second = self.model[1](first)
+        return self.model[3]([self.model[2](second), second, first])
+
+
+class Both(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.out = nn.Conv2d(24, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: list[Tensor]) -> Tensor:
+        return self.out(self.mix(torch.cat(x, 1)))
+
+
+@torch.no_grad()
+def test_an_error_is_followed_from_its_layer_on(ranking: SimpleNamespace) -> None:
+    """What a disturbed layer makes of the outputs, stage by stage, is what the whole network makes of it."""
+    torch.manual_seed(2)
+    model, batch = Row().eval(), torch.randn(6, 3, 9, 9)
+    named = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
+    dense, wanted = model(batch), {}
+    for name, layer in named.items():
+        with ranking.hooked([layer.register_forward_hook(ranking._disturb)]):
+            wanted[name] = ranking.apart([model(batch)], [dense]) / ranking.NOISE
+    assert ranking.sensitivities(model, named, batch) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_cost_is_for_what_is_to_be_saved(engine: SimpleNamespace) -> None:
+    """To end at parameters, an error weighs against those; within a group the order is the same."""
+    model, x = toy()
+    graph = engine.graph.PruningGraph.build(model, x, ignored=OUTPUTS)
+    images = [torch.randn_like(x) for _ in range(12)]
+    macs, params = (
+        engine.scores.score_groups(graph, "reconstruction", images=lambda: images, per=per)
+        for per in ("macs", "params")
+    )
+    dense = graph.cost()
+    for group in graph.groups:
+        less = graph.cost({group.name: group.channels - 1})
+        ratio = (1 - less.macs / dense.macs) / (1 - less.params / dense.params)
+        assert torch.allclose(params[group.name], macs[group.name] * ratio, rtol=1e-4)
+
+
 def test_the_family_gives_the_images(engine: SimpleNamespace, ranking: SimpleNamespace) -> None:
     """As a run asks for scores: 128 images at most, of the checkpoint's data set."""
     model, x = toy()

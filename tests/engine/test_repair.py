@@ -255,19 +255,23 @@ def test_stage_by_stage_is_the_network(
 
 
 @pytest.mark.parametrize(
-    ("asked", "epochs", "images", "wanted"),
+    ("asked", "epochs", "images", "criterion", "wanted"),
     [
-        (None, 0, 3, 128),
-        (None, 5, 3, 0),
-        (7, 5, 3, 7),
-        (0, 0, 3, 0),
-        (None, 0, 0, 0),
-        (7, 0, 0, "--repair 7: no training"),
+        (None, 0, 3, "lamp", 128),
+        (None, 5, 3, "lamp", 0),
+        (None, 5, 3, "reconstruction", 128),
+        (0, 5, 3, "reconstruction", 0),
+        (7, 5, 3, "lamp", 7),
+        (0, 0, 3, "lamp", 0),
+        (None, 0, 0, "lamp", 0),
+        (7, 0, 0, "lamp", "--repair 7: no training"),
     ],
 )
-def test_when_it_is_done(parts: SimpleNamespace, asked: Any, epochs: int, images: int, wanted: Any) -> None:
+def test_when_it_is_done(
+    parts: SimpleNamespace, asked: Any, epochs: int, images: int, criterion: str, wanted: Any
+) -> None:
     family = SimpleNamespace(arguments=lambda: {"epochs": epochs}, images=lambda weights: iter(pictures(3)[:images]))
-    settings = parts.options.Settings(repair=asked).checked()
+    settings = parts.options.Settings(repair=asked, importance=criterion).checked()
     if isinstance(wanted, str):
         with pytest.raises(Exception, match=wanted):
             parts.repair_step.settled(family, "best.pt", settings)

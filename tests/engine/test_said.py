@@ -224,14 +224,32 @@ def test_charts_name_what_they_show(parts: SimpleNamespace, best: Path) -> None:
     assert {text.get_text() for text in axis.get_legend().get_texts()} == {"dense", "pruned"}
 
 
-def test_the_default_criterion_is_another_where_nothing_is_trained(parts: SimpleNamespace, best: Path) -> None:
-    """Not with a table of sensitivity.py, which was measured with one of its own."""
-    asked = parts.settings.Settings(prune_ratio=0.4)
-    trained, untrained = Told(parts, []), Told(parts, [])
-    untrained.arguments = lambda: {"epochs": 0}  # type: ignore[method-assign]
-    trained.arguments = lambda: {"epochs": 3}  # type: ignore[method-assign]
-    ranked = parts.repair_step.ranked
-    assert ranked(untrained, asked).importance == "fpgm"
-    assert ranked(trained, asked) == asked
-    table = dataclasses.replace(asked, sensitivity="table.json")
-    assert ranked(untrained, table) == table
+RATIO, TARGET = {"prune_ratio": 0.4}, {"prune_ratio": None, "target_macs": 0.5}
+ON_IMAGES = {"importance": "reconstruction", "scope": "global", "round_to": 8}
+DEFAULTS = {  # what is asked, epochs, images, what is typed: what differs then from the script's own settings
+    "a ratio": (RATIO, 3, 2, (), {}),
+    "a target": (TARGET, 3, 2, (), ON_IMAGES),
+    "parameters": ({"prune_ratio": None, "target_params": 0.5}, None, 2, (), ON_IMAGES),
+    "a time": ({"prune_ratio": None, "target_latency": 0.5}, 3, 2, (), ON_IMAGES),
+    "no training": (TARGET, 0, 2, (), {"importance": "fpgm"}),
+    "no training, by ratio": (RATIO, 0, 0, (), {"importance": "fpgm"}),
+    "no images": (TARGET, 3, 0, (), {}),
+    "a criterion": (TARGET, 3, 2, ("importance",), {}),
+    "a criterion, no training": (TARGET, 0, 2, ("importance",), {}),
+    "a scope": (TARGET, 3, 2, ("scope",), {"importance": "reconstruction", "round_to": 8}),
+    "a rounding": (TARGET, 3, 2, ("round_to",), {"importance": "reconstruction", "scope": "global"}),
+    "a table": ({**TARGET, "sensitivity": "table.json"}, 0, 2, (), {}),
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_the_default_criterion_follows_from_what_is_asked(parts: SimpleNamespace, name: str) -> None:
+    """What is typed stands; a table of sensitivity.py was measured with a criterion of its own."""
+    asked, epochs, images, typed, wanted = DEFAULTS[name]
+    family, said = Told(parts, []), []
+    family.arguments = lambda: {"epochs": epochs}  # type: ignore[method-assign]
+    family.images = lambda weights: iter(["a picture"] * images)  # type: ignore[attr-defined]
+    settings = parts.settings.Settings(round_to=16, **asked)
+    found = parts.repair_step.ranked(family, Path("best.pt"), settings, typed, said.append)
+    assert found == dataclasses.replace(settings, **wanted)
+    assert bool(said) == ("reconstruction" in wanted.values() or name == "no images"), said

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..network.graph import PruningGraph
 from ..repair import layer as layers
 from ..repair.answers import apart
-from ..repair.stages import frozen_modes, hooked, in_batches
+from ..repair.stages import Stages, frozen_modes, hooked, in_batches
 
 BATCH = 8
 LEAST_PLACES, PER_FEATURE = 16, 6
@@ -46,6 +46,7 @@ def reconstruction_scores(
     *,
     tracing: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext,
     seed: int = 0,
+    per: str = "macs",
 ) -> dict[str, Tensor]:
     """Scores of a graph's groups: what a channel's removal adds to the outputs' error for each MAC that it saves.
 
@@ -55,6 +56,7 @@ def reconstruction_scores(
         images: each (1, channels, h, w), without labels.
         tracing: the family's: the mode in which every branch runs.
         seed: of the positions that are looked at.
+        per: a field of Cost, what a removal is to save.
     """
     model = graph.model
     modes = {module: module.training for module in model.modules()}
@@ -66,12 +68,12 @@ def reconstruction_scores(
     finally:
         for module, mode in modes.items():
             module.training = mode
-    dense = graph.cost().macs
+    dense = getattr(graph.cost(), per)
     scores = {}
     for group in graph.groups:
         found = _members(graph, group.name, readers)
         if found:
-            saved = dense - graph.cost({group.name: group.channels - 1}).macs
+            saved = dense - getattr(graph.cost({group.name: group.channels - 1}), per)
             scores[group.name] = (_removal_costs(found, group.channels) / max(saved / dense, 1e-12)).float()
     return scores
 
@@ -84,17 +86,24 @@ def _readers(graph: PruningGraph, batches: list[Tensor], seed: int) -> dict[str,
     sums, spread = _second_moments(model, named, batches, seed)
     share, norms = sensitivities(model, named, batches[0]), _gains(model, named, batches[0][:1])
     readers = {}
-    for name, (square, mean, count) in sums.items():
+    for name in list(sums):
+        square, mean, count = sums.pop(name)  # the sums or the inverse: both of all layers may be gigabytes
         layer = named[name]
         weights, kernel = layers.matrix(layer)[0], _kernel(layer)
         cov = square / count - mean[:, :, None] * mean[:, None, :] / count**2
         weights = weights.reshape(-1, kernel, weights.shape[1]).transpose(0, 1) if len(cov) > 1 else weights[None]
         ridge = RIDGE * cov.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
-        inverse = torch.linalg.inv(cov + torch.diag_embed(ridge[:, None].expand(-1, cov.shape[1])))
+        inverse = _inverse(cov + torch.diag_embed(ridge[:, None].expand(-1, cov.shape[1])))
         gain = norms.get(name, torch.ones(weights.shape[-1], dtype=weights.dtype)).pow(2)
         scale = (share[name] * gain / (gain * spread[name]).sum().clamp_min(1e-12)).sqrt()
         readers[name] = Reader(inverse, weights * scale, 1 if len(cov) > 1 else kernel)
     return readers
+
+
+def _inverse(moments: Tensor) -> Tensor:
+    """Of positive definite matrices; of what is none, as of numbers that are not finite, whatever comes of it."""
+    factor, failed = torch.linalg.cholesky_ex(moments)
+    return torch.linalg.inv_ex(moments).inverse if bool(failed.any()) else torch.cholesky_inverse(factor)
 
 
 def _kernel(layer: nn.Module) -> int:
@@ -104,9 +113,10 @@ def _kernel(layer: nn.Module) -> int:
 def _second_moments(
     model: nn.Module, named: Mapping[str, nn.Module], batches: list[Tensor], seed: int
 ) -> tuple[dict[str, tuple[Tensor, Tensor, int]], dict[str, Tensor]]:
-    """{layer: (sums of x x^T (sets, k, k), of x (sets, k), samples)}; {layer: variance of its outputs (o,)}."""
+    """{layer: (sums of x x^T (sets, k, k), of x (sets, k), samples)}, each about a middle; {layer: variance (o,)}."""
     sums: dict[str, tuple[Tensor, Tensor, int]] = {}
     wanted: dict[str, Tensor] = {}
+    middle: dict[str, Tensor] = {}  # of a layer's features in the first batch; moments are about it
     images = sum(len(batch) for batch in batches)
 
     def watch(name: str, at: int) -> Any:
@@ -114,12 +124,15 @@ def _second_moments(
             number = max(LEAST_PLACES, -(-PER_FEATURE * layers.features_of(layer) // images))
             generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {at} {name}".encode()))
             places = layers.places(layer, output, number, generator)
-            x = layers.features(layer, args[0], places).double()  # (1, samples, k)
+            x = layers.features(layer, args[0], places).float()  # (1, samples, k)
             if x.shape[2] > WIDEST and (kernel := _kernel(layer)) > 1:
                 x = x[0].reshape(x.shape[1], -1, kernel).permute(2, 0, 1)  # (kernel, samples, channels)
             y = layers.targets(layer, output, places).double()
-            old = sums.get(name, (0.0, 0.0, 0))
-            sums[name] = (old[0] + x.transpose(1, 2) @ x, old[1] + x.sum(1), old[2] + x.shape[1])
+            # A batch in float32, at half the time, near its mean, or the variance would be lost in it; all in float64.
+            x = x - middle.setdefault(name, x.mean(1, keepdim=True))
+            square = x.transpose(1, 2) @ x
+            old = sums.get(name) or (torch.zeros_like(square, dtype=torch.float64), 0.0, 0)
+            sums[name] = (old[0].add_(square), old[1] + x.double().sum(1), old[2] + x.shape[1])
             wanted[name] = wanted.get(name, 0.0) + torch.stack([y.sum(0), y.pow(2).sum(0)])
 
         return hook
@@ -136,18 +149,21 @@ def sensitivities(model: nn.Module, named: Mapping[str, nn.Module], batch: Tenso
 
     The error is another image's deviation from the mean: it has the shape and the correlations of the layer's outputs.
     """
-    dense = model(batch)
-    found = {}
-    for name, layer in named.items():
-
-        def disturb(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-            others = output.roll(1, 0)
-            dims = [0, 2, 3] if output.dim() == 4 else list(range(output.dim() - 1))
-            return output + NOISE**0.5 * (others - others.mean(dims, keepdim=True))
-
-        with hooked([layer.register_forward_hook(disturb)]):
-            found[name] = apart([model(batch)], [dense]) / NOISE
+    dense = Stages(model, [batch]).outputs_from(0)
+    stages, found = Stages(model, [batch]), {}
+    for number, stage in enumerate(stages.modules):
+        inside = set(stage.modules())
+        for name in [name for name, layer in named.items() if layer in inside and name not in found]:
+            with hooked([named[name].register_forward_hook(_disturb)]):
+                found[name] = apart(stages.outputs_from(number), dense) / NOISE
+        stages.keep(number, [stages.run(number, 0)])
     return found
+
+
+def _disturb(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    others = output.roll(1, 0)
+    dims = [0, 2, 3] if output.dim() == 4 else list(range(output.dim() - 1))
+    return output + NOISE**0.5 * (others - others.mean(dims, keepdim=True))
 
 
 def _gains(model: nn.Module, named: Mapping[str, nn.Module], image: Tensor) -> dict[str, Tensor]:

@@ -78,6 +78,7 @@ def score_groups(
     losses: Losses | None = None,
     images: Images | None = None,
     tracing: Tracing = nullcontext,
+    per: str = "macs",
 ) -> dict[str, Tensor]:
     """Scores of a graph's groups: {group name: (channels,) float32 on the CPU}, higher is more important.
 
@@ -89,6 +90,7 @@ def score_groups(
         losses: yields scalar training losses of `graph.model`, graph attached, for taylor and hessian.
         images: gives unlabelled images, each (1, channels, h, w), for reconstruction.
         tracing: the mode in which every branch of `graph.model` runs, for reconstruction.
+        per: the cost that reconstruction weighs an error against across groups, "macs" or "params".
 
     Raises:
         PruneError: unknown criterion, no losses, weights that are not finite, or nothing to rank by.
@@ -99,7 +101,7 @@ def score_groups(
     if criterion == "random":
         return _random(graph, seed)
     if criterion in IMAGE_CRITERIA:
-        return _by_images(graph, criterion, images, tracing, seed)
+        return _by_images(graph, criterion, images, tracing, seed, per)
     with _gradients(graph.model, criterion, losses):
         raw = {group.name: _score(_MAKERS[criterion](), graph.items[group.name]) for group in graph.groups}
     scores = {name: score for name, score in raw.items() if score is not None}
@@ -130,14 +132,14 @@ def _random(graph: PruningGraph, seed: int) -> dict[str, Tensor]:
 
 
 def _by_images(
-    graph: PruningGraph, criterion: str, images: Images | None, tracing: Tracing, seed: int
+    graph: PruningGraph, criterion: str, images: Images | None, tracing: Tracing, seed: int, per: str
 ) -> dict[str, Tensor]:
     found = images() if images is not None else []
     if not found:
         raise PruneError(f"Criterion {criterion!r} needs training images: give a data set, or use another criterion.")
-    scores = reconstruction_scores(graph, found, tracing=tracing, seed=seed)
+    scores = reconstruction_scores(graph, found, tracing=tracing, seed=seed, per=per)
     _check(scores, criterion)
-    return scores  # what a channel costs for each MAC that it saves: units that compare across groups
+    return scores  # what a channel costs for each MAC (or parameter) that it saves: units that compare across groups
 
 
 def _score(importance: Any, group: Any) -> Tensor | None:

@@ -72,10 +72,7 @@ def repair(
 
 def forward(model: nn.Module, batches: list[Tensor]) -> list[Any]:
     """The last stage's outputs for each batch, as the solver sees them."""
-    stages = Stages(model, batches)
-    for number in range(len(stages.modules)):
-        stages.keep(number, [stages.run(number, at) for at in range(len(batches))])
-    return stages.outputs
+    return Stages(model, batches).outputs_from(0)
 
 
 def _settle(

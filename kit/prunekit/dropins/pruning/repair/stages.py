@@ -7,6 +7,7 @@ form is one stage. Working on a stage again and again then costs that stage, not
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections.abc import Iterator
@@ -64,6 +65,14 @@ class Stages:
                 self._changed[at, batch] = value
         large = isinstance(output, Tensor) and output.nbytes * len(self.batches) > LARGE
         return _parked(output) if large else output
+
+    def outputs_from(self, number: int) -> list[Any]:
+        """The last stage's outputs, one for each batch, by running this stage and all after it; nothing is kept."""
+        ahead = copy.copy(self)
+        ahead._made, ahead._changed = {at: list(outputs) for at, outputs in self._made.items()}, {}
+        for each in range(number, len(self.modules)):
+            ahead.keep(each, [ahead.run(each, at) for at in range(len(self.batches))])
+        return ahead.outputs
 
     @property
     def outputs(self) -> list[Any]:

@@ -8,7 +8,7 @@ the file may become INT8 afterwards (deploy.py), so does each candidate, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -81,6 +81,7 @@ class Bench:
     start: Path = field(init=False)  # what candidates are pruned from
     image: torch.Tensor = field(init=False)
     reference: Callable[[], object] = field(init=False)
+    scores: Mapping[str, torch.Tensor] | None = None  # of the start: the same for every candidate
     timed: dict[tuple[Cost, int], Probe] = field(default_factory=dict)  # by what is left, and by the rounding
 
     def __post_init__(self) -> None:
@@ -111,12 +112,12 @@ class Bench:
         """Prune to a fraction of the MACs, export, time; a plan that was timed before keeps its figure."""
         asked = replace(self.settings, target_macs=fraction, prune_ratio=None, round_to=round_to, steps=1)
         model, graph = open_model(self.family, self.start, asked)
-        plan, scores = plan_step(self.family, model, graph, asked, self.dense, 1)
+        plan, self.scores = plan_step(self.family, model, graph, asked, self.dense, 1, self.scores)
         key = (plan.pruned, round_to)
         known = self.timed.get(key)
         if known and (known.confirmed or not at_length):
             return replace(known, asked=fraction)
-        apply_plan(graph, plan, scores)
+        apply_plan(graph, plan, self.scores)
         merge_blocks(model, self.family.rules)
         pruned = self.folder / "candidate.pt"
         self.family.save(model, self.start, pruned)

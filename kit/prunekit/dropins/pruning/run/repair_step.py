@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Repair as a part of a pruning step: whether it is done, on which images, and what is said of it."""
+"""Which criterion ranks where none was typed; and repair: whether it is done, on which images, what is said of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,25 +13,32 @@ from torch import nn
 
 from ..errors import PruneError
 from ..family.contract import Family
+from ..planning.scores import IMAGE_CRITERIA
 from ..repair.repair import repair
 from ..settings import Settings
 
-DEFAULT = 128  # images, where no fine-tuning follows
-# The default criterion there: on the networks measured it keeps more than LAMP and than random channels, a difference
-# that fine-tuning makes up for and a repair does not (docs/benchmarks.md). "reconstruction" keeps as much or more, but
-# costs minutes for each step and needs images.
+DEFAULT = 128  # images
+# The default criterion where no fine-tuning follows: of those measured on both a set of few and one of many classes it
+# is never far from the best (docs/benchmarks.md).
 UNTRAINED = "fpgm"
+# The defaults where one follows and a target decides the widths: on real data the only ones that ended above random
+# channels and Torch-Pruning's own pruner by more than the interval. A ratio keeps the widths that published recipes
+# have: one ratio in each layer.
+TRAINED = {"importance": "reconstruction", "scope": "global", "round_to": 8}
+TARGETS = ("target_macs", "target_params", "target_latency")
 
 
 def settled(family: Family, weights: Path, settings: Settings, say: Callable[[str], None] = print) -> Settings:
-    """These settings with a number of images: as asked, else DEFAULT before no fine-tuning at all and 0 before one.
+    """These settings with a number of images: as asked, else DEFAULT before no fine-tuning, and before one after a
+    ranking that has looked at images, too; otherwise 0.
 
     Raises:
         PruneError: repair was asked for, but there are no training images.
     """
     wanted = settings.repair
     if wanted is None:
-        wanted = DEFAULT if family.arguments().get("epochs") == 0 else 0
+        looked = settings.importance in IMAGE_CRITERIA
+        wanted = DEFAULT if looked or family.arguments().get("epochs") == 0 else 0
     if wanted and (reason := _no_images(family, weights)):
         if settings.repair:
             raise PruneError(f"--repair {wanted}: no training images ({reason}). Give a data set, or --repair 0.")
@@ -40,13 +47,35 @@ def settled(family: Family, weights: Path, settings: Settings, say: Callable[[st
     return replace(settings, repair=wanted)
 
 
-def ranked(family: Family, settings: Settings) -> Settings:
-    """These settings with the criterion that is the default where none was typed: UNTRAINED before no fine-tuning.
+def ranked(
+    family: Family,
+    weights: Path,
+    settings: Settings,
+    typed: Collection[str],
+    say: Callable[[str], None] = print,
+) -> Settings:
+    """These settings with the defaults of such a run: UNTRAINED before no fine-tuning, TRAINED to end at a target.
 
-    A table of sensitivity.py was measured with a criterion of its own.
+    A typed criterion stands, with the script's defaults beside it; so does what a table of sensitivity.py was measured
+    with. TRAINED needs images.
+
+    Args:
+        typed: names of the settings that the user has chosen.
     """
-    trained = family.arguments().get("epochs") != 0
-    return settings if trained or settings.sensitivity else replace(settings, importance=UNTRAINED)
+    if "importance" in typed or settings.sensitivity:
+        return settings
+    if family.arguments().get("epochs") == 0:
+        return replace(settings, importance=UNTRAINED)
+    if all(getattr(settings, name) is None for name in TARGETS):
+        return settings
+    if reason := _no_images(family, weights):
+        say(f"Channels are ranked by {settings.importance}, without images: no training images ({reason})")
+        return settings
+    say(
+        "Channels are ranked by reconstruction error on training images: half a minute for a nano network at 320 px on "
+        "one core, three times that for each size above (--importance fpgm: seconds)"
+    )
+    return replace(settings, **{name: value for name, value in TRAINED.items() if name not in typed})
 
 
 def _no_images(family: Family, weights: Path) -> str | None:

@@ -88,16 +88,25 @@ def _named_by_user(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def plan_step(
-    family: Family, model: nn.Module, graph: PruningGraph, settings: Settings, dense: Dense, number: int
+    family: Family,
+    model: nn.Module,
+    graph: PruningGraph,
+    settings: Settings,
+    dense: Dense,
+    number: int,
+    scores: Mapping[str, torch.Tensor] | None = None,
 ) -> tuple[Plan, Mapping[str, torch.Tensor]]:
     """Score the groups and decide the widths after step `number`.
 
     A ratio R over n steps leaves (1 - R)^(k / n) of the dense widths after step k; a target T, T^(k / n) of the cost.
     With `settings.compound` each step takes 1 - (1 - R)^(1 / n) of what it finds, as published scripts do; their
-    rounding down adds up (YOLO11n, ten steps to 0.5: 1,190,775 parameters instead of 1,265,136).
+    rounding down adds up (YOLO11n, ten steps to 0.5: 1,190,775 parameters instead of 1,265,136). `scores` are the
+    network's own, where they are known.
     """
     steps = settings.steps
-    scores = scores_of(family, model, graph, settings.importance, settings.seed, dense.weights)
+    if scores is None:
+        per = "params" if settings.target_params is not None else "macs"
+        scores = scores_of(family, model, graph, settings.importance, settings.seed, dense.weights, per)
     common: dict[str, Any] = {
         "scope": settings.scope,
         "round_to": settings.round_to,
@@ -142,16 +151,23 @@ def step_target(target: float, dense: float, number: int, steps: int) -> float:
 
 
 def scores_of(
-    family: Family, model: nn.Module, graph: PruningGraph, criterion: str, seed: int, weights: Path | None = None
+    family: Family,
+    model: nn.Module,
+    graph: PruningGraph,
+    criterion: str,
+    seed: int,
+    weights: Path | None = None,
+    per: str = "macs",
 ) -> Mapping[str, torch.Tensor]:
     """Scores of a graph's groups, with what the criterion needs of the family.
 
     Args:
         weights: a checkpoint of the network, for criteria that look at images.
+        per: as for `score_groups`.
     """
     losses = (lambda: family.losses(model)) if criterion in GRADIENT_CRITERIA else None
     images = (lambda: _images(family, weights)) if weights is not None else None
-    return score_groups(graph, criterion, seed=seed, losses=losses, images=images, tracing=family.tracing)
+    return score_groups(graph, criterion, seed=seed, losses=losses, images=images, tracing=family.tracing, per=per)
 
 
 def _images(family: Family, weights: Path) -> list[torch.Tensor]:

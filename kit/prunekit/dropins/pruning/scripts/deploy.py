@@ -26,7 +26,7 @@ from ..runtime.openvino_int8 import require_openvino
 from ..runtime.processor import saturates
 from ..settings import Settings
 from ..training import ddp
-from .options import Parser, add_options, add_valued, normalise, settings_of, typed
+from .options import Parser, add_options, add_valued, chosen, normalise, settings_of, typed
 from .prune import carry, open_network, refuse_beside, require_unchanged, resume
 
 DEFAULTS = Settings(prune_ratio=None, target_macs=0.5, steps=1, round_to=16, schedule="scaled", max_map_drop=0.01)
@@ -76,8 +76,7 @@ def _new(options: argparse.Namespace, words: list[str], upstream: Upstream) -> D
     opened.choose()  # refuses a place where no folder can be
     opened.family.check_data(opened.weights)
     calibration_images(opened.family, opened.weights, 1)
-    if options.importance is None:
-        settings = ranked(opened.family, settings)
+    settings = ranked(opened.family, opened.weights, settings, (*chosen(options), "round_to"))  # 16 is what INT8 likes
     settings = replace(settings, max_map_drop=settings.max_map_drop if settings.steps > 1 else None, export=False)
     if settings.target_latency is None:
         engine.preflight(opened.family, opened.weights, settings)

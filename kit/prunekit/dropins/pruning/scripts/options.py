@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import PruneError
-from ..run.repair_step import UNTRAINED
+from ..run.repair_step import TRAINED, UNTRAINED
 from ..runtime.runtimes import RUNTIMES
 from ..settings import CRITERIA, HEADS, SCHEDULES, SCOPES, Settings, within
+
+CHOSEN = tuple(TRAINED)  # settings whose default follows from what else was asked
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +51,10 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
     group = parser.add_argument_group("pruning options")
     add, valued = group.add_argument, partial(add_valued, group)
     ratio, macs = defaults.prune_ratio, defaults.target_macs
+
+    def beside(name: str) -> str:
+        return f"{TRAINED[name]} beside the default criterion of a target, else {getattr(defaults, name)}"
+
     add("--prune-ratio", type=float, help="fraction of channels to remove" + (f" (default {ratio})" if ratio else ""))
     add("--keep", type=float, metavar="K", help="the same by what stays: --keep 0.8 is --prune-ratio 0.2")
     add(
@@ -69,11 +75,21 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
     add(
         "--importance",
         choices=CRITERIA,
-        help=f"criterion for channels; with --epochs 0 {UNTRAINED} unless given (default {defaults.importance})",
+        help=f"criterion for channels (default {TRAINED['importance']} with a target, {UNTRAINED} with --epochs 0, "
+        f"else {defaults.importance})",
     )
-    valued("--scope", defaults.scope, "same ratio in each layer, or one ranking of all", choices=SCOPES)
+    add(
+        "--scope",
+        choices=SCOPES,
+        help=f"same ratio in each layer, or one ranking of all (default {beside('scope')})",
+    )
     add("--sensitivity", metavar="FILE", help="widths by what sensitivity.py measured (its table), not by --scope")
-    valued("--round-to", defaults.round_to, "keep multiples of N channels, or dense", type=int, metavar="N")
+    add(
+        "--round-to",
+        type=int,
+        metavar="N",
+        help=f"keep multiples of N channels, or dense (default {beside('round_to') if plans else defaults.round_to})",
+    )
     valued("--min-channels", defaults.min_channels, "floor: never fewer in a layer", type=int, metavar="N")
     add(
         "--ignore",
@@ -116,7 +132,7 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
         type=int,
         metavar="N",
         help="without training: solve the pruned weights on N training images (no labels) so that each layer's outputs "
-        "come nearest to the dense network's (default 128 with --epochs 0, else 0: off)",
+        "come nearest to the dense network's (default 128 with --epochs 0 or reconstruction, else 0: off)",
     )
     what = "learning rate, warm-up and epochs of each fine-tuning: as given, or scaled to what its step removed"
     valued("--schedule", defaults.schedule, what, choices=SCHEDULES)
@@ -142,13 +158,19 @@ def settings_of(options: argparse.Namespace, defaults: Settings) -> Settings:
     """The checked settings of a parsed command line; the default ratio or target counts where nothing else does."""
     names = {field.name for field in fields(Settings)}
     values = {key: value for key, value in vars(options).items() if key in names}
-    values["importance"] = values["importance"] or defaults.importance
+    for name in CHOSEN:
+        values[name] = getattr(defaults, name) if values[name] is None else values[name]
     if options.keep is not None:
         values["prune_ratio"] = _ratio_of(options)
     told = ("prune_ratio", "target_macs", "target_params", "target_latency")
     if all(values[name] is None for name in told) and options.plan is None:
         values.update(prune_ratio=defaults.prune_ratio, target_macs=defaults.target_macs)
     return Settings(**{**values, "ignore": tuple(options.ignore), "seed": options.seed or 0}).checked()
+
+
+def chosen(options: argparse.Namespace) -> tuple[str, ...]:
+    """The settings of CHOSEN that a parsed command line names."""
+    return tuple(name for name in CHOSEN if getattr(options, name) is not None)
 
 
 def _ratio_of(options: argparse.Namespace) -> float:

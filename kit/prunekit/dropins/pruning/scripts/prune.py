@@ -37,7 +37,7 @@ from ..run.record import State
 from ..run.repair_step import ranked, settled
 from ..settings import Settings
 from .keywords import option_words, words_from
-from .options import Parser, add_options, normalise, settings_of, typed
+from .options import Parser, add_options, chosen, normalise, settings_of, typed
 
 USER_ERROR = PruneError.exit_code
 
@@ -172,9 +172,9 @@ def prune(
             raise
         without = str(error)
     latency: dict[str, Any] = {}
-    if options.importance is None:
-        settings = ranked(opened.family, settings)
-    if plan is not None:
+    if plan is None:
+        settings = ranked(opened.family, opened.weights, settings, chosen(options))
+    else:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     with tried(opened.family, opened.weights, settings, plan.blocks if plan else ()) as shallow:
         if settings.target_latency is not None:
