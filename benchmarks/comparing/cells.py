@@ -142,7 +142,7 @@ class _Cell:
         """The MACs to prune to: the variant's share, or, for the larger network, those of the small one."""
         if not self.variant.large:
             return str(self.variant.fraction)
-        large, small = (self.bench.figures(self.seed, name) for name in ("large-dense", "small-native"))
+        large, small = (self.bench.figures(self.seed, name) for name in ("large-dense", "dense"))
         assert large and small, "made before this cell"
         return str(round(small["macs"] / large["macs"], 6))
 

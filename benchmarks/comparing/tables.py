@@ -89,10 +89,10 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         ("default", "dense-more", f"within {NEAR} of dense with the same epochs", lambda mean, _: mean >= -NEAR),
         ("default", "random-local", "above random by more than the interval", lambda mean, ci: mean > ci),
         ("default", "stock-tp", "above Torch-Pruning's stock pruner", lambda mean, _: mean > 0),
-        ("default", "scratch", "above the same architecture from scratch", lambda mean, _: mean > 0),
+        ("lamp-local", "scratch", "above the same architecture from scratch", lambda mean, _: mean > 0),
         (
             "large-pruned",
-            "small-native",
+            "dense-more",
             "the pruned larger network is at or above the small one",
             lambda mean, _: mean >= 0,
         ),

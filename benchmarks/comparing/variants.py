@@ -8,6 +8,7 @@ from typing import Any
 
 HALF = 0.5  # of the dense network's MACs
 GIVEN = ("--schedule", "given")
+LAMP = ("--importance", "lamp")  # one ratio in each layer, multiples of 16, not repaired: what a typed criterion gets
 RANDOM, FPGM, REPAIR = ("--importance", "random"), ("--importance", "fpgm"), ("--repair", "128")
 CRITERIA = ("lamp", "l1", "l2", "group_norm", "bn_scale", "taylor", "hessian", "fpgm", "random")
 
@@ -40,7 +41,7 @@ class Variant:
     hyp: tuple[tuple[str, float], ...] = ()
     large: bool = False
     fraction: float = HALF
-    against: str = "default"
+    against: str = "lamp-local"
 
 
 def variants() -> dict[str, Variant]:
@@ -48,29 +49,32 @@ def variants() -> dict[str, Variant]:
     found = [
         Variant("dense", "dense", "the network that is pruned", start="", against="dense-more"),
         Variant("dense-more", "more", "dense, trained on for the same epochs", against=""),
-        _pruned("default", "prune_one_shot.py, default settings", against="dense-more"),
+        Variant("default", "prune", "prune_one_shot.py, default settings", against="dense-more"),
+        _pruned("lamp-local", "lamp, the same ratio in each layer, multiples of 16", against="dense-more"),
         _pruned("random-local", "control: random channels", "--importance", "random"),
         Variant("stock-tp", "stock", "Torch-Pruning's high-level pruner with its own defaults"),
-        Variant("scratch", "scratch", "the default's architecture from random weights, all epochs", start="default"),
+        Variant("scratch", "scratch", "lamp-local's architecture from random weights, all epochs", start="lamp-local"),
         _stepwise("steps-2", "two steps, half the epochs each", 2, *GIVEN),
         _stepwise("steps-4", "four steps, a quarter of the epochs each", 4, *GIVEN),
     ]
-    larger: dict[str, Any] = {"start": "large-dense", "large": True, "against": "small-native"}
+    larger: dict[str, Any] = {"start": "large-dense", "large": True, "against": "dense-more"}
     found += _helpers()
     found += _criteria()
     found += _quarter()
     found += [
         Variant("large-dense", "dense", "the next larger network", start="", large=True, against="small-native"),
         Variant("small-native", "dense", "the small network, all epochs from scratch", start="", against="dense-more"),
-        _pruned("large-pruned", "the larger network, pruned to the small one's MACs", **larger),
+        Variant("large-pruned", "prune", "the larger network, default settings, to the small one's MACs", **larger),
+        _pruned("large-lamp", "the same by lamp", **larger),
         _pruned("large-fpgm", "the same by fpgm, repaired", *FPGM, *REPAIR, **larger),
     ]
     return {variant.name: variant for variant in found}
 
 
 def _pruned(name: str, about: str, *options: str, **more: Any) -> Variant:
-    """A run of a pruning script with these options."""
-    return Variant(name, "prune", about, options=options, **more)
+    """A run of a pruning script with these options, by LAMP unless they say otherwise."""
+    words = options if "--importance" in options else (*LAMP, *options)
+    return Variant(name, "prune", about, options=words, **more)
 
 
 def _stepwise(name: str, about: str, steps: int, *options: str, **more: Any) -> Variant:
@@ -79,7 +83,7 @@ def _stepwise(name: str, about: str, steps: int, *options: str, **more: Any) -> 
 
 
 def _helpers() -> list[Variant]:
-    """What may bring accuracy back, each against `default`, from which it differs in this alone."""
+    """What may bring accuracy back, each against `lamp-local`, from which it differs in this alone."""
     rates = [
         _pruned(f"lr-{rate:g}", f"fine-tuning at lr0 {rate:g} (else 0.03)", hyp=(("lr0", rate),))
         for rate in (0.003, 0.01, 0.06)
@@ -93,7 +97,7 @@ def _helpers() -> list[Variant]:
     recalibrated = _pruned("recalibrate", "BatchNorm statistics measured anew", "--recalibrate")
     repaired = [
         _pruned(f"{name}-repair", f"{name}, repaired on 128 images before fine-tuning", *words, *REPAIR)
-        for name, words in (("default", ()), ("random", RANDOM), ("fpgm", FPGM))
+        for name, words in (("lamp", ()), ("random", RANDOM), ("fpgm", FPGM))
     ]
     rates += [
         _pruned(
@@ -119,12 +123,6 @@ def _helpers() -> list[Variant]:
         "reconstruction",
         *REPAIR,
     )
-    ranked = _pruned(
-        "reconstruction-global-repair",
-        "reconstruction, one ranking, multiples of 8, repaired before fine-tuning",
-        *("--importance", "reconstruction", "--scope", "global", "--round-to", "8"),
-        *REPAIR,
-    )
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
     return [
         recalibrated,
@@ -134,7 +132,6 @@ def _helpers() -> list[Variant]:
         *pulled,
         finer,
         solved,
-        ranked,
         *widths,
         *rates,
         warm,
@@ -185,7 +182,7 @@ def ordered(names: list[str], every: dict[str, Variant]) -> list[str]:
     wanted: list[str] = []
 
     def add(name: str) -> None:
-        needs = ["small-native", "large-dense"] if every[name].large and every[name].start else [every[name].start]
+        needs = ["dense", "large-dense"] if every[name].large and every[name].start else [every[name].start]
         for need in needs:
             if need and need not in wanted:
                 add(need)

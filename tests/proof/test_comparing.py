@@ -53,7 +53,7 @@ def test_differences_go_by_seed_and_what_lacks_is_said(comparing: SimpleNamespac
     rows = comparing.tables.summary(cells, [0, 1, 2], comparing.variants.variants())
     assert rows["default"]["minus_dense"] == pytest.approx(-0.005) and rows["default"]["minus_dense_ci"] < 0.003
     assert rows["stock-tp"]["missing"] == [1, 2]
-    assert rows["random-local"]["against"] == "default" and rows["random-local"]["less"] == pytest.approx(-0.02)
+    assert rows["default"]["against"] == "dense-more" and rows["default"]["less"] == pytest.approx(-0.005)
     said = comparing.tables.verdicts(cells)
     assert said[0].startswith("yes: within 0.01 of dense") and said[1].startswith("yes: above random")
     assert said[2] == "NO: above Torch-Pruning's stock pruner: default - stock-tp = -0.1050 (one seed)"
@@ -90,11 +90,14 @@ def test_every_variant_comes_after_its_start(comparing: SimpleNamespace) -> None
     assert sorted(names) == sorted(every) and len(every) > 25
     for name in names:
         assert not every[name].start or names.index(every[name].start) < names.index(name)
-    assert comparing.variants.ordered(["large-pruned"], every) == ["small-native", "large-dense", "large-pruned"]
+    assert comparing.variants.ordered(["large-pruned"], every) == ["dense", "large-dense", "large-pruned"]
     half = [variant for variant in every.values() if variant.fraction == comparing.variants.HALF]
-    helped = {"--repair", "--distill", "--round-to"}
-    options = [v.options for v in half if "--importance" in v.options and not helped & set(v.options)]
-    assert len(options) == 2 * len(comparing.variants.CRITERIA) - 1, "lamp, local is the default itself"
+    alone = [v.options for v in half if v.kind == "prune" and not (v.hyp or v.large or v.steps > 1)]
+    pairs = [(o[1], *o[3:]) for o in alone if len(o) == 2 or (len(o) == 4 and o[2] == "--scope")]
+    wanted = {(name, *scope) for name in comparing.variants.CRITERIA for scope in ((), ("global",))}
+    found = {(name, *(it for it in scope if it != "local")) for name, *scope in pairs}
+    assert found == wanted and len(pairs) == len(wanted), "each criterion and scope once"
+    assert every["default"].options == every["large-pruned"].options == (), "what a user gets who types a target alone"
 
 
 def test_a_finished_cell_is_not_made_again(
@@ -254,6 +257,6 @@ def test_waves_hold_what_does_not_need_each_other(comparing: SimpleNamespace) ->
     sweep, every = importlib.import_module("comparing.sweep"), comparing.variants.variants()
     chosen = [every[name] for name in comparing.variants.ordered(["scratch", "large-pruned"], every)]
     found = [[(seed, variant.name) for seed, variant in wave] for wave in sweep.waves([0, 1], chosen)]
-    assert found[0] == [(seed, name) for seed in (0, 1) for name in ("dense", "small-native", "large-dense")]
-    assert found[1] == [(seed, name) for seed in (0, 1) for name in ("default", "large-pruned")]
+    assert found[0] == [(seed, name) for seed in (0, 1) for name in ("dense", "large-dense")]
+    assert found[1] == [(seed, name) for seed in (0, 1) for name in ("lamp-local", "large-pruned")]
     assert found[2] == [(0, "scratch"), (1, "scratch")]
