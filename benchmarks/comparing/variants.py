@@ -115,6 +115,13 @@ def _helpers() -> list[Variant]:
         )
         for name, text, words in (("", "", ()), ("repair-", "repaired, ", REPAIR))
     ]
+    both = Variant(
+        "default-distill",
+        "prune",
+        "default settings, beside the dense network, pull 0.5",
+        options=("--distill", "0.5"),
+        against="default",
+    )
     finer = _pruned("fpgm-round-8", "fpgm, widths in multiples of 8 (else 16)", *FPGM, "--round-to", "8")
     solved = _pruned(
         "reconstruction-repair",
@@ -130,6 +137,7 @@ def _helpers() -> list[Variant]:
         table,
         *pulls,
         *pulled,
+        both,
         finer,
         solved,
         *widths,

@@ -279,6 +279,19 @@ def test_when_it_is_done(
         assert parts.repair_step.settled(family, "best.pt", settings).repair == wanted
 
 
+@pytest.mark.parametrize("logit", [4.1, 11.0, 40.0])
+def test_what_never_varies_does_not_outweigh_the_rest(parts: SimpleNamespace, logit: float) -> None:
+    """YOLOv5 and YOLOv7 do not train a single class: its probability is the same everywhere, and says nothing."""
+    generator = torch.Generator().manual_seed(0)
+    wanted = torch.randn(2, 3, 4, 4, 6, generator=generator)
+    wanted[..., 5] = logit
+    found = wanted + 0.1 * torch.randn(wanted.shape, generator=generator)
+    off = parts.answers.apart([[found]], [[wanted]])
+    without = parts.answers.apart([[found[..., :5]]], [[wanted[..., :5]]])
+    assert 0 < off < 2 * without, "finite, and as far apart as boxes and objects are"
+    assert parts.answers.apart([[wanted]], [[wanted]]) == 0
+
+
 def test_boxes_count_where_an_object_is_and_classes_as_probabilities(parts: SimpleNamespace) -> None:
     """Both forms of heads: an error on the background costs next to nothing, the same error on an object does."""
     apart, generator = parts.answers.apart, torch.Generator().manual_seed(0)

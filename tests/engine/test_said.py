@@ -250,6 +250,8 @@ def test_the_default_criterion_follows_from_what_is_asked(parts: SimpleNamespace
     family.arguments = lambda: {"epochs": epochs}  # type: ignore[method-assign]
     family.images = lambda weights: iter(["a picture"] * images)  # type: ignore[attr-defined]
     settings = parts.settings.Settings(round_to=16, **asked)
+    fine = parts.repair_step.ranked(family, Path("best.pt"), dataclasses.replace(settings, round_to=2), typed, len)
+    assert fine.round_to == 2, "a script's own finer rounding stays"
     found = parts.repair_step.ranked(family, Path("best.pt"), settings, typed, said.append)
     assert found == dataclasses.replace(settings, **wanted)
     assert bool(said) == ("reconstruction" in wanted.values() or name == "no images"), said

@@ -70,7 +70,8 @@ def test_from_training_to_a_pruned_checkpoint(world: World, tmp_path: Path) -> N
     run = world.fork / "made" / "pruned"
     (world.fork / "rebuild.py").write_text(REBUILD)
     sparse = "--cfg cfg/toy.yaml --epochs 4 --sparsity 0.001 --name dense"
-    prune = "prune.py --weights made/dense/weights/best.pt --target-macs 0.5 --epochs 3 --project made --name pruned"
+    prune = "prune.py --weights made/dense/weights/best.pt --target-macs 0.5 --scope local --epochs 3"
+    prune += " --project made --name pruned"
     tune = f"--weights {run / 'pruned.pt'} --epochs 1 --name tuned"
     words = [[*TRAIN, *sparse.split()], prune.split(), [*TRAIN, *tune.split()], ["rebuild.py"]]
     said = world.python("-c", DRIVER, json.dumps(words))

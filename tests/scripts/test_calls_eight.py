@@ -40,7 +40,9 @@ def test_three_ways_in_make_the_same_network(ready: Workshop, tiny_set: Path) ->
     assert "error: best.pt: a detect network, not one to segment. Leave 'segment' out." in said.splitlines()
     assert found["differ"] == [[], []] and found["returned"] == [] and found["left"] == []
     settings = [ready.report(f"{way}/run")["settings"] for way in ("script", "yolo", "called")]
-    assert settings[0] == settings[1] == settings[2] and settings[0]["round_to"] == 16
+    assert settings[0] == settings[1] == settings[2]
+    chosen = {"importance": "reconstruction", "scope": "global", "round_to": 8, "repair": 128}
+    assert {name: settings[0][name] for name in chosen} == chosen, "the defaults of a target"
     outcome, run = found["outcome"], ready.root / "called/run"
     assert [outcome["path"], outcome["plan"]] == [str(run / "pruned.pt"), str(run / "step1_plan.yaml")]
     assert 0.57 < outcome["macs_after"] / outcome["macs_before"] <= 0.63 and outcome["status"] == "done"

@@ -15,11 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# A kind of answer that is as good as constant (the class of YOLOv5, where there is only one) has hardly any variance,
+# by which a difference that means nothing would outweigh all others: at least this share of its mean square counts.
+FLAT = 1e-2
 Part = tuple[Tensor, Tensor, Tensor | None]  # found, wanted (places, values), confidence (places, 1)
 
 
 def apart(found: list[Any], wanted: list[Any]) -> float:
-    """Squared difference relative to the second's variance, averaged over the kinds of answers.
+    """Squared difference relative to the second's variance (at least FLAT of its mean square), averaged over the kinds.
 
     Args:
         found, wanted: the outputs of two networks, by batch. What has no counterpart of its shape is left out: heads
@@ -32,7 +35,11 @@ def apart(found: list[Any], wanted: list[Any]) -> float:
             moments = (weight * (a - b).pow(2), weight * b, weight * b.pow(2), weight.expand_as(b))
             new = torch.stack([each.double().sum() for each in moments])
             sums[place] = sums[place] + new if place in sums else new
-    shares = [float(left / (square - mean**2 / many).clamp_min(1e-300)) for left, mean, square, many in sums.values()]
+    shares = [
+        float(left / torch.maximum(square - mean**2 / many, FLAT * square))
+        for left, mean, square, many in sums.values()
+        if square > 0
+    ]
     return sum(shares) / len(shares) if shares else float("nan")
 
 

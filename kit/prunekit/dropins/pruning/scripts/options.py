@@ -53,7 +53,10 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
     ratio, macs = defaults.prune_ratio, defaults.target_macs
 
     def beside(name: str) -> str:
-        return f"{TRAINED[name]} beside the default criterion of a target, else {getattr(defaults, name)}"
+        own = getattr(defaults, name)
+        if own == TRAINED[name] or own == 1:  # a rounding cannot be finer
+            return str(own)
+        return f"{TRAINED[name]} beside the default criterion of a target, else {own}"
 
     add("--prune-ratio", type=float, help="fraction of channels to remove" + (f" (default {ratio})" if ratio else ""))
     add("--keep", type=float, metavar="K", help="the same by what stays: --keep 0.8 is --prune-ratio 0.2")
