@@ -120,6 +120,7 @@ def test_a_dense_network_that_scores_next_to_nothing_is_said_before_anything_is_
     settings = parts.settings.Settings(prune_ratio=0.4, importance="l2", min_channels=2, round_to=1, steps=1)
     parts.preview.plan_only(Told(parts, DENSE_LOW), best, settings, best.parent / "plan.yaml", planned.append)
     assert planned[0].startswith(LOW)
+    assert any("without any fine-tuning, BatchNorm recalibrated on" in line for line in planned)
     for value, warned in ((0.8, False), (0.051, False), (0.049, True)):
         assert any(LOW in line for line in _run(parts, best, [value] * 3, steps=1)[1]) is warned
 

@@ -20,6 +20,6 @@ def test_recalibrated_and_taught(workshop: Workshop, tiny_set: Path) -> None:
     settings = workshop.report("runs/detect/taught")["settings"]
     assert settings["recalibrate"] is True and settings["distill"] == 0.5
     previewed = workshop.python(*words, *QUICK, "--plan-only", "--name", "preview")
-    assert "estimate    mAP50 0." in previewed and "recalibrated on 2 training batches" in previewed
+    assert "estimate    mAP50 0." in previewed and "fine-tuning, repaired on 16 training images" in previewed
     assert "smallest    " in previewed and "layers: output" in previewed
     assert not (workshop.root / "best.yaml").exists() and (workshop.root / "runs/detect/preview/plan.yaml").is_file()

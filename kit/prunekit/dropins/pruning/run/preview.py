@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ from ..scratch import temporary_folder
 from ..settings import Settings
 from ..training.recalibrate import recalibrate
 from .depth import Shallow
+from .repair_step import repaired, settled
 from .step import dense_of, open_model, plan_step
 
 Say = Callable[[str], None]
@@ -43,14 +45,16 @@ def plan_only(
 ) -> Plan:
     """Make the plan of a one-step run, write it to `target`, say what it comes to, and prune nothing.
 
-    The planned network is made in memory, its BatchNorm statistics are measured again on training images, and it is
-    validated beside the dense one: accuracy at zero epochs, the floor under fine-tuning.
+    The planned network is made in memory, repaired where a run would repair it, else its BatchNorm statistics are
+    measured again on training images, and it is validated beside the dense one: accuracy at zero epochs, the floor
+    under fine-tuning.
     `without`: why there is no data set to do that with; otherwise `Family.check_data` has found it.
     `shallow`: the network without the bottlenecks that go first, where some do.
     """
     dense = None if without else family.evaluate(weights)
     if dense and (warning := low_accuracy(dense)):
         say(warning)
+    settings = replace(settings, repair=0) if without else settled(family, weights, settings, say)
     start = shallow.weights if shallow else weights
     model, graph = open_model(family, start, settings)
     dense_one = dense_of(family, weights, shallow)
@@ -63,7 +67,7 @@ def plan_only(
         what = "the target is without it" if settings.deployed else "targets are with it, too (--deployed: without)"
         say(f"deployed    MACs are those of the network with its one-to-many head, which deployment drops; {what}")
     unknown = f"estimate    accuracy not estimated: {without}"
-    say(unknown if dense is None else _outcome(family, start, model, graph, plan, scores, dense))
+    say(unknown if dense is None else _outcome(family, start, model, graph, plan, scores, dense, settings))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
     return plan
 
@@ -91,23 +95,37 @@ def ceiling(graph: PruningGraph, scores: Scores, settings: Settings) -> Cost:
 
 
 def _outcome(
-    family: Family, weights: Path, model: nn.Module, graph: PruningGraph, plan: Plan, scores: Scores, dense: Metrics
+    family: Family,
+    weights: Path,
+    model: nn.Module,
+    graph: PruningGraph,
+    plan: Plan,
+    scores: Scores,
+    dense: Metrics,
+    settings: Settings,
 ) -> str:
     """Accuracy before any fine-tuning."""
-    apply_plan(graph, plan, scores)
+    whole = copy.deepcopy(model) if settings.repair else None
+    survivors: dict[str, list[int]] = {}
+    apply_plan(graph, plan, scores, survivors)
+    if whole is not None:
+        images = repaired(family, weights, model, whole, survivors, settings, lambda line: None)["images"]
+        how = f"repaired on {images} training images"
     merge_blocks(model, family.rules)
-    batches = recalibrate(model, lambda: family.losses(model))
+    if whole is None:
+        batches = recalibrate(model, lambda: family.losses(model))
+        how = f"BatchNorm recalibrated on {batches} training batches"
     with temporary_folder() as folder:
         pruned = Path(folder) / "estimate.pt"
         family.save(model, weights, pruned)
         zero = family.evaluate(pruned)
-    return _estimate(dense, zero, batches)
+    return _estimate(dense, zero, how, "" if whole is not None else " with --recalibrate")
 
 
-def _estimate(dense: Metrics, zero: Metrics, batches: int) -> str:
+def _estimate(dense: Metrics, zero: Metrics, how: str, option: str) -> str:
     lost = max(0.0, 1 - zero.map50 / dense.map50) if dense.map50 else 1.0
     return (
-        f"estimate    mAP50 {zero.map50:.4f} (mAP50-95 {zero.map50_95:.4f}) without any fine-tuning, BatchNorm "
-        f"recalibrated on {batches} training batches; dense {dense.map50:.4f} ({dense.map50_95:.4f}).\n"
-        f"            Fine-tuning has {lost:.0%} of the dense mAP50 to bring back, and starts there with --recalibrate."
+        f"estimate    mAP50 {zero.map50:.4f} (mAP50-95 {zero.map50_95:.4f}) without any fine-tuning, {how}; "
+        f"dense {dense.map50:.4f} ({dense.map50_95:.4f}).\n"
+        f"            Fine-tuning has {lost:.0%} of the dense mAP50 to bring back, and starts there{option}."
     )

@@ -24,7 +24,7 @@ UNTRAINED = "fpgm"
 # The defaults where one follows and a target decides the widths: on real data the only ones that ended above random
 # channels and Torch-Pruning's own pruner by more than the interval. A ratio keeps the widths that published recipes
 # have: one ratio in each layer.
-TRAINED = {"importance": "reconstruction", "scope": "global", "round_to": 8}  # where a script's own is not finer
+TRAINED: Mapping[str, Any] = {"importance": "reconstruction", "scope": "global", "round_to": 8}
 TARGETS = ("target_macs", "target_params", "target_latency")
 
 
@@ -75,7 +75,7 @@ def ranked(
         "Channels are ranked by reconstruction error on training images: half a minute for a nano network at 320 px on "
         "one core, three times that for each size above (--importance fpgm: seconds)"
     )
-    finer = {"round_to": min(settings.round_to, int(TRAINED["round_to"]))}
+    finer = {"round_to": min(settings.round_to, TRAINED["round_to"])}
     return replace(settings, **{name: value for name, value in {**TRAINED, **finer}.items() if name not in typed})
 
 
