@@ -92,7 +92,8 @@ def test_every_variant_comes_after_its_start(comparing: SimpleNamespace) -> None
         assert not every[name].start or names.index(every[name].start) < names.index(name)
     assert comparing.variants.ordered(["large-pruned"], every) == ["dense", "large-dense", "large-pruned"]
     half = [variant for variant in every.values() if variant.fraction == comparing.variants.HALF]
-    alone = [v.options for v in half if v.kind == "prune" and not (v.hyp or v.large or v.steps > 1)]
+    plain = [v for v in half if v.kind == "prune" and not (v.hyp or v.large or v.steps > 1)]
+    alone = [v.options for v in plain if "--importance" in v.options]
     pairs = [(o[1], *o[3:]) for o in alone if len(o) == 2 or (len(o) == 4 and o[2] == "--scope")]
     wanted = {(name, *scope) for name in comparing.variants.CRITERIA for scope in ((), ("global",))}
     found = {(name, *(it for it in scope if it != "local")) for name, *scope in pairs}
