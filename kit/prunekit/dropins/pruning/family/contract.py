@@ -68,6 +68,7 @@ class Family(Protocol):
 
     name: str
     rules: Sequence[SwapRule]
+    framed: bool  # its validator puts half a stride of grey around square images
     ranked: bool  # exported outputs are lists of detections by score (end-to-end heads): ties may change places
 
     def check(self, weights: Path) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..planning.depth import BlockEntry, blocks_line, choose_blocks, fitting
 from ..planning.depth_proof import prove_cut
 from ..scratch import temporary_folder
 from ..settings import Settings
+from .framed import framed_images
 from .repair_step import repaired
 
 IMAGES = 64  # that are looked at to choose
@@ -123,7 +123,9 @@ def _chosen(family: Family, weights: Path, settings: Settings, say: Say) -> tupl
     if most < settings.remove_blocks:
         say(f"--remove-blocks {settings.remove_blocks}: {most} can go, for one of each block stays")
     number = min(most, settings.remove_blocks)
-    entries = choose_blocks(model, stacks, number, _images(family, weights), tracing=family.tracing, seed=settings.seed)
+    entries = choose_blocks(
+        model, stacks, number, _images(family, weights, model), tracing=family.tracing, seed=settings.seed
+    )
     say(blocks_line(entries))
     return entries
 
@@ -133,9 +135,9 @@ def _ignored(name: str, ignore: Sequence[str]) -> bool:
     return any(f"{name}.".startswith(f"{other}.") or other.startswith(f"{name}.") for other in ignore)
 
 
-def _images(family: Family, weights: Path) -> list[torch.Tensor]:
+def _images(family: Family, weights: Path, model: nn.Module) -> list[torch.Tensor]:
     try:
-        found = list(islice(family.images(weights), IMAGES))
+        found = framed_images(family, weights, model, IMAGES)
     except Exception as error:  # upstreams' loaders fail in many ways
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise PruneError(f"no training images for --remove-blocks: {first} (--data DATA.yaml)") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..family.contract import Family
 from ..planning.scores import IMAGE_CRITERIA
 from ..repair.repair import repair
 from ..settings import Settings
+from .framed import framed_images
 
 DEFAULT = 128  # images
 # The default criterion where no fine-tuning follows: of those measured on both a set of few and one of many classes it
@@ -106,7 +106,7 @@ def repaired(
     Returns:
         The record's `repair`: images, before, after, batchnorm, layers.
     """
-    images = list(islice(family.images(weights), settings.repair or 0))
+    images = framed_images(family, weights, dense, settings.repair or 0)
     done = repair(model, dense, survivors, images, tracing=family.tracing, seed=settings.seed)
     say(done.line())
     return done.as_dict()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..planning.scores import GRADIENT_CRITERIA, score_groups
 from ..planning.sensitivity_table import read_table, require_whole, with_worth
 from ..settings import Settings
 from .depth import Shallow
+from .framed import framed_images
 from .proofs import proved
 
 IMAGES = 128  # that a criterion looks at
@@ -166,13 +166,13 @@ def scores_of(
         per: as for `score_groups`.
     """
     losses = (lambda: family.losses(model)) if criterion in GRADIENT_CRITERIA else None
-    images = (lambda: _images(family, weights)) if weights is not None else None
+    images = (lambda: _images(family, weights, model)) if weights is not None else None
     return score_groups(graph, criterion, seed=seed, losses=losses, images=images, tracing=family.tracing, per=per)
 
 
-def _images(family: Family, weights: Path) -> list[torch.Tensor]:
+def _images(family: Family, weights: Path, model: nn.Module) -> list[torch.Tensor]:
     try:
-        return list(islice(family.images(weights), IMAGES))
+        return framed_images(family, weights, model, IMAGES)
     except Exception as error:  # upstreams' loaders fail in many ways
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise PruneError(f"no training images for --importance reconstruction: {first} (--data DATA.yaml)") from error

@@ -67,7 +67,7 @@ class Yolov5:
     """Adapter bound to one run's upstream options; implements `pruning.family.contract.Family`."""
 
     name = "yolov5"
-    ranked = False
+    framed, ranked = True, False
 
     def __init__(self, given: Mapping[str, Any] | None = None, *, head: str = "outputs", trust: bool = False) -> None:
         """Bind the run's options.

@@ -53,7 +53,7 @@ class Yolov7:
     """Adapter bound to one run's upstream options; implements `pruning.family.contract.Family`."""
 
     name = "yolov7"
-    ranked = False
+    framed, ranked = True, False
 
     def __init__(self, given: Mapping[str, Any] | None = None, *, trust: bool = False) -> None:
         """Bind the run's options.

@@ -44,7 +44,7 @@ class Toydet:
     """Implements `pruning.family.contract.Family`."""
 
     name = "toydet"
-    ranked = False
+    framed, ranked = False, False
     tracing, dropped, gains, stacks = defaults.tracing, defaults.dropped, defaults.gains, defaults.stacks
 
     def __init__(self, given: Mapping[str, Any] | None = None, *, trust: bool = False) -> None:

@@ -104,7 +104,7 @@ class Ultralytics:
         self._opened = Opened()
         self._scratch = Scratch()  # upstream's side products of validation
         self.task = "detect"
-        self.ranked = False
+        self.framed, self.ranked = True, False
         self.resumed = False  # are the arguments those of a run's record, not of a command line?
         self.callbacks: Mapping[str, Sequence[Callable[..., Any]]] = {}  # the user's, by upstream's events
         self._not_here = ""  # why the data set that the checkpoint remembers is not used
@@ -115,6 +115,7 @@ class Ultralytics:
         with door(trust=self._trust):
             model = self.load(weights)
         self.task, self.ranked = model.task, bool(getattr(model, "end2end", False))
+        self.framed = model.task != "classify"
         refuse_unknown(model, weights)
         if self._given.get("task") not in (None, self.task):
             raise PruneError(f"--task {self._given['task']}: {weights} is a {self.task} network. Leave --task out.")
