@@ -312,3 +312,23 @@ def test_boxes_count_where_an_object_is_and_classes_as_probabilities(parts: Simp
     off = {**named, "feats": [torch.zeros(1, 2)]}
     assert apart([off], [named]) == 0
     assert apart([{**off, "boxes": empty}], [named]) < 1e-2 * apart([{**off, "boxes": sure}], [named])
+
+
+def test_a_box_counts_more_than_the_other_kinds_of_answers(parts: SimpleNamespace) -> None:
+    """The same share of its variance, in either form of head: BOXES times that of a score."""
+    apart, generator = parts.answers.apart, torch.Generator().manual_seed(0)
+    boxes, scores = torch.randn(2, 16, 30, generator=generator), torch.full((2, 5, 30), 4.0)
+    scores[:, :, ::2] = -4.0
+    named, weight = {"boxes": boxes, "scores": scores}, parts.answers.BOXES
+    sure, odds = scores.sigmoid().amax(1, keepdim=True), scores.sigmoid()
+    spread = float((sure * boxes.pow(2)).sum() - (sure * boxes).sum() ** 2 / (sure * torch.ones_like(boxes)).sum())
+    boxed = apart([{**named, "boxes": boxes + 0.1}], [named])
+    assert abs(boxed - weight / (weight + 1) * float((0.01 * sure * torch.ones_like(boxes)).sum()) / spread) < 1e-5
+    scored = apart([{**named, "scores": -scores}], [named])
+    wanted = float((scores.sigmoid() - (-scores).sigmoid()).pow(2).sum() / (odds - odds.mean()).pow(2).sum())
+    assert abs(scored - wanted / (weight + 1)) < 1e-4
+    anchors = torch.randn(2, 3, 4, 4, 8, generator=generator)
+    found = [anchors.clone() for _ in range(2)]
+    found[0][..., :4] += 0.05
+    found[1][..., 5:] += 0.05
+    assert apart([[found[0]]], [[anchors]]) > 20 * apart([[found[1]]], [[anchors]])

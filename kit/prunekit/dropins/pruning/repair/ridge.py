@@ -60,12 +60,8 @@ class Moments:
         return max(0.0, left) / max(spread, 1e-300)
 
 
-def solve(moments: Moments, penalty: float, bias: bool) -> Tensor | None:
-    """The change (groups, k, o) that leaves the least squared error plus penalty; None where there is nothing to go by.
-
-    Args:
-        penalty: relative to the mean variance of a feature; the bias has none.
-    """
+def penalties(moments: Moments, penalty: float, bias: bool) -> Tensor:
+    """Of each feature's change, (groups, k): relative to the mean variance of a feature; the bias has none."""
     size = moments.square.shape[-1] - int(bias)
     spread = moments.square.diagonal(dim1=1, dim2=2)[:, :size]
     if bias:
@@ -74,8 +70,16 @@ def solve(moments: Moments, penalty: float, bias: bool) -> Tensor | None:
     if not bool(scale.gt(0).any()):
         scale = scale + 1.0
     scale = torch.where(scale > 0, scale, scale.max())
-    ridge = torch.cat([penalty * scale.expand(-1, size), torch.zeros(len(scale), int(bias), dtype=scale.dtype)], 1)
-    factor, failed = torch.linalg.cholesky_ex(moments.square + torch.diag_embed(ridge))
+    return torch.cat([penalty * scale.expand(-1, size), torch.zeros(len(scale), int(bias), dtype=scale.dtype)], 1)
+
+
+def solve(moments: Moments, penalty: float, bias: bool) -> Tensor | None:
+    """The change (groups, k, o) that leaves the least squared error plus penalty; None where there is nothing to go by.
+
+    Args:
+        penalty: relative to the mean variance of a feature; the bias has none.
+    """
+    factor, failed = torch.linalg.cholesky_ex(moments.square + torch.diag_embed(penalties(moments, penalty, bias)))
     if bool(failed.any()):
         return None
     change = torch.cholesky_solve(moments.cross, factor)

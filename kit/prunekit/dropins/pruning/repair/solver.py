@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from . import layer as layers
-from .ridge import Moments, choose
+from .bent import Bent
+from .ridge import Moments, choose, penalties
 from .stages import Stages, hooked
+from .takers import Takers
 
 LEAST_PLACES, PER_FEATURE = 64, 12  # positions of an image; samples in all for each feature of the layer
 UNCHANGED = 1e-10  # relative squared error that float32 rounding alone leaves behind
@@ -23,7 +25,10 @@ HELD = 4  # every fourth batch chooses the penalty
 
 @dataclass(frozen=True)
 class Fit:
-    """Squared error of a layer's outputs on the calibration images, relative to their variance, and the penalty."""
+    """Squared error of a layer's outputs on the calibration images, relative to their variance, and the penalty.
+
+    Behind the activation that takes them, where one is known.
+    """
 
     before: float | None = None
     after: float | None = None
@@ -57,7 +62,7 @@ class Repaired:
         solved = sum(fit.left is None for fit in self.fits.values())
         return (
             f"Repaired {solved} of {len(self.fits)} layers on {self.images} images: the outputs differ from the dense "
-            f"network's by {self.after:.3f} of their variance, {self.before:.3f} before (BatchNorm {self.norms})"
+            f"network's by {self.after:.2g} of their variance, {self.before:.2g} before (BatchNorm {self.norms})"
         )
 
 
@@ -90,7 +95,8 @@ class Solver:
         self.dense = dict(dense.named_modules())
         self.modules = dict(model.named_modules())
         self.survivors, self.done, self.seed = survivors, done, seed
-        self.norms: dict[str, str] = {}  # layer -> the BatchNorm that takes its output
+        self.takers = Takers(self.dense)
+        self.bent: dict[str, Bent | None] = {}  # of the layers that wait for a fit; None where there is no room
 
     def run(self) -> list[Any]:
         """Solve everything; the dense network's outputs, by batch."""
@@ -112,13 +118,12 @@ class Solver:
     def _looks(self, number: int, names: list[str]) -> dict[str, _Look]:
         """Run the dense network's stage; what it puts out at some places of each layer."""
         looks: dict[str, _Look] = {}
-        batch, last = 0, (torch.empty(0), "")
+        batch = 0
         calls: Counter[tuple[str, int]] = Counter()
 
         def seen(name: str) -> Any:
             def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-                nonlocal last
-                last = (output, name)
+                self.takers.put_out(name, output)
                 calls[name, batch] += 1
                 look = looks.setdefault(name, _Look())
                 if batch not in look.at:
@@ -128,20 +133,11 @@ class Solver:
 
             return hook
 
-        def norm(name: str) -> Any:
-            def hook(module: nn.Module, args: Any) -> None:
-                calls[name, batch] += 1
-                if args[0] is last[0]:
-                    self.norms[last[1]] = name
-
-            return hook
+        def norm_called(name: str) -> None:
+            calls[name, batch] += 1
 
         hooks = [self.dense[name].register_forward_hook(seen(name)) for name in names]
-        hooks += [
-            module.register_forward_pre_hook(norm(name))
-            for name, module in self.dense.items()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
-        ]
+        hooks += self.takers.hooks(names, norm_called)
         outputs = []
         with hooked(hooks):
             for batch in range(len(self.other.batches)):
@@ -155,7 +151,7 @@ class Solver:
         for name in [name for name in looks if name in shared]:
             del looks[name]
             self.done.fits[name] = Fit(left="called more than once")
-        self.norms = {name: norm for name, norm in self.norms.items() if norm not in shared}
+        self.takers.forget(shared)
 
     def _places(self, name: str) -> int:
         images = sum(len(batch) for batch in self.own.batches)
@@ -207,12 +203,26 @@ class Solver:
     def _moments(self, name: str, given: Tensor, look: _Look, batch: int) -> Moments:
         layer, at = self.layers[name], look.at.pop(batch)
         x, wanted = layers.features(layer, given, at), layers.grouped(layer, look.rows.pop(batch))
+        self._keep(name, x, wanted)
         return Moments.of(x, wanted, layers.matrix(layer), layers.shift(layer), self._shifts(name))
+
+    def _keep(self, name: str, x: Tensor, wanted: Tensor) -> None:
+        """A batch's samples, where an activation follows and they have room."""
+        spread = isinstance(self.layers[name], nn.ConvTranspose2d)  # several outputs for each channel of a norm
+        if spread or name not in self.takers.activations or self.bent.get(name, wanted) is None:
+            return
+        if name not in self.bent:
+            norm = self.modules[self.takers.norms[name]] if name in self.takers.norms else None
+            self.bent[name] = Bent.behind(self.takers.activations[name], norm, len(wanted), wanted.shape[2])
+        samples: Any = self.bent[name]
+        samples.add(x, wanted)
+        if not samples.fits(len(self.own.batches)):
+            self.bent[name] = None
 
     def _shifts(self, name: str) -> bool:
         """The outputs of a layer can be shifted: by its bias, or by the mean that the next BatchNorm takes away."""
         layer = self.layers[name]
-        return not isinstance(layer, nn.ConvTranspose2d) and (layer.bias is not None or name in self.norms)
+        return not isinstance(layer, nn.ConvTranspose2d) and (layer.bias is not None or name in self.takers.norms)
 
     def _fit(self, name: str, fitted: Moments, held: Moments | None) -> None:
         layer, bias = self.layers[name], self._shifts(name)
@@ -221,6 +231,10 @@ class Solver:
         reason = "inputs unchanged" if before < UNCHANGED else None
         change, penalty = (None, 0.0) if reason else choose(fitted, held, bias)
         after = before if change is None else whole.error(change)
+        samples = self.bent.pop(name, None)
+        if change is not None and samples is not None:
+            weights, shift, ridge = layers.matrix(layer), layers.shift(layer), penalties(whole, penalty, bias)
+            change, before, after = samples.refined(change, weights, shift, whole.square, ridge, bias)
         if change is None or not after < before:
             self.done.fits[name] = Fit(before, before, left=reason or "no better fit")
             return
@@ -235,5 +249,5 @@ class Solver:
         if layer.bias is not None:
             layer.bias.data += by.to(layer.bias.dtype)
         else:
-            norm: Any = self.modules[self.norms[name]]
+            norm: Any = self.modules[self.takers.norms[name]]
             norm.running_mean -= by.to(norm.running_mean.dtype)

@@ -18,8 +18,8 @@ from ..settings import Settings
 from .framed import framed_images
 
 DEFAULT = 128  # images
-# The default criterion where no fine-tuning follows: of those measured on both a set of few and one of many classes it
-# is never far from the best (docs/benchmarks.md).
+# The default criterion where no fine-tuning follows and nothing can be tried (`untrained.nearest`): of those measured
+# on both a set of few and one of many classes it is never far from the best (docs/benchmarks.md).
 UNTRAINED = "fpgm"
 # The defaults where one follows and a target decides the widths: on real data the only ones that ended above random
 # channels and Torch-Pruning's own pruner by more than the interval. A ratio keeps the widths that published recipes
@@ -75,8 +75,13 @@ def ranked(
         "Channels are ranked by reconstruction error on training images: half a minute for a nano network at 320 px on "
         "one core, three times that for each size above (--importance fpgm: seconds)"
     )
-    finer = {"round_to": min(settings.round_to, TRAINED["round_to"])}
-    return replace(settings, **{name: value for name, value in {**TRAINED, **finer}.items() if name not in typed})
+    return finer(settings, typed)
+
+
+def finer(settings: Settings, typed: Collection[str]) -> Settings:
+    """TRAINED, but for what was typed, and for a script's own finer rounding."""
+    values = {**TRAINED, "round_to": min(settings.round_to, TRAINED["round_to"])}
+    return replace(settings, **{name: value for name, value in values.items() if name not in typed})
 
 
 def _no_images(family: Family, weights: Path) -> str | None:

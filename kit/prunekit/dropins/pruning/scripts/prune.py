@@ -35,6 +35,7 @@ from ..run.outcome import Outcome, outcome_of, outcome_of_plan
 from ..run.preview import plan_only
 from ..run.record import State
 from ..run.repair_step import ranked, settled
+from ..run.untrained import nearest
 from ..settings import Settings
 from .keywords import option_words, words_from
 from .options import Parser, add_options, chosen, normalise, settings_of, typed
@@ -177,6 +178,8 @@ def prune(
     else:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     with tried(opened.family, opened.weights, settings, plan.blocks if plan else ()) as shallow:
+        if plan is None and not without:
+            settings = nearest(opened.family, opened.weights, settings, chosen(options), shallow)
         if settings.target_latency is not None:
             settings, latency = resolved(opened.family, opened.weights, settings, options.runtime, shallow=shallow)
         if options.plan_only:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which channels go where no training follows: two ways are tried, and what comes nearer to the dense network stays.
+
+No criterion is best on every network then. Ranking by reconstruction error, over all layers, keeps nearly everything of
+a network that has more than its data needs, and less than fpgm in each layer of one that has not (docs/benchmarks.md).
+Both are pruned and repaired in memory, and images that no fit has seen say which is nearer: no labels are needed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import Unreachable
+from ..family.contract import Family
+from ..planning.apply import apply_plan
+from ..settings import Settings
+from .depth import Shallow
+from .repair_step import TRAINED, UNTRAINED, finer, repaired, settled
+from .step import dense_of, open_model, plan_step
+
+
+def nearest(
+    family: Family,
+    weights: Path,
+    settings: Settings,
+    typed: Collection[str],
+    shallow: Shallow | None = None,
+    say: Callable[[str], None] = print,
+) -> Settings:
+    """These settings; where no training follows, a target decides and no criterion was typed, the better of both.
+
+    Without images, without a repair, and with a measured time as the target, UNTRAINED stays.
+
+    Args:
+        settings: as `ranked` left them.
+        typed: names of the settings that the user has chosen.
+        shallow: the network without the bottlenecks that go first, where some do.
+
+    Raises:
+        PruneError: the target cannot be reached.
+    """
+    targets = (settings.target_macs, settings.target_params)
+    trained = family.arguments().get("epochs") != 0
+    if trained or "importance" in typed or settings.sensitivity or all(target is None for target in targets):
+        return settings
+    asked = settled(family, weights, settings, lambda line: None)
+    if not asked.repair:
+        return settings
+    ways = (settings, finer(settings, typed))
+    say(
+        f"No training follows, so two ways are tried on {asked.repair} images: {UNTRAINED} and "
+        f"{TRAINED['importance']} error (--importance with either saves the time)"
+    )
+    left: list[float] = []
+    for way in ways:
+        try:
+            left.append(_left(family, weights, replace(way, repair=asked.repair), shallow))
+        except Unreachable:  # by one ratio or rounding, but perhaps not by the other
+            if left and left[0] == math.inf:
+                raise
+            left.append(math.inf)
+    if math.inf not in left:
+        say(
+            "Outputs differ from the dense network's by {:.2g} and {:.2g} of their variance, on other images".format(
+                *left
+            )
+        )
+    return ways[1] if left[1] < left[0] else ways[0]
+
+
+def _left(family: Family, weights: Path, settings: Settings, shallow: Shallow | None) -> float:
+    """How far from the dense network a one-step run would begin its fine-tuning, were there one."""
+    start = shallow.weights if shallow else weights
+    model, graph = open_model(family, start, settings)
+    dense = dense_of(family, weights, shallow)
+    plan, scores = plan_step(family, model, graph, replace(settings, steps=1, compound=False), dense, 1)
+    whole, survivors = copy.deepcopy(model), dict[str, Any]()
+    apply_plan(graph, plan, scores, survivors)
+    done: Mapping[str, Any] = repaired(family, start, model, whole, survivors, settings, lambda line: None)
+    return float(done["after"])
