@@ -24,6 +24,7 @@ from typing import Any
 
 GLOBAL = "--importance reconstruction --scope global --round-to 8"
 WAYS = {
+    "default": "",
     "LAMP, not repaired": "--importance lamp --repair 0",
     "LAMP": "--importance lamp",
     "random": "--importance random",
@@ -87,12 +88,13 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--macs", type=float, nargs="+", default=[0.8, 0.6], help="fractions of the dense network's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=[*WAYS], metavar="WAY", help="a part of them")
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     target = out / "without-training.json"
     found = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
-    for seed, macs, way in itertools.product(options.seeds, options.macs, WAYS):
+    for seed, macs, way in itertools.product(options.seeds, options.macs, options.ways):
         name = f"{way}, {macs:g}, seed {seed}"
         if name not in found:
             found[name] = cell(options, way, macs, seed, out / name.replace(", ", "_").replace(" ", "-"))

@@ -158,3 +158,17 @@ def test_the_error_is_what_is_left_behind_the_activation(parts: SimpleNamespace)
     assert abs(before - float((put - wanted).pow(2).sum()) / spread) < 1e-6
     better = (put * float(1 + change)).relu()
     assert after <= before and abs(after - float((better - wanted).pow(2).sum()) / spread) < 1e-6
+
+
+def test_where_everything_is_passed_on_the_ridge_regression_stays(parts: SimpleNamespace) -> None:
+    """Above zero ReLU changes nothing, so the penalised answer stays: it must not creep to a smaller penalty."""
+    generator = torch.Generator().manual_seed(0)
+    x, wanted = torch.rand(1, 200, 4, generator=generator), 5 + torch.rand(1, 200, 3, generator=generator)
+    bent = parts.bent.Bent.behind(nn.ReLU(), None, 1, 3)
+    bent.add(x, wanted)
+    weights, shift = torch.ones(1, 4, 3, dtype=torch.float64), torch.ones(1, 1, 3, dtype=torch.float64)
+    square, ridge = x.double().transpose(1, 2) @ x.double(), torch.full((1, 4), 20.0, dtype=torch.float64)
+    rest = wanted.double() - x.double() @ weights - shift
+    start = torch.linalg.solve(square + torch.diag_embed(ridge), x.double().transpose(1, 2) @ rest)
+    change, before, after = bent.refined(start, weights, shift, square, ridge, False)
+    assert float((change - start).abs().max()) < 1e-4 and after < before

@@ -20,6 +20,7 @@ from ..run.int8 import calibration_images
 from ..run.int8_request import RUNTIMES, Request
 from ..run.record import REPORT, State
 from ..run.repair_step import ranked
+from ..run.untrained import nearest
 from ..runtime.exported import refuse_exported
 from ..runtime.int8_graph import require_onnx
 from ..runtime.openvino_int8 import require_openvino
@@ -76,7 +77,9 @@ def _new(options: argparse.Namespace, words: list[str], upstream: Upstream) -> D
     opened.choose()  # refuses a place where no folder can be
     opened.family.check_data(opened.weights)
     calibration_images(opened.family, opened.weights, 1)
-    settings = ranked(opened.family, opened.weights, settings, (*chosen(options), "round_to"))  # 16 is what INT8 likes
+    fixed = (*chosen(options), "round_to")  # 16 is what INT8 likes
+    settings = ranked(opened.family, opened.weights, settings, fixed)
+    settings = nearest(opened.family, opened.weights, settings, fixed)
     settings = replace(settings, max_map_drop=settings.max_map_drop if settings.steps > 1 else None, export=False)
     if settings.target_latency is None:
         engine.preflight(opened.family, opened.weights, settings)
