@@ -165,6 +165,7 @@ def test_deploy_is_one_command(learned: Workshop) -> None:
     assert report["steps"][0]["repair"]["images"] == 16 and report["steps"][0]["checkpoint"] == "step1_pruned.pt"
     chosen = folder / rows[record["chosen"]["name"]]["file"]
     assert (folder / "deployed.onnx").read_bytes() == chosen.read_bytes()
+    assert "fpgm and reconstruction error are both tried" in said, "nothing is trained"
     assert (folder / "deploy.md").read_text().count("\n| ") == 5 and "| pruned + INT8 |" in said
     assert "this deployment is finished (done)" in learned.python("deploy.py", "--resume", "runs/deployed")
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from workshop import Workshop
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -23,6 +24,15 @@ def test_recalibrated_and_taught(workshop: Workshop, tiny_set: Path) -> None:
     assert settings["recalibrate"] is True and settings["distill"] == 0.5
     previewed = workshop.python(*words, *QUICK, "--plan-only", "--name", "preview")
     assert "estimate    mAP50 0." in previewed and "fine-tuning, repaired on 16 training images" in previewed
+    untrained = workshop.python(*words, *QUICK, "epochs=0", "--plan-only", "--name", "untrained")
+    assert "No training follows: fpgm and reconstruction error are both tried" in untrained
+    taken = yaml.safe_load((workshop.root / "runs/detect/untrained/plan.yaml").read_text())
+    far = [
+        float(word) for word in untrained.partition("dense network's by ")[2].partition(" of their")[0].split(" and ")
+    ]
+    assert (taken["criterion"], taken["scope"]) == (
+        ("reconstruction", "global") if far[1] < far[0] else ("fpgm", "local")
+    )
     assert "smallest    " in previewed and "layers: output" in previewed
     assert not (workshop.root / "best.yaml").exists() and (workshop.root / "runs/detect/preview/plan.yaml").is_file()
 

@@ -20,8 +20,8 @@ from torch import Tensor
 # A kind of answer that is as good as constant (the class of YOLOv5, where there is only one) has hardly any variance,
 # by which a difference that means nothing would outweigh all others: at least this share of its mean square counts.
 FLAT = 1e-2
-# What boxes count beside 1 of the rest. On blood cells (docs/benchmarks.md) half a network without training kept 0.573
-# of 0.608 mAP50-95 with 1, 0.600 with 10, 0.605 with 100, 0.596 with 1000.
+# What boxes count beside 1 of the rest. On blood cells (docs/benchmarks.md) half a network without training kept 0.575
+# of 0.608 mAP50-95 with 1, 0.600 with 10, 0.601 with 30, 0.605 with 50 and 100, 0.596 with 1000.
 BOXES = 50.0
 Part = tuple[Tensor, Tensor, Tensor | None, float]  # found, wanted (places, values), confidence (places, 1), weight
 

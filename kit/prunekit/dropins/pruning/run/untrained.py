@@ -53,8 +53,8 @@ def nearest(
         return settings
     ways = (settings, finer(settings, typed))
     say(
-        f"No training follows, so two ways are tried on {asked.repair} images: {UNTRAINED} and "
-        f"{TRAINED['importance']} error (--importance with either saves the time)"
+        f"No training follows: {UNTRAINED} and {TRAINED['importance']} error are both tried in memory, repaired on "
+        "training images, and what comes nearer to the dense network is taken (--importance with either saves the time)"
     )
     left: list[float] = []
     for way in ways:
