@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from . import layer as layers
-from .bent import Bent
+from .consumers import Consumers
+from .nonlinear import NonlinearFit
 from .ridge import Moments, choose, penalties
 from .stages import Stages, hooked
-from .takers import Takers
 
 LEAST_PLACES, PER_FEATURE = 64, 12  # positions of an image; samples in all for each feature of the layer
 UNCHANGED = 1e-10  # relative squared error that float32 rounding alone leaves behind
@@ -95,8 +95,10 @@ class Solver:
         self.dense = dict(dense.named_modules())
         self.modules = dict(model.named_modules())
         self.survivors, self.done, self.seed = survivors, done, seed
-        self.takers = Takers(self.dense)
-        self.bent: dict[str, Bent | None] = {}  # of the layers that wait for a fit; None where there is no room
+        self.consumers = Consumers(self.dense)
+        self.nonlinear: dict[
+            str, NonlinearFit | None
+        ] = {}  # of the layers that wait for a fit; None where there is no room
 
     def run(self) -> list[Any]:
         """Solve everything; the dense network's outputs, by batch."""
@@ -123,7 +125,7 @@ class Solver:
 
         def seen(name: str) -> Any:
             def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-                self.takers.put_out(name, output)
+                self.consumers.put_out(name, output)
                 calls[name, batch] += 1
                 look = looks.setdefault(name, _Look())
                 if batch not in look.at:
@@ -137,7 +139,7 @@ class Solver:
             calls[name, batch] += 1
 
         hooks = [self.dense[name].register_forward_hook(seen(name)) for name in names]
-        hooks += self.takers.hooks(names, norm_called)
+        hooks += self.consumers.hooks(names, norm_called)
         outputs = []
         with hooked(hooks):
             for batch in range(len(self.other.batches)):
@@ -151,7 +153,7 @@ class Solver:
         for name in [name for name in looks if name in shared]:
             del looks[name]
             self.done.fits[name] = Fit(left="called more than once")
-        self.takers.forget(shared)
+        self.consumers.forget(shared)
 
     def _places(self, name: str) -> int:
         images = sum(len(batch) for batch in self.own.batches)
@@ -209,20 +211,22 @@ class Solver:
     def _keep(self, name: str, x: Tensor, wanted: Tensor) -> None:
         """A batch's samples, where an activation follows and they have room."""
         spread = isinstance(self.layers[name], nn.ConvTranspose2d)  # several outputs for each channel of a norm
-        if spread or name not in self.takers.activations or self.bent.get(name, wanted) is None:
+        if spread or name not in self.consumers.activations or self.nonlinear.get(name, wanted) is None:
             return
-        if name not in self.bent:
-            norm = self.modules[self.takers.norms[name]] if name in self.takers.norms else None
-            self.bent[name] = Bent.behind(self.takers.activations[name], norm, len(wanted), wanted.shape[2])
-        samples: Any = self.bent[name]
+        if name not in self.nonlinear:
+            norm = self.modules[self.consumers.norms[name]] if name in self.consumers.norms else None
+            self.nonlinear[name] = NonlinearFit.behind(
+                self.consumers.activations[name], norm, len(wanted), wanted.shape[2]
+            )
+        samples: Any = self.nonlinear[name]
         samples.add(x, wanted)
         if not samples.fits(len(self.own.batches)):
-            self.bent[name] = None
+            self.nonlinear[name] = None
 
     def _shifts(self, name: str) -> bool:
         """The outputs of a layer can be shifted: by its bias, or by the mean that the next BatchNorm takes away."""
         layer = self.layers[name]
-        return not isinstance(layer, nn.ConvTranspose2d) and (layer.bias is not None or name in self.takers.norms)
+        return not isinstance(layer, nn.ConvTranspose2d) and (layer.bias is not None or name in self.consumers.norms)
 
     def _fit(self, name: str, fitted: Moments, held: Moments | None) -> None:
         layer, bias = self.layers[name], self._shifts(name)
@@ -231,7 +235,7 @@ class Solver:
         reason = "inputs unchanged" if before < UNCHANGED else None
         change, penalty = (None, 0.0) if reason else choose(fitted, held, bias)
         after = before if change is None else whole.error(change)
-        samples = self.bent.pop(name, None)
+        samples = self.nonlinear.pop(name, None)
         if change is not None and samples is not None:
             weights, shift, ridge = layers.matrix(layer), layers.shift(layer), penalties(whole, penalty, bias)
             change, before, after = samples.refined(change, weights, shift, whole.square, ridge, bias)
@@ -249,5 +253,5 @@ class Solver:
         if layer.bias is not None:
             layer.bias.data += by.to(layer.bias.dtype)
         else:
-            norm: Any = self.modules[self.takers.norms[name]]
+            norm: Any = self.modules[self.consumers.norms[name]]
             norm.running_mean -= by.to(norm.running_mean.dtype)

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 # Each number for itself, and nothing that is learned.
 ELEMENTWISE = (nn.SiLU, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.GELU, nn.Mish, nn.ELU, nn.Hardtanh)
 ROUNDS = 5  # after which hardly anything changes
-ROOM = 1 << 28  # bytes of a layer's samples, above which it is fitted without its activation
-STEEP = 0.95  # quantile of the squared slopes that counts as 1
-SOME = 4096  # samples that this quantile is taken of
-CLOSE = 1e-4  # differences below have no slope that float32 could tell
+MAX_BYTES = 1 << 28  # bytes of a layer's samples, above which it is fitted without its activation
+SLOPE_QUANTILE = 0.95  # quantile of the squared slopes that counts as 1
+QUANTILE_SAMPLES = 4096  # samples that this quantile is taken of
+LEAST_DIFFERENCE = 1e-4  # differences below have no slope that float32 could tell
 
 
 @dataclass
-class Bent:
+class NonlinearFit:
     """A layer's samples, and the activation behind it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Bent:
     wanted: list[Tensor]
 
     @classmethod
-    def behind(cls, activation: nn.Module, norm: Any, groups: int, outputs: int) -> Bent:
+    def behind(cls, activation: nn.Module, norm: Any, groups: int, outputs: int) -> NonlinearFit:
         """Without samples.
 
         Args:
@@ -64,7 +64,7 @@ class Bent:
 
     def fits(self, batches: int) -> bool:
         """There is room for as many batches as large as the first."""
-        return batches * self.given[0].numel() * self.given[0].element_size() <= ROOM
+        return batches * self.given[0].numel() * self.given[0].element_size() <= MAX_BYTES
 
     def refined(
         self, start: Tensor, weights: Tensor, shift: Tensor, square: Tensor, ridge: Tensor, bias: bool
@@ -108,6 +108,8 @@ class Bent:
     def _share(self, put: Tensor, wanted: Tensor, dense: Tensor) -> Tensor:
         """How much of a difference the activation passes on, squared: at most 1."""
         between = (put - wanted) * self.scale
-        slope = torch.where(between.abs() > CLOSE, (self._pass(put) - dense) / between, torch.ones_like(put)).pow(2)
-        some = slope[:, :: max(1, slope.shape[1] // SOME)]
-        return (slope / torch.quantile(some, STEEP, 1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
+        slope = torch.where(
+            between.abs() > LEAST_DIFFERENCE, (self._pass(put) - dense) / between, torch.ones_like(put)
+        ).pow(2)
+        some = slope[:, :: max(1, slope.shape[1] // QUANTILE_SAMPLES)]
+        return (slope / torch.quantile(some, SLOPE_QUANTILE, 1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)

@@ -17,7 +17,7 @@ from torch.nn import functional
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The repair, imported as the engine is on its own."""
-    return modules("repair.repair repair.takers repair.bent")
+    return modules("repair.repair repair.consumers repair.nonlinear")
 
 
 class Block(nn.Module):
@@ -96,11 +96,11 @@ def test_a_fit_is_better_for_what_the_activation_passes_on(
     parts: SimpleNamespace, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = "block.0" if name == "in a row" else "block.conv"
-    done, bent = outcome(parts, BLOCKS[name], monkeypatch)
-    monkeypatch.setattr(parts.takers, "ELEMENTWISE", ())
+    done, fit = outcome(parts, BLOCKS[name], monkeypatch)
+    monkeypatch.setattr(parts.consumers, "ELEMENTWISE", ())
     linear, plain = outcome(parts, BLOCKS[name], monkeypatch)
     assert done.fits[layer].left is None and done.fits[layer].after < done.fits[layer].before
-    assert bent < 0.99 * plain and linear.fits[layer].after != done.fits[layer].after
+    assert fit < 0.99 * plain and linear.fits[layer].after != done.fits[layer].after
 
 
 def test_what_is_looked_at_beside_its_activation_is_fitted_as_it_is(
@@ -109,7 +109,7 @@ def test_what_is_looked_at_beside_its_activation_is_fitted_as_it_is(
     """As in a block of somebody else's: what the activation swallows is not lost there."""
     gated = lambda: Gated(12, 12, nn.SiLU())  # noqa: E731
     done, known = outcome(parts, gated, monkeypatch)
-    monkeypatch.setattr(parts.takers, "ELEMENTWISE", ())
+    monkeypatch.setattr(parts.consumers, "ELEMENTWISE", ())
     linear, plain = outcome(parts, gated, monkeypatch)
     assert done.fits == linear.fits and known == plain
 
@@ -130,7 +130,7 @@ def test_a_norm_of_another_form_or_of_two_places_is_not_taken_for_the_layer_s(
     parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done, known = outcome(parts, Spread, monkeypatch)
-    monkeypatch.setattr(parts.takers, "ELEMENTWISE", ())
+    monkeypatch.setattr(parts.consumers, "ELEMENTWISE", ())
     linear, plain = outcome(parts, Spread, monkeypatch)
     assert done.fits == linear.fits and known == plain and done.fits["block.up.0"].left is None
 
@@ -138,20 +138,20 @@ def test_a_norm_of_another_form_or_of_two_places_is_not_taken_for_the_layer_s(
 def test_a_layer_without_room_for_its_samples_is_fitted_without_its_activation(
     parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts.bent, "ROOM", 1000)
+    monkeypatch.setattr(parts.nonlinear, "MAX_BYTES", 1000)
     done, tight = outcome(parts, BLOCKS["SiLU"], monkeypatch)
-    monkeypatch.setattr(parts.takers, "ELEMENTWISE", ())
+    monkeypatch.setattr(parts.consumers, "ELEMENTWISE", ())
     linear, plain = outcome(parts, BLOCKS["SiLU"], monkeypatch)
     assert done.fits == linear.fits and tight == plain
 
 
 def test_the_error_is_what_is_left_behind_the_activation(parts: SimpleNamespace) -> None:
     """By hand: ReLU makes one of two differences nothing, the other is 1 of a variance sum of 2."""
-    bent = parts.bent.Bent.behind(nn.ReLU(inplace=True), None, 1, 1)
-    bent.add(torch.tensor([[[1.0], [1.0], [0.0]]]), torch.tensor([[[-4.0], [2.0], [0.0]]]))
+    fit = parts.nonlinear.NonlinearFit.behind(nn.ReLU(inplace=True), None, 1, 1)
+    fit.add(torch.tensor([[[1.0], [1.0], [0.0]]]), torch.tensor([[[-4.0], [2.0], [0.0]]]))
     weights, nothing = torch.ones(1, 1, 1, dtype=torch.float64), torch.zeros(1, 1, 1, dtype=torch.float64)
     square, ridge = torch.full((1, 1, 1), 2.0, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
-    change, before, after = bent.refined(nothing, weights, nothing, square, ridge, False)
+    change, before, after = fit.refined(nothing, weights, nothing, square, ridge, False)
     wanted = torch.tensor([0.0, 2.0, 0.0])
     spread = float((wanted - wanted.mean()).pow(2).sum())
     put = torch.tensor([1.0, 1.0, 0.0])
@@ -164,11 +164,11 @@ def test_where_everything_is_passed_on_the_ridge_regression_stays(parts: SimpleN
     """Above zero ReLU changes nothing, so the penalised answer stays: it must not creep to a smaller penalty."""
     generator = torch.Generator().manual_seed(0)
     x, wanted = torch.rand(1, 200, 4, generator=generator), 5 + torch.rand(1, 200, 3, generator=generator)
-    bent = parts.bent.Bent.behind(nn.ReLU(), None, 1, 3)
-    bent.add(x, wanted)
+    fit = parts.nonlinear.NonlinearFit.behind(nn.ReLU(), None, 1, 3)
+    fit.add(x, wanted)
     weights, shift = torch.ones(1, 4, 3, dtype=torch.float64), torch.ones(1, 1, 3, dtype=torch.float64)
     square, ridge = x.double().transpose(1, 2) @ x.double(), torch.full((1, 4), 20.0, dtype=torch.float64)
     rest = wanted.double() - x.double() @ weights - shift
     start = torch.linalg.solve(square + torch.diag_embed(ridge), x.double().transpose(1, 2) @ rest)
-    change, before, after = bent.refined(start, weights, shift, square, ridge, False)
+    change, before, after = fit.refined(start, weights, shift, square, ridge, False)
     assert float((change - start).abs().max()) < 1e-4 and after < before

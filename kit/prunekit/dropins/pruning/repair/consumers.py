@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .bent import ELEMENTWISE
+from .nonlinear import ELEMENTWISE
 
 
-class Takers:
+class Consumers:
     """What comes directly after each layer.
 
     Attributes:
