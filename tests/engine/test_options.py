@@ -63,6 +63,6 @@ def test_help_says_every_default(options: Any) -> None:
         if action.nargs != 0 and not silent & set(action.option_strings):
             assert "default" in action.help, action.option_strings
     said = " ".join(parser.format_help().split())
-    assert "(default reconstruction with a target, with --epochs 0 the better of it and fpgm, else lamp)" in said
+    assert "(default reconstruction with a target, fpgm with --epochs 0, with both the better one, else lamp)" in said
     assert "(default global beside the default criterion of a target, else local)" in said
     assert "(default 8 beside the default criterion of a target, else 16)" in said

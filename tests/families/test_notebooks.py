@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from forkhome import Home
 from kinds import EIGHT, FIVE, Family, marks
 from published import NOTEBOOKS, RUN, check_published, texts
@@ -103,4 +104,8 @@ def test_executed(
     pytest.importorskip("ipykernel")
     out, image = home.root.with_name("out.ipynb"), family.data(request).parent / "images" / "val"
     home.python(RUN, NOTEBOOKS / name, out, json.dumps({**settings, "image": str(image)}))
-    check(texts(json.loads(out.read_text(encoding="utf-8"))))
+    said = texts(json.loads(out.read_text(encoding="utf-8")))
+    check(said)
+    if family is EIGHT:  # to the last parameter what the last step's plan says, of the network that it was made for
+        plan = yaml.safe_load((home.root / "runs/notebook/pruned/step2_plan.yaml").read_text(encoding="utf-8"))
+        assert f"-> {plan['pruned']['params']:,}\n" in said["prune"], said["prune"]

@@ -78,8 +78,8 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
     add(
         "--importance",
         choices=CRITERIA,
-        help=f"criterion for channels (default {TRAINED['importance']} with a target, with --epochs 0 the better of "
-        f"it and {UNTRAINED}, else {defaults.importance})",
+        help=f"criterion for channels (default {TRAINED['importance']} with a target, {UNTRAINED} with --epochs 0, "
+        f"with both the better one, else {defaults.importance})",
     )
     add(
         "--scope",
