@@ -146,6 +146,20 @@ class _Cell:
         assert large and small, "made before this cell"
         return str(round(small["macs"] / large["macs"], 6))
 
+    def share_of_time(self) -> str:
+        """The time to prune to: that of the variant's `time_of`, as a share of the time of what is pruned."""
+        return str(round(1 / self.beside(self.start / "best.pt", self.timed_by)["ratio"], 4))
+
+    @property
+    def timed_by(self) -> Path:
+        """The network whose time is the target."""
+        return self.bench.cell(self.seed, self.variant.time_of) / "best.pt"
+
+    def beside(self, first: Path, other: Path) -> dict[str, Any]:
+        """How fast the other network is beside the first, at the images' size in training."""
+        networks = {"first": first, "other": other}
+        return _timed(self.bench, self.seed, networks, self.bench.sizes.imgsz)["speeds"]["onnxruntime"]["other"]
+
 
 def timed(bench: Bench, seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
     """Time the networks of a seed's cells in turns (`pruning.scripts.latency.measure`); what was timed stays.
@@ -162,9 +176,10 @@ def timed(bench: Bench, seed: int, names: list[str], imgsz: int) -> dict[str, An
     lacking = [name for name in names[1:] if name not in known]
     if known and not lacking:
         return kept
-    found = _timed(bench, seed, [names[0], *lacking], imgsz)
+    paths = {name: bench.cell(seed, name) / "best.pt" for name in names}
+    found = _timed(bench, seed, {name: paths[name] for name in (names[0], *lacking)}, imgsz)
     if known and kept["machine"] != found["machine"]:
-        found = _timed(bench, seed, names, imgsz)
+        found = _timed(bench, seed, paths, imgsz)
     elif known:
         for key, new, old in (("networks", found, kept), ("onnxruntime", found["speeds"], kept["speeds"])):
             new[key] = {**new[key], **old[key]}
@@ -172,14 +187,13 @@ def timed(bench: Bench, seed: int, names: list[str], imgsz: int) -> dict[str, An
     return found
 
 
-def _timed(bench: Bench, seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
-    """Time these networks of a seed in turns; the first is the reference."""
+def _timed(bench: Bench, seed: int, networks: Mapping[str, Path], imgsz: int) -> dict[str, Any]:
+    """Time these networks in turns; the first is the reference."""
     job, out = bench.job(seed), bench.folder / "running" / "latency.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    networks = ",".join(f"{name}={bench.cell(seed, name) / 'best.pt'}" for name in names)
     wider = replace(job, sizes=replace(job.sizes, imgsz=imgsz))
-    first = str(bench.cell(seed, names[0]) / "best.pt")
-    words = [str(INFORK), "latency", str(out), job.target.upstream, first, networks]
+    first, pairs = next(iter(networks.values())), ",".join(f"{name}={path}" for name, path in networks.items())
+    words = [str(INFORK), "latency", str(out), job.target.upstream, str(first), pairs]
     runner.run(bench.workshop, "latency", [*words, *wider.words(1, bench.folder / "running" / "x")], _idle, bench.again)
     return json.loads(out.read_text(encoding="utf-8"))
 
@@ -200,7 +214,9 @@ def _more(cell: _Cell) -> dict[str, Any]:
 
 def _prune(cell: _Cell) -> dict[str, Any]:
     """A script of the fork, as a user types it; the figures are its own report's."""
-    place, options = cell.work / "run", ["--target-macs", cell.fraction(), *cell.variant.options]
+    place, timed_by = cell.work / "run", cell.variant.time_of
+    target = ("--target-latency", cell.share_of_time()) if timed_by else ("--target-macs", cell.fraction())
+    options = [*target, *cell.variant.options]
     epochs = max(1, cell.job.sizes.extra // cell.variant.steps)
     words = cell.job.words(epochs, place, dict(cell.variant.hyp))
     cell.run(cell.job.prune(cell.variant.script, cell.start / "best.pt", options, words))
@@ -213,7 +229,8 @@ def _prune(cell: _Cell) -> dict[str, Any]:
         settings["sensitivity"] = Path(settings["sensitivity"]).name
     first = report["steps"][0]
     untrained = {"zero_map50": first["pruned_map50"], "zero_map50_95": first["pruned_map50_95"]}
-    return {**kept, **untrained, "settings": settings}
+    beside = {"beside": cell.beside(cell.timed_by, cell.work / "best.pt")} if timed_by else {}
+    return {**kept, **untrained, **beside, "settings": settings}
 
 
 def _sensitive(cell: _Cell) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Variant:
         hyp: train arguments of the fine-tuning that differ from the comparison's.
         large: of the next larger network; pruned to the MACs of the small one.
         fraction: of the dense network's MACs to prune to.
+        time_of: the variant whose measured time it is pruned to (`--target-latency`), not to MACs.
         against: the variant that it is held against, with which it has all but one thing in common.
         about: one line for the table.
     """
@@ -41,6 +42,7 @@ class Variant:
     hyp: tuple[tuple[str, float], ...] = ()
     large: bool = False
     fraction: float = HALF
+    time_of: str = ""
     against: str = "lamp-local"
 
 
@@ -65,6 +67,13 @@ def variants() -> dict[str, Variant]:
         Variant("large-dense", "dense", "the next larger network", start="", large=True, against="small-native"),
         Variant("small-native", "dense", "the small network, all epochs from scratch", start="", against="dense-more"),
         Variant("large-pruned", "prune", "the larger network, default settings, to the small one's MACs", **larger),
+        Variant(
+            "large-pruned-time",
+            "prune",
+            "the larger network, default settings, to the small one's measured time",
+            time_of="dense",
+            **larger,
+        ),
         _pruned("large-lamp", "the same by lamp", **larger),
         _pruned("large-fpgm", "the same by fpgm, repaired", *FPGM, *REPAIR, **larger),
     ]
@@ -130,6 +139,11 @@ def _helpers() -> list[Variant]:
         "reconstruction",
         *REPAIR,
     )
+    at_time: dict[str, Any] = {"time_of": "default", "against": "default"}
+    as_fast = [
+        _pruned(f"{name}-time", f"{text}, multiples of 16, to the default's measured time", *words, **at_time)
+        for name, text, words in (("random", "control: random channels", RANDOM), ("fpgm", "fpgm", FPGM))
+    ]
     table = Variant("sensitivity", "sensitive", "widths by sensitivity.py, recalibrated", options=("--recalibrate",))
     return [
         recalibrated,
@@ -140,6 +154,7 @@ def _helpers() -> list[Variant]:
         both,
         finer,
         solved,
+        *as_fast,
         *widths,
         *rates,
         warm,
@@ -191,7 +206,7 @@ def ordered(names: list[str], every: dict[str, Variant]) -> list[str]:
 
     def add(name: str) -> None:
         needs = ["dense", "large-dense"] if every[name].large and every[name].start else [every[name].start]
-        for need in needs:
+        for need in (*needs, every[name].time_of):
             if need and need not in wanted:
                 add(need)
         if name not in wanted:

@@ -91,7 +91,9 @@ def test_every_variant_comes_after_its_start(comparing: SimpleNamespace) -> None
     for name in names:
         assert not every[name].start or names.index(every[name].start) < names.index(name)
     assert comparing.variants.ordered(["large-pruned"], every) == ["dense", "large-dense", "large-pruned"]
-    half = [variant for variant in every.values() if variant.fraction == comparing.variants.HALF]
+    assert comparing.variants.ordered(["random-time"], every) == ["dense", "default", "random-time"]
+    at_half = comparing.variants.HALF
+    half = [variant for variant in every.values() if variant.fraction == at_half and not variant.time_of]
     plain = [v for v in half if v.kind == "prune" and not (v.hyp or v.large or v.steps > 1)]
     alone = [v.options for v in plain if "--importance" in v.options]
     pairs = [(o[1], *o[3:]) for o in alone if len(o) == 2 or (len(o) == 4 and o[2] == "--scope")]
@@ -200,8 +202,8 @@ def test_networks_that_came_later_take_turns_with_the_first(
     """What was timed is kept, but for another size, or another machine."""
     runs, cells, place = [], importlib.import_module("comparing.cells"), "here"
 
-    def fake(_bench: Any, _seed: int, names: list[str], imgsz: int) -> dict[str, Any]:
-        runs.append(names)
+    def fake(_bench: Any, _seed: int, names: dict[str, Path], imgsz: int) -> dict[str, Any]:
+        runs.append([*names])
         speeds = {name: {"ratio": len(runs)} for name in names}
         return {
             "machine": place,
@@ -211,7 +213,8 @@ def test_networks_that_came_later_take_turns_with_the_first(
         }
 
     def ratios(names: str, imgsz: int = 320) -> dict[str, int]:
-        made = cells.timed(SimpleNamespace(folder=tmp_path), 0, names.split(), imgsz)
+        bench = SimpleNamespace(folder=tmp_path, cell=lambda seed, name: tmp_path / f"s{seed}" / name)
+        made = cells.timed(bench, 0, names.split(), imgsz)
         return {name: speed["ratio"] for name, speed in made["speeds"]["onnxruntime"].items()}
 
     monkeypatch.setattr(cells, "_timed", fake)
@@ -221,6 +224,36 @@ def test_networks_that_came_later_take_turns_with_the_first(
     place = "elsewhere"
     assert ratios("dense a b c", 640) == {"dense": 5, "a": 5, "b": 5, "c": 5}
     assert runs == [["dense", "a"], ["dense", "b"], ["dense", "a", "b"], ["dense", "c"], ["dense", "a", "b", "c"]]
+
+
+def test_a_network_is_pruned_to_anothers_measured_time(
+    comparing: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The larger one takes 2.5 times the small one's time: 0.4 of its own is asked for; then both are timed again."""
+    sizes = comparing.targets.TARGETS["v8"].tiers["quick"]
+    bench = comparing.cells.Bench(tmp_path, tmp_path, "v8", sizes, tmp_path / "data.yaml", "compare.py")
+    timed, asked = [], []
+
+    def run(workshop: object, name: str, words: list[str], tick: object, again: str) -> None:
+        if "latency" in words:
+            pairs = [pair.partition("=")[2] for pair in words[5].split(",")]
+            timed.append([Path(path).parent.name for path in pairs])
+            speeds = {"other": {"ratio": 2.5 if len(timed) == 1 else 1.01}}
+            Path(words[2]).write_text(json.dumps({"speeds": {"onnxruntime": speeds}}))
+            return
+        asked.extend(words)
+        place = tmp_path / "running" / "s0-large-pruned-time" / "run"
+        place.mkdir()
+        step = {**figures(0.5), "pruned_map50": 0.4, "pruned_map50_95": 0.2}
+        (place / "report.json").write_text(json.dumps({"steps": [step], "settings": {"sensitivity": None}}))
+        for made in ("pruned.pt", "pruned.yaml"):
+            (place / made).write_text("network")
+
+    monkeypatch.setattr(comparing.cells.runner, "run", run)
+    cell = comparing.cells.make_cell(bench, 0, comparing.variants.variants()["large-pruned-time"])
+    assert asked[asked.index("--target-latency") + 1] == "0.4" and "--target-macs" not in asked
+    assert timed == [["large-dense", "dense"], ["dense", "s0-large-pruned-time"]]
+    assert cell["beside"] == {"ratio": 1.01}
 
 
 @pytest.mark.slow
