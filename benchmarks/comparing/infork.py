@@ -6,7 +6,8 @@
     python infork.py latency OUT.json UPSTREAM WEIGHTS NAME=PATH,... WORDS...
     python infork.py seeded  SEED CLIP SCRIPT WORDS...
 
-UPSTREAM is module:class of the fork's `pruning.family.contract.Upstream`, WORDS are upstream's train arguments.
+UPSTREAM is module:name of the fork's `pruning.family.contract.Upstream`, or of its class; WORDS are upstream's train
+arguments.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def engine(name: str) -> ModuleType:
 def opened(upstream: str, weights: str, words: list[str]) -> Any:
     """The network, checked, with its adapter (`pruning.family.contract.Opened`)."""
     module, _, name = upstream.partition(":")
-    made = getattr(importlib.import_module(module), name)()
+    made = getattr(importlib.import_module(module), name)
+    made = made() if isinstance(made, type) else made
     return made.open(weights, words, engine("settings").Settings(), trust=False)
 
 

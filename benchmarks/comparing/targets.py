@@ -70,7 +70,7 @@ class Target:
     """One target: its networks (the small one, the next larger one) and its upstream's habits.
 
     Attributes:
-        upstream: module and class of the fork's `pruning.family.contract.Upstream`.
+        upstream: module and name of the fork's `pruning.family.contract.Upstream`.
         small, large: architectures by upstream's names.
         style: whose train arguments: "ultralytics", "yolov5" or "yolov7".
         hyp: upstream's own hyperparameters in the fork, for those that read a file.
@@ -99,7 +99,7 @@ TARGETS: Mapping[str, Target] = {
     "v12": Target(_ULTRALYTICS, "yolo12n.yaml", "yolo12s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
     "v26": Target(_ULTRALYTICS, "yolo26n.yaml", "yolo26s.yaml", "ultralytics", {"full": _FULL, "quick": _QUICK}),
     "v5": Target(
-        "prunekit_v5.main:Upstream",
+        "prunekit_v5.main:UPSTREAM",
         "models/yolov5n.yaml",
         "models/yolov5s.yaml",
         "yolov5",
@@ -108,7 +108,7 @@ TARGETS: Mapping[str, Target] = {
         V5_HYP,
     ),
     "v7": Target(
-        "prunekit_v7.main:Upstream",
+        "prunekit_v7.main:UPSTREAM",
         "cfg/training/yolov7-tiny.yaml",
         "cfg/training/yolov7.yaml",
         "yolov7",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -144,6 +145,16 @@ def test_families_speak_their_upstreams_language(comparing: SimpleNamespace, tmp
     plain, slow = (job.hyperparameters(hyp).read_text() for hyp in ({}, {"lr0": 0.5}))
     assert plain == "cls: 4.0\nlr0: 0.02\nmosaic: 0.0\nobj: 50.0\nwarmup_bias_lr: 0.02\n", "upstream's, HYP's, V5_HYP's"
     assert slow == plain.replace("\nlr0: 0.02", "\nlr0: 0.5")
+
+
+def test_every_target_names_its_forks_upstream(comparing: SimpleNamespace) -> None:
+    """Of each, a module among the drop-ins, and a name that is defined there: nothing else of a target needs a fork."""
+    dropins = BENCHMARKS.parent / "kit" / "prunekit" / "dropins"
+    for target in comparing.targets.TARGETS.values():
+        module, _, name = target.upstream.partition(":")
+        (file,) = dropins.glob(f"*/{module.replace('.', '/')}.py")
+        defined = re.findall(r"^(?:class )?(\w+)(?:\(| = |:)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert name in defined, f"{target.upstream}: {file} defines {defined}"
 
 
 def test_own_data_takes_upstreams_settings(comparing: SimpleNamespace, tmp_path: Path) -> None:
