@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_helpers import ToyFamily, modules
+from engine_helpers import ToyFamily, modules, toy
 from torch import Tensor, nn
 
 TARGET: dict[str, Any] = {"target_macs": 0.6, "importance": "fpgm", "min_channels": 2, "round_to": 16}
@@ -33,10 +33,38 @@ class Pictured(ToyFamily):
         yield from nn.functional.interpolate(coarse, size=16, mode="bicubic").split(1)
 
 
+class Measured(Pictured):
+    """A family whose validator tells networks apart: by the mean of their outputs; how often images were looked at."""
+
+    looked = 0
+
+    def __init__(self, parts: SimpleNamespace) -> None:
+        super().__init__()
+        self.metrics = parts.contract.Metrics
+
+    def finetune(self, weights: Path, folder: Path, **more: Any) -> Path:
+        """Sparsity training makes another network; without epochs fine-tuning makes none."""
+        if not more.get("sparsity"):
+            return weights
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(toy(1)[0], folder / "sparse.pt")
+        return folder / "sparse.pt"
+
+    def images(self, weights: Path) -> Iterator[Tensor]:
+        self.looked += 1
+        return super().images(weights)
+
+    def evaluate(self, weights: Path) -> Any:
+        model = self.load(weights).eval()
+        with torch.no_grad():
+            value = float(model(self.example(model))[0].abs().mean())
+        return self.metrics(map50=value, map50_95=value / 2)
+
+
 @pytest.fixture(scope="module")
 def parts(engine: object) -> SimpleNamespace:
     """The modules, imported as the engine is on its own."""
-    return modules("run.untrained run.repair_step settings errors")
+    return modules("run.untrained run.repair_step run.loop run.preview family.contract settings errors")
 
 
 @pytest.fixture
@@ -50,17 +78,20 @@ def test_the_nearer_one_stays(
     parts: SimpleNamespace, best: Path, monkeypatch: pytest.MonkeyPatch, left: tuple[float, float], wanted: str
 ) -> None:
     tried: list[Any] = []
-    monkeypatch.setattr(
-        parts.untrained, "_left", lambda family, weights, asked, _: tried.append(asked) or left[len(tried) - 1]
-    )
+
+    def made(family: Any, weights: Path, asked: Any, shallow: Any) -> Any:
+        tried.append(asked)
+        return SimpleNamespace(repair={"after": left[len(tried) - 1]}, of=asked.importance)
+
+    monkeypatch.setattr(parts.untrained, "_tried", made)
     said: list[str] = []
     asked = parts.settings.Settings(**TARGET)
-    found = parts.untrained.nearest(Pictured(), best, asked, (), say=said.append)
+    found, pruned = parts.untrained.nearest(Pictured(), best, asked, (), say=said.append)
     assert [each.importance for each in tried] == ["fpgm", "reconstruction"] and {each.repair for each in tried} == {
         128
     }
     finer = {"importance": "reconstruction", "scope": "global", "round_to": 8} if wanted != "fpgm" else {}
-    assert found == dataclasses.replace(asked, **finer)
+    assert found == dataclasses.replace(asked, **finer) and pruned.of == found.importance
     assert "both tried" in said[0] and "0.3" in said[1] and "0.2" in said[1]
 
 
@@ -79,19 +110,77 @@ UNTRIED: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
 def test_nothing_is_tried_where_it_is_decided(parts: SimpleNamespace, best: Path, name: str) -> None:
     family, values, typed = UNTRIED[name]
     asked, said = parts.settings.Settings(**values), []
-    assert parts.untrained.nearest(family, best, asked, typed, say=said.append) == asked and not said
+    assert parts.untrained.nearest(family, best, asked, typed, say=said.append) == (asked, None) and not said
 
 
 def test_both_are_pruned_and_repaired(parts: SimpleNamespace, best: Path) -> None:
     """On a network: the figures are those of two networks, and the lower one decides."""
     said: list[str] = []
     asked = parts.settings.Settings(**{**TARGET, "round_to": 2})
-    found = parts.untrained.nearest(Pictured(), best, asked, (), say=said.append)
+    found, pruned = parts.untrained.nearest(Pictured(), best, asked, (), say=said.append)
     left = [float(word) for word in said[1].replace(" and ", " by ").split(" by ")[1:3] for word in [word.split()[0]]]
     assert len(set(left)) == 2 and all(0 < each < 2 for each in left)
     assert found.importance == ("reconstruction" if left[1] < left[0] else "fpgm") and found.repair is None
-    typed = parts.untrained.nearest(Pictured(), best, asked, ("scope", "round_to"), say=said.append)
+    assert pruned.plan.criterion == found.importance and f"{pruned.repair['after']:.2g}" == f"{min(left):.2g}"
+    typed, _ = parts.untrained.nearest(Pictured(), best, asked, ("scope", "round_to"), say=said.append)
     assert (typed.scope, typed.round_to) == (asked.scope, 2)
+
+
+def test_what_was_tried_is_what_the_run_ends_with(
+    parts: SimpleNamespace, best: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranked and repaired once: the same network, to the last bit, as a run makes that has not seen the trial."""
+    family, asked = Measured(parts), parts.settings.Settings(**{**TARGET, "round_to": 2}, export=False)
+    asked, pruned = parts.untrained.nearest(family, best, asked, (), say=lambda line: None)
+    asked = dataclasses.replace(asked, repair=128)
+    ranked: list[int] = []
+    whole = parts.loop.plan_step
+    monkeypatch.setattr(parts.loop, "plan_step", lambda *more: ranked.append(more[-1]) or whole(*more))
+    ended, said, ranks = [], [], []
+    for name, tried in (("alone", None), ("handed on", pruned)):
+        state, lines = parts.loop.new_run(tmp_path / name, family, best, asked), list[str]()
+        parts.loop.run(state, family, tried=tried, say=lines.append)
+        ended.append(torch.load(state.folder / "pruned.pt", weights_only=False).state_dict())
+        said.append([line.replace(name, "") for line in lines if "before (BatchNorm" in line or "channels  " in line])
+        ranks.append(len(ranked))
+        assert state.steps[0]["repair"]["after"] == pruned.repair["after"]
+        assert (state.folder / "step1_plan.yaml").is_file() and state.proof["tensors"] > 0
+    assert ranks == [1, 1], "once for the run alone, not again for the one that was handed its network"
+    assert said[0][0] and len(said[0]) == 2 and ended[0].keys() == ended[1].keys()
+    assert all(torch.equal(ended[0][key], ended[1][key]) for key in ended[0])
+    assert [line.split("Proof")[0] for line in said[0]] == [line.split("Proof")[0] for line in said[1]]
+
+
+@pytest.mark.parametrize("more", [{"steps": 2}, {"sparsity": 0.01}])
+def test_a_run_of_another_kind_makes_its_own(
+    parts: SimpleNamespace, best: Path, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    """The trial pruned the dense network in one step: two steps, or a network trained sparse, begin otherwise."""
+    family, asked = Measured(parts), parts.settings.Settings(**{**TARGET, "round_to": 2}, export=False, repair=24)
+    asked, pruned = parts.untrained.nearest(family, best, asked, (), say=lambda line: None)
+    asked, ended = dataclasses.replace(asked, **more), []
+    for name, tried in (("alone", None), ("tried", pruned)):
+        state = parts.loop.new_run(tmp_path / name, family, best, asked)
+        parts.loop.run(state, family, tried=tried, say=lambda line: None)
+        network = torch.load(state.folder / "pruned.pt", weights_only=False).state_dict()
+        ended.append(([step["widths"] for step in state.steps], network))
+    assert ended[0][0] == ended[1][0] and len(ended[0][0]) == asked.steps
+    assert all(torch.equal(ended[0][1][key], ended[1][1][key]) for key in ended[0][1])
+
+
+def test_a_preview_measures_what_was_tried(parts: SimpleNamespace, best: Path, tmp_path: Path) -> None:
+    """--plan-only: the trial's plan and estimate, and nothing is ranked or repaired again."""
+    family, asked = Measured(parts), parts.settings.Settings(**{**TARGET, "round_to": 2})
+    asked, pruned = parts.untrained.nearest(family, best, asked, (), say=lambda line: None)
+    found, said = [], []
+    for tried in (None, pruned):
+        lines: list[str] = []
+        target, seen = tmp_path / "plan.yaml", family.looked
+        plan = parts.preview.plan_only(family, best, asked, target, lines.append, tried=tried)
+        found.append((plan.keep, family.looked - seen))
+        said.append([line for line in lines if line.startswith("estimate")])
+    assert found[0][0] == found[1][0] == pruned.plan.keep and found[0][1] > found[1][1]
+    assert said[0] == said[1] and "repaired on 24 training images" in said[0][0]
 
 
 def test_a_target_out_of_reach_is_refused_first(parts: SimpleNamespace, best: Path) -> None:
@@ -105,15 +194,15 @@ def test_a_target_that_one_of_them_reaches_is_reached(
 ) -> None:
     """By one ratio in multiples of 16 a small network may have no plan near it, by the other it has."""
 
-    def left(family: Any, weights: Path, asked: Any, shallow: Any) -> float:
+    def made(family: Any, weights: Path, asked: Any, shallow: Any) -> Any:
         if far in (asked.importance, "both"):
             raise parts.errors.Unreachable("out of reach")
-        return 0.5
+        return SimpleNamespace(repair={"after": 0.5})
 
-    monkeypatch.setattr(parts.untrained, "_left", left)
+    monkeypatch.setattr(parts.untrained, "_tried", made)
     asked, quiet = parts.settings.Settings(**TARGET), lambda line: None
     if wanted is None:
         with pytest.raises(parts.errors.PruneError, match="out of reach"):
             parts.untrained.nearest(Pictured(), best, asked, (), say=quiet)
     else:
-        assert parts.untrained.nearest(Pictured(), best, asked, (), say=quiet).importance == wanted
+        assert parts.untrained.nearest(Pictured(), best, asked, (), say=quiet)[0].importance == wanted

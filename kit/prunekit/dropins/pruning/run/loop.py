@@ -7,7 +7,6 @@ with upstream's seeded trainer, ends where an uninterrupted one ends.
 
 from __future__ import annotations
 
-import copy
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from ..files import digest_of, fresh, write_whole
 from ..network.counts import Cost, count
 from ..network.deployed import deployed_cost, deployed_line
 from ..network.surgery import merge_blocks
-from ..planning.apply import apply_plan, require_scores
+from ..planning.apply import require_scores
 from ..planning.depth import BlockEntry
 from ..planning.plan import Plan, plan_summary
 from ..planning.plan_file import write_plan
@@ -31,11 +30,11 @@ from ..runtime.onnx_check import check_onnx
 from ..settings import CRITERIA, Settings
 from ..training.recalibrate import recalibrate
 from .beside import look
+from .carry_out import Pruned, carry_out
 from .depth import Shallow, remove_blocks
 from .finetune import finetune_step, require_one_process, same_shape, schedule_of
 from .rebuild import require_rebuild, require_structure
 from .record import State
-from .repair_step import repaired
 from .report import write_report
 from .step import dense_of, open_model, plan_step, scores_of, widths_of
 
@@ -78,6 +77,7 @@ def run(
     family: Family,
     *,
     plan: Plan | None = None,
+    tried: Pruned | None = None,
     say: Say = print,
     style: Style | None = None,
     watch: Watch = unwatched,
@@ -88,6 +88,7 @@ def run(
         state: a new record, or one that `State.load` read back.
         family: the upstream's adapter.
         plan: an edited plan to replay instead of making one; one step only.
+        tried: the dense network as one step would prune it, where a trial has done so in memory already.
         say: receives each line for the console.
         style: the script's wording.
         watch: called with each of `EVENTS`: when the dense figures are known, after each step, at the end.
@@ -108,8 +109,10 @@ def run(
         _make_shallow(state, family, say)
     if state.settings.sparsity and state.sparse is None:
         _train_sparse(state, family, say)
+    if state.settings.steps > 1 or state.sparse or state.shallow:
+        tried = None  # another network is pruned, or to another size
     while state.status == "running" and len(state.steps) + state.skipped < state.settings.steps:
-        if _step(state, family, plan, say, style):
+        if _step(state, family, plan, say, style, tried):
             watch("on_prune_step_end", state)
     if not state.final:
         _finish(state, family, say, style)
@@ -189,7 +192,7 @@ def _train_sparse(state: State, family: Family, say: Say) -> None:
     state.save()
 
 
-def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Style) -> bool:
+def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Style, tried: Pruned | None) -> bool:
     """One whole step; nothing of it counts until the record is saved at its end. False if it was left to the next.
 
     A step that has nothing to remove, or cannot come near its share of a target, is left to the next; the last one is
@@ -198,7 +201,7 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
     number, started = len(state.steps) + state.skipped + 1, time.perf_counter()
     pruned = state.folder / f"step{number}_pruned.pt"
     try:
-        made, cost, widths, repair = _prune(state, family, plan, number, pruned, say)
+        made, cost, widths, repair = _prune(state, family, plan, number, pruned, say, tried)
     except Unreachable as error:
         last = number == state.settings.steps
         if plan is not None or (last and not state.steps):
@@ -243,29 +246,25 @@ def _step(state: State, family: Family, plan: Plan | None, say: Say, style: Styl
 
 
 def _prune(
-    state: State, family: Family, plan: Plan | None, number: int, target: Path, say: Say
-) -> tuple[Path, Cost, dict[str, int], dict[str, Any]]:
+    state: State, family: Family, plan: Plan | None, number: int, target: Path, say: Say, done: Pruned | None
+) -> tuple[Path, Cost, dict[str, int], Mapping[str, Any]]:
     """Prune the step's starting network and save it; the plan's file, the new cost and widths, what repair did."""
-    source = _source(state)
-    model, graph = open_model(family, source, state.settings)
-    if plan is None:
-        shallow = Shallow(state.path(state.shallow), state.entries()) if state.shallow and not state.steps else None
-        dense = dense_of(family, Path(state.weights), shallow)
-        plan, scores = plan_step(family, model, graph, state.settings, dense, number)
+    source, made = _source(state), state.folder / f"step{number}_plan.yaml"
+    if done is None:
+        model, graph = open_model(family, source, state.settings)
+        if plan is None:
+            shallow = Shallow(state.path(state.shallow), state.entries()) if state.shallow and not state.steps else None
+            dense = dense_of(family, Path(state.weights), shallow)
+            plan, scores = plan_step(family, model, graph, state.settings, dense, number)
+        else:
+            plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed, source)
+        _announce(plan, made, graph.proof, say)
+        done = carry_out(family, source, model, graph, plan, scores, state.settings)
     else:
-        plan, scores = plan.fitted(graph), scores_of(family, model, graph, plan.criterion, plan.seed, source)
-    made = state.folder / f"step{number}_plan.yaml"
-    write_whole(made, partial(write_plan, plan))
-    say(f"{plan_summary(plan)}\neach layer  {made}")
-    dense_model = copy.deepcopy(model) if state.settings.repair else None
-    survivors: dict[str, Any] = {}
-    fits: dict[str, Any] = {}
-    state.proof = graph.proof.as_dict()
-    say(f"Proof: {graph.proof}")
-    removed = apply_plan(graph, plan, scores, survivors)
-    say(f"Step {number}: removed {removed} channels")
-    if dense_model is not None:
-        fits = repaired(family, source, model, dense_model, survivors, state.settings, say)
+        model = done.model
+        _announce(done.plan, made, done.proof, say)
+    state.proof = done.proof.as_dict()
+    say("\n".join((f"Step {number}: removed {done.removed} channels", *done.said)))
     merge_blocks(model, family.rules)
     if state.settings.recalibrate:
         batches = recalibrate(model, lambda: family.losses(model))
@@ -280,7 +279,13 @@ def _prune(
             )
         )
     write_whole(target, lambda scratch: family.save(model, source, scratch))
-    return made, count(model, family.example(model)), widths_of(model), fits
+    return made, count(model, family.example(model)), widths_of(model), done.repair
+
+
+def _announce(plan: Plan, target: Path, proof: Any, say: Say) -> None:
+    """Write a step's plan, before the minutes that carrying it out may take."""
+    write_whole(target, partial(write_plan, plan))
+    say(f"{plan_summary(plan)}\neach layer  {target}\nProof: {proof}")
 
 
 def _deployed_dense(family: Family, state: State) -> Cost:

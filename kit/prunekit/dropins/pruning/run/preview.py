@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,22 +10,21 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..family.contract import Family, Metrics, low_accuracy
 from ..files import write_whole
 from ..network.counts import Cost
 from ..network.graph import PruningGraph
 from ..network.surgery import merge_blocks
-from ..planning.apply import apply_plan
 from ..planning.plan import Plan, plan_table
 from ..planning.plan_file import write_plan
 from ..planning.select import Limits, make_units
 from ..scratch import temporary_folder
 from ..settings import Settings
 from ..training.recalibrate import recalibrate
+from .carry_out import Pruned, carry_out
 from .depth import Shallow
-from .repair_step import repaired, settled
+from .repair_step import settled
 from .step import dense_of, open_model, plan_step
 
 Say = Callable[[str], None]
@@ -42,6 +40,7 @@ def plan_only(
     *,
     without: str = "",
     shallow: Shallow | None = None,
+    tried: Pruned | None = None,
 ) -> Plan:
     """Make the plan of a one-step run, write it to `target`, say what it comes to, and prune nothing.
 
@@ -50,6 +49,7 @@ def plan_only(
     under fine-tuning.
     `without`: why there is no data set to do that with; otherwise `Family.check_data` has found it.
     `shallow`: the network without the bottlenecks that go first, where some do.
+    `tried`: the planned network, where a trial has made it in memory already.
     """
     dense = None if without else family.evaluate(weights)
     if dense and (warning := low_accuracy(dense)):
@@ -58,7 +58,8 @@ def plan_only(
     start = shallow.weights if shallow else weights
     model, graph = open_model(family, start, settings)
     dense_one = dense_of(family, weights, shallow)
-    plan, scores = plan_step(family, model, graph, replace(settings, steps=1), dense_one, 1)
+    known = tried.scores if tried else None
+    plan, scores = plan_step(family, model, graph, replace(settings, steps=1), dense_one, 1, known)
     write_whole(target, partial(write_plan, plan))
     say(plan_table(plan))
     for line in (*frozen_lines(graph), ceiling_line(graph, scores, settings)):
@@ -66,8 +67,11 @@ def plan_only(
     if family.dropped(model):
         what = "the target is without it" if settings.deployed else "targets are with it, too (--deployed: without)"
         say(f"deployed    MACs are those of the network with its one-to-many head, which deployment drops; {what}")
-    unknown = f"estimate    accuracy not estimated: {without}"
-    say(unknown if dense is None else _outcome(family, start, model, graph, plan, scores, dense, settings))
+    if dense is None:
+        say(f"estimate    accuracy not estimated: {without}")
+    else:
+        pruned = tried or carry_out(family, start, model, graph, plan, scores, settings)
+        say(_outcome(family, start, pruned, dense))
     say(f"Plan written to {target}. Edit its 'keep' values if you like, then prune with --plan {target}")
     return plan
 
@@ -94,32 +98,18 @@ def ceiling(graph: PruningGraph, scores: Scores, settings: Settings) -> Cost:
     return graph.cost({name: unit.least for unit in units for name in unit.names})
 
 
-def _outcome(
-    family: Family,
-    weights: Path,
-    model: nn.Module,
-    graph: PruningGraph,
-    plan: Plan,
-    scores: Scores,
-    dense: Metrics,
-    settings: Settings,
-) -> str:
+def _outcome(family: Family, weights: Path, pruned: Pruned, dense: Metrics) -> str:
     """Accuracy before any fine-tuning."""
-    whole = copy.deepcopy(model) if settings.repair else None
-    survivors: dict[str, list[int]] = {}
-    apply_plan(graph, plan, scores, survivors)
-    if whole is not None:
-        images = repaired(family, weights, model, whole, survivors, settings, lambda line: None)["images"]
-        how = f"repaired on {images} training images"
+    model, how = pruned.model, f"repaired on {pruned.repair.get('images')} training images"
     merge_blocks(model, family.rules)
-    if whole is None:
+    if not pruned.repair:
         batches = recalibrate(model, lambda: family.losses(model))
         how = f"BatchNorm recalibrated on {batches} training batches"
     with temporary_folder() as folder:
-        pruned = Path(folder) / "estimate.pt"
-        family.save(model, weights, pruned)
-        zero = family.evaluate(pruned)
-    return _estimate(dense, zero, how, "" if whole is not None else " with --recalibrate")
+        estimate = Path(folder) / "estimate.pt"
+        family.save(model, weights, estimate)
+        zero = family.evaluate(estimate)
+    return _estimate(dense, zero, how, "" if pruned.repair else " with --recalibrate")
 
 
 def _estimate(dense: Metrics, zero: Metrics, how: str, option: str) -> str:

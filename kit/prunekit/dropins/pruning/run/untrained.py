@@ -8,19 +8,17 @@ Both are pruned and repaired in memory, and images that no fit has seen say whic
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import Unreachable
 from ..family.contract import Family
-from ..planning.apply import apply_plan
 from ..settings import Settings
+from .carry_out import Pruned, carry_out
 from .depth import Shallow
-from .repair_step import TRAINED, UNTRAINED, finer, repaired, settled
+from .repair_step import TRAINED, UNTRAINED, finer, settled
 from .step import dense_of, open_model, plan_step
 
 
@@ -31,7 +29,7 @@ def nearest(
     typed: Collection[str],
     shallow: Shallow | None = None,
     say: Callable[[str], None] = print,
-) -> Settings:
+) -> tuple[Settings, Pruned | None]:
     """These settings; where no training follows, a target decides and no criterion was typed, the better of both.
 
     Without images, without a repair, and with a measured time as the target, UNTRAINED stays.
@@ -41,45 +39,47 @@ def nearest(
         typed: names of the settings that the user has chosen.
         shallow: the network without the bottlenecks that go first, where some do.
 
+    Returns:
+        The settings, and the network that a run of one step with them would make, where it was tried.
+
     Raises:
         PruneError: the target cannot be reached.
     """
     targets = (settings.target_macs, settings.target_params)
     trained = family.arguments().get("epochs") != 0
     if trained or "importance" in typed or settings.sensitivity or all(target is None for target in targets):
-        return settings
+        return settings, None
     asked = settled(family, weights, settings, lambda line: None)
     if not asked.repair:
-        return settings
+        return settings, None
     ways = (settings, finer(settings, typed))
     say(
         f"No training follows: {UNTRAINED} and {TRAINED['importance']} error are both tried in memory, repaired on "
         "training images, and what comes nearer to the dense network is taken (--importance with either saves the time)"
     )
-    left: list[float] = []
+    made: list[Pruned | None] = []
     for way in ways:
         try:
-            left.append(_left(family, weights, replace(way, repair=asked.repair), shallow))
+            made.append(_tried(family, weights, replace(way, repair=asked.repair), shallow))
         except Unreachable:  # by one ratio or rounding, but perhaps not by the other
-            if left and left[0] == math.inf:
+            if made and made[0] is None:
                 raise
-            left.append(math.inf)
-    if math.inf not in left:
+            made.append(None)
+    left = [pruned.repair["after"] if pruned else math.inf for pruned in made]
+    if None not in made:
         say(
             "Outputs differ from the dense network's by {:.2g} and {:.2g} of their variance, on other images".format(
                 *left
             )
         )
-    return ways[1] if left[1] < left[0] else ways[0]
+    best = 1 if left[1] < left[0] else 0
+    return ways[best], made[best]
 
 
-def _left(family: Family, weights: Path, settings: Settings, shallow: Shallow | None) -> float:
-    """How far from the dense network a one-step run would begin its fine-tuning, were there one."""
+def _tried(family: Family, weights: Path, settings: Settings, shallow: Shallow | None) -> Pruned:
+    """What a one-step run would begin its fine-tuning with, were there one."""
     start = shallow.weights if shallow else weights
     model, graph = open_model(family, start, settings)
     dense = dense_of(family, weights, shallow)
     plan, scores = plan_step(family, model, graph, replace(settings, steps=1, compound=False), dense, 1)
-    whole, survivors = copy.deepcopy(model), dict[str, Any]()
-    apply_plan(graph, plan, scores, survivors)
-    done: Mapping[str, Any] = repaired(family, start, model, whole, survivors, settings, lambda line: None)
-    return float(done["after"])
+    return carry_out(family, start, model, graph, plan, scores, settings)

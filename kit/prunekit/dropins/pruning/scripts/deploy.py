@@ -79,7 +79,7 @@ def _new(options: argparse.Namespace, words: list[str], upstream: Upstream) -> D
     calibration_images(opened.family, opened.weights, 1)
     fixed = (*chosen(options), "round_to")  # 16 is what INT8 likes
     settings = ranked(opened.family, opened.weights, settings, fixed)
-    settings = nearest(opened.family, opened.weights, settings, fixed)
+    settings, _ = nearest(opened.family, opened.weights, settings, fixed)
     settings = replace(settings, max_map_drop=settings.max_map_drop if settings.steps > 1 else None, export=False)
     if settings.target_latency is None:
         engine.preflight(opened.family, opened.weights, settings)

@@ -27,6 +27,7 @@ from ..planning.depth import BlockEntry
 from ..planning.plan import Plan
 from ..planning.plan_file import read_plan, write_plan
 from ..run import loop as engine
+from ..run.carry_out import Pruned
 from ..run.depth import Shallow, tried
 from ..run.finetune import require_one_process
 from ..run.folders import BEGUN, PLAN, REPLAYED, TABLE, claimed, take_back
@@ -173,20 +174,21 @@ def prune(
             raise
         without = str(error)
     latency: dict[str, Any] = {}
+    pruned: Pruned | None = None
     if plan is None:
         settings = ranked(opened.family, opened.weights, settings, chosen(options))
     else:
         settings = replace(settings, importance=plan.criterion, scope=plan.scope)
     with tried(opened.family, opened.weights, settings, plan.blocks if plan else ()) as shallow:
         if plan is None and not without:
-            settings = nearest(opened.family, opened.weights, settings, chosen(options), shallow)
+            settings, pruned = nearest(opened.family, opened.weights, settings, chosen(options), shallow)
         if settings.target_latency is not None:
             settings, latency = resolved(opened.family, opened.weights, settings, options.runtime, shallow=shallow)
         if options.plan_only:
-            return outcome_of_plan(*preview(opened, settings, without, shallow))
+            return outcome_of_plan(*preview(opened, settings, without, shallow, pruned))
         plan = engine.preflight(opened.family, opened.weights, settings, plan, shallow)
     blocks = shallow.blocks if shallow else ()
-    return carry(opened, settings, plan=plan, latency=latency, watch=watch, blocks=blocks)
+    return carry(opened, settings, plan=plan, pruned=pruned, latency=latency, watch=watch, blocks=blocks)
 
 
 def open_network(
@@ -206,12 +208,20 @@ def called(
     return words_from(keywords, parser, known, lambda key, value: option_words(key, known[key], value))
 
 
-def preview(opened: Opened, settings: Settings, without: str = "", shallow: Shallow | None = None) -> tuple[Plan, Path]:
+def preview(
+    opened: Opened,
+    settings: Settings,
+    without: str = "",
+    shallow: Shallow | None = None,
+    pruned: Pruned | None = None,
+) -> tuple[Plan, Path]:
     """--plan-only: a folder with the plan alone, and its file; `without` says why no data set is used."""
     with claimed(opened.choose) as (folder, made):
         try:
             target = folder / PLAN
-            plan = plan_only(opened.family, opened.weights, settings, target, without=without, shallow=shallow)
+            plan = plan_only(
+                opened.family, opened.weights, settings, target, without=without, shallow=shallow, tried=pruned
+            )
         except BaseException:  # Ctrl-C, too: there is nothing to go on with
             if made:
                 take_back(folder, made)
@@ -290,6 +300,7 @@ def carry(
     settings: Settings,
     *,
     plan: Plan | None = None,
+    pruned: Pruned | None = None,
     style: engine.Style | None = None,
     latency: dict[str, Any] | None = None,
     watch: engine.Watch = engine.unwatched,
@@ -298,6 +309,7 @@ def carry(
 ) -> Outcome:
     """Run a new run in its folder; `latency` is what --target-latency has measured, `blocks` lose bottlenecks first.
 
+    `pruned` is what a trial has made in memory of the dense network.
     `whole` is the folder that --resume wants where the run is a part of something larger.
     """
     settings = settled(opened.family, opened.weights, settings)
@@ -315,7 +327,7 @@ def carry(
             state.save()
             print(f"Run folder: {folder} (if interrupted, go on with --resume {whole or folder})")
             with _told_how_to_go_on(folder):
-                return outcome_of(engine.run(state, opened.family, plan=plan, style=style, watch=watch))
+                return outcome_of(engine.run(state, opened.family, plan=plan, tried=pruned, style=style, watch=watch))
         except Exception:
             if not state.dense:  # nothing that --resume could go on with
                 take_back(folder, made)
