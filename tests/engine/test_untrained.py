@@ -73,6 +73,26 @@ def best(tmp_path: Path) -> Path:
     return tmp_path / "best.pt"
 
 
+@pytest.mark.parametrize(
+    ("epochs", "typed", "more", "wanted"),
+    [
+        (0, (), {}, 1),
+        (0, ("importance",), {}, 1),
+        (0, ("steps",), {}, 5),
+        (0, (), {"max_map_drop": 0.02}, 5),
+        (3, (), {}, 5),
+    ],
+)
+def test_without_training_one_step_is_enough(
+    parts: SimpleNamespace, epochs: int, typed: tuple[str, ...], more: dict[str, Any], wanted: int
+) -> None:
+    """Unless steps are asked for, or an accuracy that an earlier step may have kept."""
+    asked, said = parts.settings.Settings(**TARGET, **more, steps=5), []
+    found = parts.untrained.at_once(Pictured(epochs=epochs), asked, typed, said.append)
+    assert found == dataclasses.replace(asked, steps=wanted) and len(said) == (wanted == 1)
+    assert all("one step instead of 5 (--steps 5" in line for line in said)
+
+
 @pytest.mark.parametrize(("left", "wanted"), [((0.3, 0.2), "reconstruction"), ((0.2, 0.3), "fpgm")])
 def test_the_nearer_one_stays(
     parts: SimpleNamespace, best: Path, monkeypatch: pytest.MonkeyPatch, left: tuple[float, float], wanted: str
@@ -141,7 +161,7 @@ def test_what_was_tried_is_what_the_run_ends_with(
         state, lines = parts.loop.new_run(tmp_path / name, family, best, asked), list[str]()
         parts.loop.run(state, family, tried=tried, say=lines.append)
         ended.append(torch.load(state.folder / "pruned.pt", weights_only=False).state_dict())
-        said.append([line.replace(name, "") for line in lines if "before (BatchNorm" in line or "channels  " in line])
+        said.append([line.replace(name, "") for line in lines if "without the repair" in line or "channels  " in line])
         ranks.append(len(ranked))
         assert state.steps[0]["repair"]["after"] == pruned.repair["after"]
         assert (state.folder / "step1_plan.yaml").is_file() and state.proof["tensors"] > 0

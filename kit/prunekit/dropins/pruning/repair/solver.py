@@ -61,8 +61,9 @@ class Repaired:
         """For the console."""
         solved = sum(fit.left is None for fit in self.fits.values())
         return (
-            f"Repaired {solved} of {len(self.fits)} layers on {self.images} images: the outputs differ from the dense "
-            f"network's by {self.after:.2g} of their variance, {self.before:.2g} before (BatchNorm {self.norms})"
+            f"Repaired {solved} of {len(self.fits)} layers on {self.images} images: the outputs differ from those "
+            f"before this pruning by {self.after:.2g} of their variance, {self.before:.2g} without the repair "
+            f"(BatchNorm {self.norms})"
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which channels go where no training follows: two ways are tried, and what comes nearer to the dense network stays.
+"""Where no training follows: one step, and of two ways to choose channels what comes nearer to the dense network.
 
 No criterion is best on every network then. Ranking by reconstruction error, over all layers, keeps nearly everything of
 a network that has more than its data needs, and less than fpgm in each layer of one that has not (docs/benchmarks.md).
@@ -20,6 +20,22 @@ from .carry_out import Pruned, carry_out
 from .depth import Shallow
 from .repair_step import TRAINED, UNTRAINED, finer, settled
 from .step import dense_of, open_model, plan_step
+
+
+def at_once(family: Family, settings: Settings, typed: Collection[str], say: Callable[[str], None] = print) -> Settings:
+    """These settings; where no training follows and no number of steps was typed, with one step.
+
+    Steps are for the training between them: five without any were no better than one (docs/benchmarks.md), and each
+    ranks and repairs again. --max-map-drop needs them: it goes back to an earlier one.
+
+    Args:
+        typed: names of the settings that the user has chosen.
+    """
+    free = "steps" not in typed and settings.max_map_drop is None and settings.steps > 1
+    if not free or family.arguments().get("epochs") != 0:
+        return settings
+    say(f"No training follows: one step instead of {settings.steps} (--steps {settings.steps} for as many)")
+    return replace(settings, steps=1)
 
 
 def nearest(

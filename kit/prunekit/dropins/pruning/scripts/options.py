@@ -19,7 +19,7 @@ from ..run.repair_step import TRAINED, UNTRAINED
 from ..runtime.runtimes import RUNTIMES
 from ..settings import CRITERIA, HEADS, SCHEDULES, SCOPES, Settings, within
 
-CHOSEN = tuple(TRAINED)  # settings whose default follows from what else was asked
+CHOSEN = (*TRAINED, "steps")  # settings whose default follows from what else was asked
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,7 +74,8 @@ def add_options(parser: argparse.ArgumentParser, defaults: Settings, *, plans: b
     )
     add("--target-latency", type=float, metavar="T", help="fraction of the dense time to end at, measured here")
     valued("--runtime", "onnxruntime", "where --target-latency is measured", choices=RUNTIMES)
-    valued("--steps", defaults.steps, "prune and fine-tune in this many steps", type=int)
+    steps = f"{defaults.steps}, 1 with --epochs 0" if defaults.steps > 1 else "1"
+    add("--steps", type=int, metavar="N", help=f"prune and fine-tune in this many steps (default {steps})")
     add(
         "--importance",
         choices=CRITERIA,

@@ -36,7 +36,7 @@ from ..run.outcome import Outcome, outcome_of, outcome_of_plan
 from ..run.preview import plan_only
 from ..run.record import State
 from ..run.repair_step import ranked, settled
-from ..run.untrained import nearest
+from ..run.untrained import at_once, nearest
 from ..settings import Settings
 from .keywords import option_words, words_from
 from .options import Parser, add_options, chosen, normalise, settings_of, typed
@@ -163,6 +163,7 @@ def prune(
         options.steps = 1
     settings = settings_of(options, defaults)
     opened, settings = open_network(options, words, settings, upstream)
+    settings = at_once(opened.family, settings, chosen(options))
     plan = read_plan(options.plan) if options.plan else None
     opened.choose()  # refuses a place where no folder can be
     require_one_process(opened.family, settings)
