@@ -97,6 +97,18 @@ def verdicts(cells: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
             lambda mean, _: mean >= 0,
         ),
         (
+            "large-pruned-time",
+            "dense-more",
+            "the larger network at the small one's measured time is above it by more than the interval",
+            lambda mean, ci: mean > ci,
+        ),
+        (
+            "default",
+            "random-time",
+            "above random channels at its own measured time by more than the interval",
+            lambda mean, ci: mean > ci,
+        ),
+        (
             "quarter",
             "quarter-random",
             "at a quarter of the MACs above random by more than the interval",
