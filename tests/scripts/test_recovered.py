@@ -33,6 +33,13 @@ def test_recalibrated_and_taught(workshop: Workshop, tiny_set: Path) -> None:
     assert (taken["criterion"], taken["scope"]) == (
         ("reconstruction", "global") if far[1] < far[0] else ("fpgm", "local")
     )
+    words = ("prune.py", *words[1:])
+    run = workshop.python(*words, *QUICK, "epochs=0", "--no-export", "--name", "ended")
+    assert "No training follows: one step instead of 5" in run and run.count("Repaired ") == 1
+    done = yaml.safe_load((workshop.root / "runs/detect/ended/step1_plan.yaml").read_text())
+    assert done["groups"] == taken["groups"] and len(workshop.report("runs/detect/ended")["steps"]) == 1
+    repaired = workshop.report("runs/detect/ended")["steps"][0]["repair"]["after"]
+    assert f"{repaired:.2g}" == f"{min(far):.2g}", "what the run saved is what was tried"
     assert "smallest    " in previewed and "layers: output" in previewed
     assert not (workshop.root / "best.yaml").exists() and (workshop.root / "runs/detect/preview/plan.yaml").is_file()
 
