@@ -120,7 +120,9 @@ def test_plans_made_at_once_have_a_folder_each(
     """`prune.py --plan-only` typed twice: while one works, its folder is nobody else's; each leaves a plan alone."""
     both, chosen = Barrier(2), []
 
-    def plan_only(_: object, __: object, ___: object, target: Path, *, without: str, shallow: object) -> None:
+    def plan_only(
+        _: object, __: object, ___: object, target: Path, *, without: str, shallow: object, tried: object
+    ) -> None:
         assert shallow is None
         chosen.append(target.parent)
         both.wait(timeout=60)
